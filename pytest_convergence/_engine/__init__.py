@@ -1,0 +1,1 @@
+"""The engine behind the plugin. Private: import public names from :mod:`pytest_convergence`."""

@@ -1,0 +1,289 @@
+"""The one source of choice. Everything that a run does not determine itself asks here, and option 0 is always calm.
+
+1. A *site* is a stream of choices with one label stem: ``deliver planner→coder`` is asked once for every message of
+   that link. The n-th choice is labelled ``deliver planner→coder #n``. Stems name a link or an agent and n counts at
+   that link or agent, never globally, so a label means the same thing after other deviations are taken away.
+2. A *domain* says what may be chosen: it maps ``u`` in ``[0, 1)`` to an option, 0 to calm, larger ``u`` to larger
+   departures. Seeds, tapes and searches all choose by giving a ``u`` or by naming the option itself.
+3. *Dense* sites (``every``) are asked at each occurrence. *Sparse* sites (``rare``) are asked "which occurrence is the
+   next that deviates?", so that a step of an agent that nobody disturbs costs one comparison.
+4. A *deviation* is one answer that is not calm, written ``label: option``. A run is a pure function of its deviations
+   (and of the seed from which agents draw their private entropy).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol, final
+
+__all__ = [
+    "CalmChoices",
+    "Choices",
+    "Domain",
+    "Next",
+    "RecordedChoices",
+    "RecordingChoices",
+    "SeededChoices",
+    "Span",
+    "Stream",
+    "TapeChoices",
+    "split_label",
+]
+
+Next = Callable[[int], "tuple[int, int] | None"]
+"""Given the occurrence just passed, the next one that deviates and its option, or ``None``."""
+
+
+class Stream(Protocol):
+    """Where seeded choices come from: the part of :class:`random.Random` that is used."""
+
+    def random(self) -> float:
+        """Return a float in ``[0, 1)``."""
+        ...
+
+
+class Domain(Protocol):
+    """What may be chosen at a site."""
+
+    def decode(self, u: float) -> int:
+        """Map ``u`` in ``[0, 1)`` to an option; ``decode(0) == 0`` is calm."""
+        ...
+
+    def describe(self, option: int) -> str:
+        """Say in words what ``option`` does, for a sentence that starts with the site's label."""
+        ...
+
+
+@final
+class Span:
+    """A domain of whole numbers ``0..limit``, uniform; ``unit`` completes the sentence."""
+
+    __slots__ = ("limit", "unit")
+
+    def __init__(self, limit: int, unit: str = "") -> None:
+        self.limit = limit
+        self.unit = unit
+
+    def decode(self, u: float) -> int:
+        """Map ``u`` to ``0..limit``."""
+        return int(u * (self.limit + 1))
+
+    def describe(self, option: int) -> str:
+        """Name the option."""
+        return f"{option}{self.unit}"
+
+
+class Choices(Protocol):
+    """A schedule at work: gives every site its answers."""
+
+    def every(self, stem: str, domain: Domain) -> Callable[[], int]:
+        """Return the function that answers occurrence 1, 2, 3, … of the site ``stem``."""
+        ...
+
+    def rare(self, stem: str, rate: float, domain: Domain) -> Next:
+        """Return the function that names the next deviating occurrence; ``rate`` is the odds of each one."""
+        ...
+
+
+def _always_calm() -> int:
+    return 0
+
+
+def _never(after: int) -> tuple[int, int] | None:
+    return None
+
+
+@final
+class CalmChoices:
+    """Delivers in order, loses nothing, crashes nobody."""
+
+    __slots__ = ()
+
+    def every(self, stem: str, domain: Domain) -> Callable[[], int]:
+        """Answer 0 for ever."""
+        return _always_calm
+
+    def rare(self, stem: str, rate: float, domain: Domain) -> Next:
+        """Never deviate."""
+        return _never
+
+
+@final
+class SeededChoices:
+    """Draws every choice from one stream, in the order in which the run asks."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def every(self, stem: str, domain: Domain) -> Callable[[], int]:
+        """Draw afresh at each occurrence."""
+        random = self._stream.random
+        fuse = getattr(domain, "fuse", None)
+        if fuse is not None:  # a domain on a hot path hands out one closure instead of two calls
+            fused: Callable[[], int] = fuse(random)
+            return fused
+        decode = domain.decode
+        return lambda: decode(random())
+
+    def rare(self, stem: str, rate: float, domain: Domain) -> Next:
+        """Draw the gap to the next deviation from the geometric distribution of ``rate``."""
+        if rate <= 0:
+            return _never
+        random, decode = self._stream.random, domain.decode
+        scale = math.log1p(-min(rate, 1 - 1e-12))
+
+        def following(after: int) -> tuple[int, int] | None:
+            gap = 1 + int(math.log1p(-random()) / scale)
+            # A deviation that decodes to calm would be none: stay away from u = 0.
+            return after + gap, max(1, decode(random()))
+
+        return following
+
+
+@final
+class RecordedChoices:
+    """Replays named deviations; everything else is calm."""
+
+    __slots__ = ("_by_stem",)
+
+    def __init__(self, deviations: Mapping[str, int]) -> None:
+        self._by_stem: dict[str, dict[int, int]] = {}
+        for label, option in deviations.items():
+            stem, number = split_label(label)
+            self._by_stem.setdefault(stem, {})[number] = option
+
+    def every(self, stem: str, domain: Domain) -> Callable[[], int]:
+        """Answer the recorded option where there is one."""
+        planned = self._by_stem.get(stem)
+        if not planned:
+            return _always_calm
+        count = 0
+
+        def answer() -> int:
+            nonlocal count
+            count += 1
+            return planned.get(count, 0)
+
+        return answer
+
+    def rare(self, stem: str, rate: float, domain: Domain) -> Next:
+        """Name the recorded occurrences, in order."""
+        planned = sorted(self._by_stem.get(stem, {}).items())
+
+        def following(after: int) -> tuple[int, int] | None:
+            return next(((number, option) for number, option in planned if number > after), None)
+
+        return following
+
+
+@final
+class TapeChoices:
+    """Reads each choice from a fixed tape of bytes, at a cell that depends on the label alone.
+
+    A zero byte is calm, so a tape that shrinks towards zeros shrinks to the fewest deviations; because the cell
+    belongs to the message and not to the step, the rest of the run keeps its meaning while one byte changes.
+    """
+
+    __slots__ = ("_tape",)
+
+    def __init__(self, tape: bytes) -> None:
+        self._tape = tape
+
+    def _at(self, stem: str, number: int) -> float:
+        tape = self._tape
+        return tape[zlib.crc32(f"{stem} #{number}".encode()) % len(tape)] / 256 if tape else 0.0
+
+    def every(self, stem: str, domain: Domain) -> Callable[[], int]:
+        """Read the cell of each occurrence."""
+        count = 0
+
+        def answer() -> int:
+            nonlocal count
+            count += 1
+            return domain.decode(self._at(stem, count))
+
+        return answer
+
+    def rare(self, stem: str, rate: float, domain: Domain) -> Next:
+        """Look for the next occurrence whose cell lies in the top ``rate`` of its range."""
+        if rate <= 0 or not self._tape:
+            return _never
+        floor = 1 - min(rate, 1.0)
+
+        def following(after: int) -> tuple[int, int] | None:
+            for number in range(after + 1, after + 1 + len(self._tape)):
+                u = self._at(stem, number)
+                if u and u >= floor:
+                    return number, max(1, domain.decode((u - floor) / (1 - floor) if floor < 1 else u))
+            return None
+
+        return following
+
+
+@final
+class RecordingChoices:
+    """Passes every question on and keeps the answers that were not calm.
+
+    Attributes:
+        deviations: label -> option, in the order in which the run asked.
+        words: label -> the option in words.
+    """
+
+    __slots__ = ("_inner", "deviations", "words")
+
+    def __init__(self, inner: Choices) -> None:
+        self._inner = inner
+        self.deviations: dict[str, int] = {}
+        self.words: dict[str, str] = {}
+
+    def _keep(self, stem: str, number: int, option: int, domain: Domain) -> None:
+        label = f"{stem} #{number}"
+        self.deviations[label] = option
+        self.words[label] = domain.describe(option)
+
+    def every(self, stem: str, domain: Domain) -> Callable[[], int]:
+        """Answer as the inner choices do."""
+        inner = self._inner.every(stem, domain)
+        count = 0
+
+        def answer() -> int:
+            nonlocal count
+            count += 1
+            option = inner()
+            if option:
+                self._keep(stem, count, option, domain)
+            return option
+
+        return answer
+
+    def rare(self, stem: str, rate: float, domain: Domain) -> Next:
+        """Answer as the inner choices do; a planned deviation that the run never reaches stays in the record."""
+        inner = self._inner.rare(stem, rate, domain)
+
+        def following(after: int) -> tuple[int, int] | None:
+            found = inner(after)
+            if found is not None:
+                self._keep(stem, found[0], found[1], domain)
+            return found
+
+        return following
+
+
+_LABEL: Final = re.compile(r"(?P<stem>.+) #(?P<number>[1-9][0-9]*)\Z")
+
+
+def split_label(label: str) -> tuple[str, int]:
+    """Split ``deliver a→b #3`` into its stem and its number.
+
+    Raises:
+        ValueError: the text is not a label.
+    """
+    match = _LABEL.match(label)
+    if match is None:
+        raise ValueError(f"{label!r} is not a choice label; labels look like 'deliver planner→coder #3'")
+    return match["stem"], int(match["number"])

@@ -1,0 +1,105 @@
+"""A schedule: every choice that a run does not make itself, as a value that can be kept, compared and printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+from pytest_convergence._engine.base.choices import (
+    CalmChoices,
+    Choices,
+    RecordedChoices,
+    SeededChoices,
+    Stream,
+    TapeChoices,
+)
+from pytest_convergence.errors import ConvergenceUsageError
+
+__all__ = ["Schedule"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Which schedule a run follows.
+
+    Make one with :meth:`calm`, :meth:`seeded`, :meth:`of` or :meth:`from_tape`; the strategy
+    :func:`pytest_convergence.strategies.schedules` draws them.
+
+    Attributes:
+        seed: derives the private entropy of every agent (``agent.random``, ``random.*``, ``uuid4`` …); under a seeded
+            schedule also every choice.
+        kind: ``calm``, ``seeded``, ``listed`` or ``tape``.
+        deviations: the departures from calm of a listed schedule, label and option.
+        tape: the bytes of a tape schedule.
+        faults: the kinds of faults that this schedule may inject on top of those of the session.
+    """
+
+    seed: int = 0
+    kind: str = "calm"
+    deviations: tuple[tuple[str, int], ...] = ()
+    tape: bytes = b""
+    faults: tuple[str, ...] = ()
+
+    @classmethod
+    def calm(cls) -> Schedule:
+        """Everything in order, nothing lost, nobody crashed."""
+        return cls()
+
+    @classmethod
+    def seeded(cls, seed: int) -> Schedule:
+        """Every choice drawn from ``seed``.
+
+        Raises:
+            ConvergenceUsageError: ``seed`` is not a whole number.
+        """
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise ConvergenceUsageError(f"seed must be a whole number, not {seed!r}.")
+        return cls(seed=seed, kind="seeded")
+
+    @classmethod
+    def of(cls, deviations: Mapping[str, int], *, seed: int = 0) -> Schedule:
+        """Calm but for the named deviations, as :attr:`Outcome.schedule` records them."""
+        return cls(seed=seed, kind="listed", deviations=tuple(deviations.items()))
+
+    @classmethod
+    def from_tape(cls, tape: bytes, *, seed: int = 0, faults: tuple[str, ...] = ()) -> Schedule:
+        """Each choice read from ``tape`` at the cell that belongs to its label; zero bytes are calm."""
+        return cls(seed=seed, kind="tape", tape=bytes(tape), faults=tuple(faults))
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing can deviate."""
+        return self.kind == "calm" or (self.kind == "listed" and not self.deviations) or (
+            self.kind == "tape" and not any(self.tape)
+        )
+
+    def choices(self, stream: Callable[[int], Stream]) -> Choices:
+        """Put the schedule to work; ``stream`` makes a random stream from a seed."""
+        if self.kind == "seeded":
+            return SeededChoices(stream(self.seed))
+        if self.kind == "listed":
+            return RecordedChoices(dict(self.deviations))
+        if self.kind == "tape":
+            return TapeChoices(self.tape)
+        return CalmChoices()
+
+    def __str__(self) -> str:
+        if self.kind == "seeded":
+            return f"seed {self.seed}"
+        if self.is_calm:
+            return "calm"
+        if self.kind == "listed":
+            return f"calm but for {len(self.deviations)} deviation{'s' * (len(self.deviations) != 1)}"
+        return f"tape of {sum(map(bool, self.tape))} deviating cells"
+
+    def __repr__(self) -> str:
+        if self.kind == "seeded":
+            return f"Schedule.seeded({self.seed})"
+        if self.kind == "listed":
+            return f"Schedule.of({dict(self.deviations)!r}, seed={self.seed})"
+        if self.kind == "tape":
+            faults = f", faults={self.faults!r}" if self.faults else ""
+            return f"Schedule.from_tape({self.tape!r}, seed={self.seed}{faults})"
+        return "Schedule.calm()"
