@@ -14,7 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--vectors",
         default=os.environ.get("CONVERGENCE_VECTORS"),
-        help="folder of public test vectors (default: $CONVERGENCE_VECTORS, else ../shared/vectors )",
+        help="folder of public test vectors (default: $CONVERGENCE_VECTORS, else ../shared/vectors)",
     )
 
 
