@@ -34,9 +34,7 @@ def sizes() -> dict[str, int]:
 
 
 def test_functions_and_modules_stay_within_their_limits(sizes: dict[str, int]) -> None:
-    grown = {
-        name: size for name, size in sizes.items() if size > OVERSIZED.get(name, _limit(name))
-    }
+    grown = {name: size for name, size in sizes.items() if size > OVERSIZED.get(name, _limit(name))}
     assert not grown, (
         f"too long (limit {MAX_FUNCTION_LINES} lines a function, {MAX_MODULE_LINES} a module; "
         f"split by what the parts are for): {grown}"
@@ -49,4 +47,6 @@ def test_the_ratchet_is_lowered_when_reality_shrinks(sizes: dict[str, int]) -> N
         for name, entry in OVERSIZED.items()
         if sizes.get(name, 0) < entry or entry <= _limit(name)
     }
-    assert not stale, f"lower these entries of OVERSIZED to their real size, or remove them (entry, real): {stale}"
+    assert not stale, (
+        f"lower these entries of OVERSIZED to their real size, or remove them (entry, real): {stale}"
+    )
