@@ -1,0 +1,235 @@
+"""The trace: what happened, event by event, with virtual time.
+
+1. An event is three integers, appended to one flat list: the instant, the kind together with the agent, and a
+   reference (the uid of a message, or the place of a detail). Recording one costs a tenth of a microsecond.
+2. Full chunks are packed into arrays. A trace keeps a *window* of the newest events; what leaves the window still counts
+   in the digest, so the memory of a long run is bounded and equal runs have equal digests.
+3. Vector clocks are not carried by messages. They are derived, on demand, from the causal DAG that the trace is: the
+   events of one agent in order, and an edge from each sending to its receptions (:mod:`.causality`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, final, overload
+
+from pytest_convergence._engine.base.canonical import canonical
+from pytest_convergence._engine.base.messages import Message
+
+__all__ = ["KINDS", "DEFAULT_WINDOW", "Trace", "TraceEvent"]
+
+KINDS: Final = (
+    "send",
+    "receive",
+    "lost",
+    "duplicate",
+    "held",
+    "start",
+    "return",
+    "error",
+    "stop",
+    "crash",
+    "restart",
+    "pause",
+    "resume",
+    "timer",
+    "persist",
+    "sync",
+    "decide",
+    "observe",
+    "state",
+    "conflict",
+    "rule",
+    "step",
+    "session",
+    "stall",
+)
+"""What can happen. The first five carry a message, the others a detail."""
+
+CODE: Final[Mapping[str, int]] = {kind: code for code, kind in enumerate(KINDS)}
+SEND: Final = CODE["send"]
+RECEIVE: Final = CODE["receive"]
+LOST: Final = CODE["lost"]
+DUPLICATE: Final = CODE["duplicate"]
+HELD: Final = CODE["held"]
+LAST_MESSAGE_CODE: Final = HELD
+AGENT_SHIFT: Final = 6
+_KIND_MASK: Final = (1 << AGENT_SHIFT) - 1
+_CHUNK: Final = 4096
+DEFAULT_WINDOW: Final = 262_144
+"""How many of the newest events a trace keeps by default."""
+
+
+class TraceEvent(NamedTuple):
+    """One event. ``at_ns`` is virtual nanoseconds; ``message`` or ``detail`` says what it is about."""
+
+    index: int
+    at_ns: int
+    kind: str
+    agent: str
+    message: Message | None = None
+    detail: Any = None
+
+    @property
+    def at(self) -> float:
+        """Virtual seconds."""
+        return self.at_ns / 1e9
+
+
+@final
+class Trace(Sequence[TraceEvent]):
+    """The events of a run, oldest first, as far as the window reaches back.
+
+    Attributes:
+        dropped: how many events have left the window.
+    """
+
+    __slots__ = (
+        "_agents",
+        "_chunks",
+        "_details",
+        "_details_base",
+        "_finished",
+        "_hash",
+        "_log",
+        "_messages",
+        "_messages_base",
+        "_window",
+        "dropped",
+    )
+
+    def __init__(self, agents: list[str], *, window: int = DEFAULT_WINDOW) -> None:
+        self._agents = agents  # shared with the world, which adds a name for each agent
+        self._log: list[int] = []
+        self._chunks: list[tuple[array[int], int, int]] = []
+        self._window = window
+        self._messages: list[Message] = []
+        self._messages_base = 1  # uids count from 1
+        self._details: list[Any] = []
+        self._details_base = 0
+        self._hash = hashlib.sha256()
+        self._finished: str | None = None
+        self.dropped = 0
+
+    # -- recording -----------------------------------------------------------------------------------------------
+
+    def add(self, at_ns: int, code: int, agent: int, detail: Any) -> None:
+        """Record an event with a detail; ``agent`` is its index in the list of names."""
+        self._log.extend((at_ns, code | agent << AGENT_SHIFT, self._details_base + len(self._details)))
+        self._details.append(detail)
+
+    def flush(self) -> None:
+        """Pack what was recorded if it fills a chunk, and let the oldest go where the window is full.
+
+        The whole log is packed at once, so that what a chunk refers to ends exactly where recording stands now.
+        """
+        log = self._log
+        if len(log) < 3 * _CHUNK:
+            return
+        messages_end, details_end = self._messages_base + len(self._messages), self._details_base + len(self._details)
+        self._chunks.append((array("q", log), messages_end, details_end))
+        log.clear()
+        while len(self) > self._window and len(self._chunks) > 1:
+            self._drop()
+
+    def _drop(self) -> None:
+        chunk, messages_end, details_end = self._chunks.pop(0)
+        gone = messages_end - self._messages_base
+        gone_details = details_end - self._details_base
+        self._feed(self._hash, chunk, self._messages[:gone], self._details[:gone_details])
+        del self._messages[:gone], self._details[:gone_details]
+        self._messages_base, self._details_base = messages_end, details_end
+        self.dropped += len(chunk) // 3
+
+    @staticmethod
+    def _feed(digest: Any, chunk: array[int], messages: Sequence[Message], details: Sequence[Any]) -> None:
+        if sys.byteorder == "big":
+            chunk = array("q", chunk)
+            chunk.byteswap()
+        digest.update(chunk.tobytes())
+        digest.update(canonical(messages).encode())
+        digest.update(canonical(details).encode())
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def digest(self) -> str:
+        """Return the hex SHA-256 of everything that happened, equal for equal runs on any machine."""
+        total = self._hash.copy()
+        messages_base, details_base = self._messages_base, self._details_base
+        for chunk, messages_end, details_end in self._chunks:
+            messages = self._messages[messages_base - self._messages_base : messages_end - self._messages_base]
+            details = self._details[details_base - self._details_base : details_end - self._details_base]
+            self._feed(total, chunk, messages, details)
+            messages_base, details_base = messages_end, details_end
+        self._feed(
+            total,
+            array("q", self._log),
+            self._messages[messages_base - self._messages_base :],
+            self._details[details_base - self._details_base :],
+        )
+        total.update(canonical(self._agents).encode())
+        return str(total.hexdigest())
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The lanes: every name that took part, the test's own scenario among them."""
+        return tuple(self._agents)
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Every message that was sent, in order of sending."""
+        return tuple(self._messages)
+
+    def message(self, uid: int) -> Message | None:
+        """Return the message ``uid``, or ``None`` if it has left the window."""
+        place = uid - self._messages_base
+        return self._messages[place] if 0 <= place < len(self._messages) else None
+
+    def __len__(self) -> int:
+        return sum(len(chunk) for chunk, _, _ in self._chunks) // 3 + len(self._log) // 3
+
+    def _flat(self) -> list[int]:
+        flat: list[int] = []
+        for chunk, _, _ in self._chunks:
+            flat.extend(chunk)
+        flat.extend(self._log)
+        return flat
+
+    def _event(self, index: int, at_ns: int, code: int, ref: int) -> TraceEvent:
+        kind = code & _KIND_MASK
+        agent = self._agents[code >> AGENT_SHIFT]
+        if kind <= LAST_MESSAGE_CODE:
+            return TraceEvent(index, at_ns, KINDS[kind], agent, self.message(ref))
+        place = ref - self._details_base
+        detail = self._details[place] if place >= 0 else None
+        return TraceEvent(index, at_ns, KINDS[kind], agent, None, detail)
+
+    def __iter__(self) -> Iterator[TraceEvent]:
+        flat = self._flat()
+        for place in range(0, len(flat), 3):
+            yield self._event(self.dropped + place // 3, flat[place], flat[place + 1], flat[place + 2])
+
+    @overload
+    def __getitem__(self, index: int) -> TraceEvent: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[TraceEvent, ...]: ...
+    def __getitem__(self, index: int | slice) -> TraceEvent | tuple[TraceEvent, ...]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        size = len(self)
+        place = index + size if index < 0 else index
+        if not 0 <= place < size:
+            raise IndexError(f"event {index} of a trace of {size}")
+        at = place
+        for chunk, _, _ in self._chunks:
+            if at < len(chunk) // 3:
+                return self._event(self.dropped + place, chunk[3 * at], chunk[3 * at + 1], chunk[3 * at + 2])
+            at -= len(chunk) // 3
+        log = self._log
+        return self._event(self.dropped + place, log[3 * at], log[3 * at + 1], log[3 * at + 2])
+
+    def __repr__(self) -> str:
+        return f"<Trace of {len(self)} events, {len(self._messages)} messages>"

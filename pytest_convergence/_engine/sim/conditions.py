@@ -1,0 +1,152 @@
+"""Network conditions: latency, loss, duplication and reordering of a link, and the profiles that have names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, final
+
+from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns, to_ns
+from pytest_convergence.errors import ConvergenceUsageError, unknown_name
+
+__all__ = ["DUPLICATED", "FATES", "LOST", "ON_TIME", "OVERTAKEN", "FateDomain", "Network", "PROFILES"]
+
+ON_TIME: Final = 0
+LOST: Final = 1
+DUPLICATED: Final = 2
+OVERTAKEN: Final = 3
+FATES: Final = ("delayed", "lost", "duplicated", "overtaken")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """The conditions of every link of a session.
+
+    Attributes:
+        latency: seconds, or the least and the greatest of them. A link keeps the order of its messages unless
+            ``reorder`` says otherwise. Under the calm schedule every message takes the least.
+        loss: odds that a message is lost, 0 to 1.
+        duplicate: odds that it arrives twice.
+        reorder: odds that it is held up so that later messages may overtake it.
+    """
+
+    latency: float | tuple[float, float] = 0.001
+    loss: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+
+    def __post_init__(self) -> None:
+        low, high = self.latency if isinstance(self.latency, tuple | list) else (self.latency, self.latency)
+        if to_ns(low, "latency") > to_ns(high, "latency"):
+            raise ConvergenceUsageError(f"latency must be (least, greatest), not {self.latency!r}.")
+        for name in ("loss", "duplicate", "reorder"):
+            odds = getattr(self, name)
+            if isinstance(odds, bool) or not isinstance(odds, int | float) or not 0 <= odds <= 1:
+                raise ConvergenceUsageError(f"{name} must be a probability from 0 to 1, not {odds!r}.")
+        if self.loss + self.duplicate + self.reorder > 1:
+            raise ConvergenceUsageError(
+                f"loss + duplicate + reorder must not exceed 1, but {self.loss!r} + {self.duplicate!r} + "
+                f"{self.reorder!r} does."
+            )
+
+    @property
+    def least_ns(self) -> int:
+        """The latency of a calm message, in nanoseconds."""
+        return to_ns(self.latency[0] if isinstance(self.latency, tuple | list) else self.latency)
+
+    @property
+    def greatest_ns(self) -> int:
+        """The greatest latency of a message that is not held up, in nanoseconds."""
+        return to_ns(self.latency[1] if isinstance(self.latency, tuple | list) else self.latency)
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether a schedule has nothing to choose: one latency, no faults."""
+        return self.least_ns == self.greatest_ns and not (self.loss or self.duplicate or self.reorder)
+
+    def with_faults(self, kinds: frozenset[str]) -> Network:
+        """Return the same conditions with at least the usual odds of the fault kinds that are named."""
+        changes: dict[str, float] = {}
+        for kind, field, odds in (("loss", "loss", 0.1), ("duplicate", "duplicate", 0.05), ("reorder", "reorder", 0.1)):
+            if kind in kinds:
+                changes[field] = max(odds, getattr(self, field))
+        changed = replace(self, **changes)  # type: ignore[arg-type]
+        if "delay" in kinds and changed.least_ns == changed.greatest_ns:
+            least = changed.least_ns / NS_PER_SECOND
+            changed = replace(changed, latency=(least, least + 0.1))
+        return changed
+
+    @classmethod
+    def of(cls, value: Network | str) -> Network:
+        """Return the conditions that ``value`` names, or ``value`` itself.
+
+        Raises:
+            ConvergenceUsageError: there is no such profile.
+        """
+        if isinstance(value, Network):
+            return value
+        if not isinstance(value, str) or value not in PROFILES:
+            raise unknown_name("network profile", value, PROFILES, fix="Or pass Network(latency=…, loss=…).")
+        return PROFILES[value]
+
+
+PROFILES: Final[Mapping[str, Network]] = {
+    "perfect": Network(latency=0.001),
+    "lan": Network(latency=(0.0002, 0.002)),
+    "wan": Network(latency=(0.03, 0.12), loss=0.001, reorder=0.01),
+    "lossy": Network(latency=(0.001, 0.05), loss=0.1, duplicate=0.02, reorder=0.05),
+    "flaky": Network(latency=(0.001, 0.5), loss=0.2, duplicate=0.05, reorder=0.1),
+    "chaos": Network(latency=(0.001, 2.0), loss=0.3, duplicate=0.15, reorder=0.3),
+}
+"""The profiles by name; the numbers are seconds and odds per message."""
+
+
+@final
+class FateDomain:
+    """What can happen to one message: an option is ``kind | (delay_ns << 2)``.
+
+    From calm upwards: on time, later and later within the latency, held up so that others overtake, duplicated, lost.
+    """
+
+    __slots__ = ("_duplicated_from", "_lost_from", "_on_time", "_spread_ns", "_stretch_ns")
+
+    def __init__(self, network: Network) -> None:
+        self._lost_from = 1 - network.loss
+        self._duplicated_from = self._lost_from - network.duplicate
+        self._on_time = self._duplicated_from - network.reorder
+        self._spread_ns = network.greatest_ns - network.least_ns
+        # A message that is overtaken, or the copy of one, comes up to four latencies later.
+        self._stretch_ns = 4 * max(network.greatest_ns, 1_000_000)
+
+    def decode(self, u: float) -> int:
+        """Map ``u`` to a fate."""
+        if u < self._on_time:
+            return int(u / self._on_time * self._spread_ns) << 2
+        if u < self._duplicated_from:
+            part = (u - self._on_time) / (self._duplicated_from - self._on_time)
+            return OVERTAKEN | ((int(part * self._stretch_ns) + 1) << 2)
+        if u < self._lost_from:
+            part = (u - self._duplicated_from) / (self._lost_from - self._duplicated_from)
+            return DUPLICATED | ((int(part * self._stretch_ns) + 1) << 2)
+        return LOST
+
+    def fuse(self, random: Callable[[], float]) -> Callable[[], int]:
+        """Draw and decode in one call: this runs once for every message."""
+        on_time, decode = self._on_time, self.decode
+        scale = self._spread_ns / on_time if on_time else 0.0
+
+        def fate() -> int:
+            u = random()
+            return int(u * scale) << 2 if u < on_time else decode(u)
+
+        return fate
+
+    def describe(self, option: int) -> str:
+        """Say the fate in words."""
+        kind, delay_ns = option & 3, option >> 2
+        if kind == LOST:
+            return "lost"
+        if kind == DUPLICATED:
+            return f"duplicated, the copy {format_ns(delay_ns)} later"
+        return f"{FATES[kind]} {format_ns(delay_ns)}"

@@ -1,0 +1,134 @@
+"""The fabric of one session: its nodes, its links, its trace, and the choices that decide their fates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, final
+
+from pytest_convergence._engine.base.choices import Choices
+from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.trace import AGENT_SHIFT, CODE, DEFAULT_WINDOW, LOST, Trace, TraceEvent
+from pytest_convergence._engine.sim.conditions import Network
+from pytest_convergence._engine.sim.links import Link
+from pytest_convergence._engine.sim.node import Node
+from pytest_convergence._engine.sim.world import World
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.faults import StepPlan
+    from pytest_convergence._engine.sim.loop import WorldLoop
+    from pytest_convergence._engine.sim.rules import Rule
+
+__all__ = ["Fabric"]
+
+
+@final
+class Fabric:
+    """Nodes and what connects them.
+
+    Attributes:
+        record: appends an event to the trace; ``None`` while the trace is off.
+        keep: appends a message to the trace.
+        uid: how many messages were sent.
+        lost, duplicated, protocol_sent: counters of messages.
+        watchers: called with each event that has a detail, by kind; what properties are fed from.
+    """
+
+    loop: WorldLoop
+
+    def __init__(
+        self,
+        world: World,
+        choices: Choices,
+        conditions: Network,
+        *,
+        trace: bool = True,
+        window: int = DEFAULT_WINDOW,
+    ) -> None:
+        self.world = world
+        self.choices = choices
+        self.conditions = conditions
+        self.nodes: dict[str, Node] = {}
+        self.rules: list[Rule] = []
+        self.names: list[str] = []
+        self.trace = Trace(self.names, window=window)
+        self.uid = 0
+        self.lost = 0
+        self.duplicated = 0
+        self.protocol_sent = 0
+        self.watchers: dict[str, list[Callable[[TraceEvent], None]]] = {}
+        self.tracing = trace
+        self.record: Callable[[tuple[int, int, int]], None] | None = self.trace._log.extend if trace else None
+        self.keep: Callable[[Message], None] = self.trace._messages.append
+        if trace:
+            world.upkeep.append(self.trace.flush)
+
+    def add_node(self, name: str, plan: StepPlan | None = None) -> Node:
+        """Add a node; names are unique."""
+        node = Node(self, name, len(self.names), plan)
+        self.names.append(name)
+        self.nodes[name] = node
+        return node
+
+    def link(self, source: Node, target_name: str) -> Link:
+        """Return the link from ``source`` to the node ``target_name``, made at its first use."""
+        link = source.links.get(target_name)
+        if link is None:
+            link = source.links[target_name] = Link(self, source, self.nodes[target_name])
+            self._apply(link)
+        return link
+
+    def links(self) -> Iterable[Link]:
+        """Every link that was used."""
+        for node in self.nodes.values():
+            yield from node.links.values()
+
+    # -- rules ---------------------------------------------------------------------------------------------------
+
+    def rules_changed(self) -> None:
+        """Tell every link which rules apply to it now."""
+        for link in self.links():
+            self._apply(link)
+
+    def _apply(self, link: Link) -> None:
+        matching = [rule for rule in self.rules if rule.covers(link.source.name, link.target.name)]
+        link.cut = any(rule.cuts for rule in matching)
+        link.rules = tuple(rule for rule in matching if not rule.cuts)
+
+    def connected(self, one: str, other: str) -> bool:
+        """Whether messages can go both ways between two nodes, as far as partitions and full drops are concerned."""
+        return not any(
+            rule.severs and (rule.covers(one, other) or rule.covers(other, one)) for rule in self.rules
+        )
+
+    def calm_down(self) -> None:
+        """No more faults of the schedule's own: links that exist and links to come deliver on time."""
+        self.conditions = Network(latency=self.conditions.least_ns / 1e9)
+        for link in self.links():
+            link.calm_down()
+        for node in self.nodes.values():
+            if node.plan is not None:
+                node.plan = None
+                if node.life.alive and not node.life.paused:
+                    node.life.fuse = 1 << 62
+
+    # -- the trace -----------------------------------------------------------------------------------------------
+
+    def note(self, kind: str, node: Node, detail: Any) -> None:
+        """Record an event with a detail, and show it to whoever watches this kind."""
+        if self.tracing:
+            self.trace.add(self.world.now_ns, CODE[kind], node.index, detail)
+        watchers = self.watchers.get(kind)
+        if watchers:
+            event = TraceEvent(-1, self.world.now_ns, kind, node.name, None, detail)
+            for watch in watchers:
+                watch(event)
+
+    def mark(self, code: int, node: Node, message: Message) -> None:
+        """Record an event about a message."""
+        if self.record is not None:
+            self.record((self.world.now_ns, code | node.index << AGENT_SHIFT, message.uid))
+
+    def lose(self, link: Link, message: Message) -> None:
+        """A message will not arrive."""
+        self.lost += 1
+        self.mark(LOST, link.target, message)

@@ -1,0 +1,213 @@
+"""Faults that a schedule injects by itself: at the k-th step of an agent, or at a time.
+
+Step-addressed faults (stall, pause, crash) are sparse sites: a life's fuse is set to the next step that deviates, so an
+undisturbed step costs nothing. Partitions are addressed by time, in ticks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from pytest_convergence._engine.base.choices import Choices, Domain, Next, Span
+from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.fabric import Fabric
+    from pytest_convergence._engine.sim.node import Life, Node
+    from pytest_convergence._engine.sim.rules import Rule
+
+__all__ = ["FAULT_KINDS", "Partitions", "StepPlan"]
+
+FAULT_KINDS: Final = ("loss", "duplicate", "delay", "reorder", "partition", "crash", "pause", "skew")
+"""The kinds that ``faults=[…]`` may name."""
+
+_NEVER: Final = 1 << 62
+_MOST_CRASHES: Final = 3
+_TICK_NS: Final = 100_000_000
+
+
+@final
+class _Stall:
+    """How long an agent hangs before a step: 1 lets everything that is ready now go first, n > 1 is n - 1 microseconds."""
+
+    def decode(self, u: float) -> int:
+        return 1 if u < 0.8 else 1 + int((u - 0.8) * 5 * 5_000)
+
+    def describe(self, option: int) -> str:
+        return "held behind everything ready" if option == 1 else f"held {format_ns((option - 1) * 1_000)}"
+
+
+@final
+class _Outage:
+    """How long an agent is gone, in microseconds."""
+
+    def __init__(self, words: str, greatest_us: int) -> None:
+        self._words = words
+        self._greatest_us = greatest_us
+
+    def decode(self, u: float) -> int:
+        return 1 + int(u * u * self._greatest_us)  # short outages are the more telling ones
+
+    def describe(self, option: int) -> str:
+        return f"{self._words} {format_ns(option * 1_000)}"
+
+
+_SITES: Final[tuple[tuple[str, float, Domain], ...]] = (
+    ("stall", 0.05, _Stall()),
+    ("pause", 0.01, _Outage("paused for", 2_000_000)),
+    ("crash", 0.01, _Outage("crashed, back after", 2_000_000)),
+)
+
+
+@final
+class StepPlan:
+    """What the schedule has in store for the steps of one node.
+
+    Attributes:
+        next_step: the step before which something happens.
+    """
+
+    __slots__ = ("_crashes", "_due", "_next", "next_step")
+
+    def __init__(self, choices: Choices, name: str, kinds: frozenset[str]) -> None:
+        self._next: dict[str, Next] = {}
+        self._due: dict[str, tuple[int, int]] = {}
+        self._crashes = 0
+        for kind, rate, domain in _SITES:
+            if kind == "stall" or kind in kinds:
+                self._next[kind] = choices.rare(f"{kind} {name}", rate, domain)
+                self._plan(kind, 0)
+        self.next_step = _NEVER
+        self._aim()
+
+    def _plan(self, kind: str, after: int) -> None:
+        due = self._next[kind](after)
+        if due is None:
+            self._due.pop(kind, None)
+        else:
+            self._due[kind] = due
+
+    def _aim(self) -> None:
+        self.next_step = min((step for step, _ in self._due.values()), default=_NEVER)
+
+    def disturb(self, node: Node, life: Life) -> bool:
+        """Do what was planned for this step; return whether the step must wait, or will never run."""
+        step = life.steps
+        due = sorted((at, kind, option) for kind, (at, option) in self._due.items() if at <= step)
+        for _, kind, _ in due:
+            self._plan(kind, step)
+        self._aim()
+        life.fuse = self.next_step
+        if not due:
+            return False
+        _, kind, option = due[0]  # "crash" sorts before "pause" and "stall": the worst wins
+        world = node.fabric.world
+        if kind == "crash":
+            self._crashes += 1
+            if self._crashes >= _MOST_CRASHES:
+                self._next.pop("crash")
+                self._due.pop("crash", None)
+                self._aim()
+            node.crash()
+            world.at(world.now_ns + option * 1_000, _restart, node)
+        elif kind == "pause":
+            node.pause()
+            world.at(world.now_ns + option * 1_000, _resume, node)
+        else:
+            node.fabric.note("stall", node, {"step": step, "us": option - 1})
+            node.hold()
+            world.at(world.now_ns + (option - 1) * 1_000, _release, node)
+        return True
+
+
+def _restart(node: Node) -> None:
+    node.restart()
+
+
+def _resume(node: Node) -> None:
+    node.resume()
+
+
+def _release(node: Node) -> None:
+    node.release()
+
+
+@final
+class _Cut:
+    """Which agents are cut off and for how long: ``group + groups * milliseconds``."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+        # Groups are subsets by bit mask, neither empty nor everybody; masks beyond 12 agents repeat.
+        self.groups = (1 << min(len(names), 12)) - 2
+
+    def decode(self, u: float) -> int:
+        scaled = u * self.groups
+        group = int(scaled)
+        return max(1, group + self.groups * int((scaled - group) * 3_000))
+
+    def group(self, option: int) -> list[str]:
+        mask = option % self.groups + 1
+        return [name for bit, name in enumerate(self._names) if mask >> (bit % 12) & 1]
+
+    def duration_ns(self, option: int) -> int:
+        return (option // self.groups + 1) * 1_000_000
+
+    def describe(self, option: int) -> str:
+        return f"{', '.join(self.group(option))} cut off for {format_ns(self.duration_ns(option))}"
+
+
+@final
+class Partitions:
+    """Cuts off a group of agents now and then; a tick is 100 virtual milliseconds."""
+
+    def __init__(self, fabric: Fabric, names: list[str]) -> None:
+        self._fabric = fabric
+        self._names = names
+        self._cut = _Cut(names)
+        self._rule: Rule | None = None
+        self.stopped = len(names) < 2
+        if not self.stopped:
+            self._next = fabric.choices.rare("partition", 0.1, self._cut)
+            self._arm(0)
+
+    def _arm(self, after: int) -> None:
+        due = self._next(after)
+        if due is not None:
+            tick, option = due
+            world = self._fabric.world
+            world.at_background(max(world.now_ns, tick * _TICK_NS), self._begin, (tick, option))
+
+    def _begin(self, due: tuple[int, int]) -> None:
+        tick, option = due
+        if self.stopped:
+            return
+        if self._rule is None:
+            from pytest_convergence._engine.sim.rules import NetworkControl
+
+            control = NetworkControl(lambda: self._fabric, lambda: self._names)
+            group = self._cut.group(option)
+            if len(group) < len(self._names):
+                self._rule = control.partition(group)
+                world = self._fabric.world
+                world.at(world.now_ns + self._cut.duration_ns(option), self._end, None)
+        self._arm(tick)
+
+    def _end(self, _: object) -> None:
+        if self._rule is not None:
+            self._rule.heal()
+            self._rule = None
+
+    def stop(self) -> None:
+        """No more partitions; heal the one that lasts."""
+        self.stopped = True
+        self._end(None)
+
+
+SKEW: Final = Span(2 * 500, " ms")
+"""Clock offsets that a schedule may choose: option n is n - 500 milliseconds, but 0 is none."""
+
+
+def skew_offset_seconds(option: int) -> float:
+    """Turn an option of :data:`SKEW` into seconds."""
+    return 0.0 if option == 0 else (option - 500) * 1_000_000 / NS_PER_SECOND

@@ -1,0 +1,288 @@
+"""CPython's own selector event loop on virtual time.
+
+1. The loop subclasses :class:`asyncio.SelectorEventLoop`. Futures, streams and transports are stock; what is replaced is
+   what lies beneath: clock, timers, and the turn of the loop, which never asks the operating system anything.
+2. A turn runs what is ready, in order, as ``BaseEventLoop._run_once`` does: callbacks that become ready during a turn
+   run in the next one. Only when nothing is ready does time jump to the next event.
+3. Every callback carries the life of the agent that it belongs to (in its context). A callback is a *step* of that
+   life; a life's ``fuse`` is the number of the step before which the schedule wants to be asked. One comparison covers
+   crashed lives (fuse 0), paused ones (fuse 0) and planned deviations.
+4. Steps of one agent are never reordered against each other: asyncio documents FIFO. A stall holds back an agent as a
+   whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, Final, NoReturn, final
+
+from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.selector import IdleSelector
+from pytest_convergence._engine.sim.tasks import WorldTask, new_task
+from pytest_convergence._engine.sim.world import OWNER, World
+from pytest_convergence.errors import ConvergenceUsageError, SimulationEscapeError
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.node import Life
+
+__all__ = ["StepHandle", "TimerStep", "WorldLoop"]
+
+_STEPS_PER_BATCH: Final = 1024
+
+
+class StepHandle(asyncio.Handle):
+    """A callback that is ready. Lighter to make than its base: no debug hooks, no traceback."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
+        self._callback = callback
+        self._args = args
+        self._context = context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Forget the callback."""
+        self._cancelled = True
+        self._callback = None
+        self._args = ()
+
+    def __repr__(self) -> str:
+        return f"<StepHandle {'cancelled' if self._cancelled else self._callback!r}>"
+
+
+@final
+class TimerStep(asyncio.TimerHandle):
+    """A callback that becomes ready at a virtual instant."""
+
+    __slots__ = ("_world",)
+
+    def __init__(
+        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context, world: World
+    ) -> None:
+        self._callback = callback
+        self._args = args
+        self._context = context
+        self._cancelled = False
+        self._when = when
+        self._world = world
+        self._scheduled = True
+
+    def cancel(self) -> None:
+        """Forget the callback; the world no longer waits for it."""
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback = None
+            self._args = ()
+            if self._scheduled:
+                self._world.timer_cancelled()
+
+    def __repr__(self) -> str:
+        return f"<TimerStep at {self._when} {'cancelled' if self._cancelled else self._callback!r}>"
+
+
+@final
+class WorldLoop(asyncio.SelectorEventLoop):
+    """An event loop on the virtual time of one :class:`World`.
+
+    Attributes:
+        world: the world whose time this loop follows.
+        driver: the life that callbacks belong to which no agent started: the test itself.
+    """
+
+    def __init__(self, world: World, driver: Life) -> None:
+        self.world = world
+        self.driver = driver
+        self._ready_append: Callable[[StepHandle | TimerStep], None]
+        self._tasks_made = 0
+        super().__init__(IdleSelector())
+        self._ready_append = self._ready.append
+
+    # -- the turn ------------------------------------------------------------------------------------------------
+
+    def _run_once(self) -> None:
+        """Run turns until the loop is to stop, or a batch is full; then account for them.
+
+        Replaces ``BaseEventLoop._run_once``, and keeps its order: timers that are due join the end of what is ready, a
+        turn runs what was ready when it began.
+        """
+        world = self.world
+        events, ready = world.events, self._ready
+        popleft, enqueue, driver = ready.popleft, self._ready_append, self.driver
+        pop, owner = heapq.heappop, OWNER
+        steps = 0
+        while steps < _STEPS_PER_BATCH:
+            if not ready:
+                if len(events) == world.background and (self._stopping or not world.idle() or not events):
+                    break
+                steps += 1
+                self._jump(pop(events))
+            while events and events[0][0] <= world.now_ns:
+                _, _, function, argument = pop(events)
+                steps += 1
+                if function is enqueue:
+                    if argument._callback is None:
+                        world.timer_discarded()
+                        continue
+                    argument._scheduled = False
+                function(argument)
+            count = len(ready)
+            steps += count
+            for _ in range(count):
+                handle = popleft()
+                callback = handle._callback
+                if callback is None:
+                    continue
+                life = handle._context.get(owner) or driver
+                life.steps = step = life.steps + 1
+                if step >= life.fuse and not life.node.may_step(life, handle):
+                    continue
+                try:
+                    handle._context.run(callback, *handle._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self._callback_failed(handle, error)
+                if world.after_step is not None:
+                    world.after_step()
+            if self._stopping:
+                break
+        world.account(steps)
+
+    def _jump(self, event: tuple[int, int, Callable[[Any], object], Any]) -> None:
+        """Let time jump to ``event`` and let it happen."""
+        at_ns, _, function, argument = event
+        world = self.world
+        if function is self._ready_append:
+            if argument._callback is None:
+                world.timer_discarded()
+                return
+            argument._scheduled = False
+        if at_ns > world.now_ns:
+            world.now_ns = at_ns
+        function(argument)
+
+    def _callback_failed(self, handle: asyncio.Handle, error: BaseException) -> None:
+        self.call_exception_handler(
+            {"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle}
+        )
+
+    # -- callbacks and timers ------------------------------------------------------------------------------------
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> StepHandle:
+        """Run ``callback`` in the next turn."""
+        if self._closed:
+            self._check_closed()
+        handle = StepHandle(callback, args, copy_context() if context is None else context)
+        self._ready_append(handle)
+        return handle
+
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> StepHandle:
+        """The same as :meth:`call_soon`, from the world's own thread.
+
+        Raises:
+            SimulationEscapeError: another thread called.
+        """
+        if asyncio.events._get_running_loop() is not self and self.is_running():
+            raise SimulationEscapeError(
+                f"another thread called loop.call_soon_threadsafe({callback!r}). When a real thread calls is not "
+                "determined by the schedule; start the work as a task of an agent instead."
+            )
+        return self.call_soon(callback, *args, context=context)
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> TimerStep:
+        """Run ``callback`` after ``delay`` virtual seconds."""
+        if self._closed:
+            self._check_closed()
+        if delay is None:
+            raise TypeError("delay must not be None")
+        world = self.world
+        delay_ns = round(delay * NS_PER_SECOND)
+        if context is None:
+            context = copy_context()
+        if world.skewed:
+            delay_ns = (context.get(OWNER) or self.driver).node.clock.true_delay_ns(delay_ns)
+        return self._arm(world.now_ns + delay_ns, callback, args, context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> TimerStep:
+        """Run ``callback`` at virtual time ``when``, in seconds of :meth:`time`."""
+        if self._closed:
+            self._check_closed()
+        if when is None:
+            raise TypeError("when cannot be None")
+        at_ns = round(when * NS_PER_SECOND)
+        if context is None:
+            context = copy_context()
+        if self.world.skewed:
+            at_ns = (context.get(OWNER) or self.driver).node.clock.true_ns(at_ns)
+        return self._arm(at_ns, callback, args, context)
+
+    def _arm(
+        self, at_ns: int, callback: Callable[..., object], args: tuple[Any, ...], context: Context
+    ) -> TimerStep:
+        world = self.world
+        timer = TimerStep(at_ns / NS_PER_SECOND, callback, args, context, world)
+        heapq.heappush(world.events, (at_ns, world.sequence(), self._ready_append, timer))
+        return timer
+
+    def time(self) -> float:
+        """Virtual seconds since the run began, as the running agent's monotonic clock shows them."""
+        return self.world.poll_monotonic() / NS_PER_SECOND
+
+    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None, **options: Any) -> Any:
+        """Make a task that hashes by its number in this world."""
+        if self._closed:
+            self._check_closed()
+        if self._task_factory is not None:
+            return super().create_task(coro, name=name, context=context, **options)
+        self._tasks_made += 1
+        return new_task(self, self._tasks_made, coro, name, context, **options)
+
+    # -- what would leave the world ------------------------------------------------------------------------------
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        """Run ``func`` at once, on the world's own thread, and return a finished future.
+
+        Raises:
+            SimulationEscapeError: a particular executor was named; its threads would run outside the schedule.
+        """
+        if executor is not None:
+            raise SimulationEscapeError(
+                f"loop.run_in_executor was given {executor!r}. Its threads would run outside the schedule; pass None (the "
+                "function then runs at once, inline) or call the function directly."
+            )
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> NoReturn:  # type: ignore[override]
+        """Refuse: signals come from outside the schedule."""
+        raise SimulationEscapeError(
+            f"loop.add_signal_handler({sig!r}) was called. Signals arrive from outside the schedule; send the agent a "
+            "message, or use agent.crash() and agent.restart()."
+        )
+
+    def _make_self_pipe(self) -> None:
+        """There is no other thread to be woken by."""
+
+    def _close_self_pipe(self) -> None:
+        """There is nothing to close."""
+
+    def _write_to_self(self) -> None:
+        """There is nobody to wake."""

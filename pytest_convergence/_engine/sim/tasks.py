@@ -1,0 +1,45 @@
+"""Tasks with an order. Sets of tasks iterate by hash; hashed by address they would iterate differently in each run.
+
+``asyncio.wait``, ``as_completed``, ``TaskGroup`` and ``all_tasks`` all iterate over sets of tasks. A task here hashes by
+its number in its world, so those sets iterate the same way in every run of the same schedule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, final
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.loop import WorldLoop
+
+__all__ = ["WorldTask", "new_task"]
+
+
+@final
+class WorldTask(asyncio.Task[Any]):
+    """The C task with a hash that is the same in every run."""
+
+    _order: int
+
+    def __hash__(self) -> int:
+        return self._order
+
+
+def new_task(
+    loop: WorldLoop,
+    order: int,
+    coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+    name: str | None,
+    context: Context | None,
+    **options: Any,
+) -> WorldTask:
+    """Make a task; ``order`` has to be known before the C code puts it into the set of all tasks."""
+    task = WorldTask.__new__(WorldTask)
+    task._order = order
+    # The world owns the names: the default counter of asyncio is shared by the whole process.
+    WorldTask.__init__(
+        task, coro, loop=loop, name=f"Task-{order}" if name is None else name, context=context, **options
+    )
+    return task

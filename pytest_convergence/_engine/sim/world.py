@@ -1,0 +1,231 @@
+"""The kernel: virtual time and the events to come.
+
+1. Time is an integer of nanoseconds. It moves only when nothing is ready, and then to the next event.
+2. An event is ``(at_ns, sequence, function, argument)`` in one heap. Packets in flight, timers of protocols and timers
+   of asyncio are the same thing here, so a crash of an agent deletes nothing that is already on its way.
+3. Some events do not keep the world awake: periodic upkeep (heartbeats, gossip), packets of protocols, and timers
+   that were cancelled. ``background`` counts them; when it equals the size of the heap, nothing is left to happen that
+   a user would wait for, and the world is *idle*.
+4. Everything is bounded: events, virtual time, steps without time moving. Going over is a finding, not a hang.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from contextvars import ContextVar
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, final
+
+from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
+from pytest_convergence.errors import BudgetExceeded, LivelockError
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.node import Life
+
+__all__ = ["EPOCH_NS", "OWNER", "World"]
+
+OWNER: Final[ContextVar[Life | None]] = ContextVar("pytest_convergence_owner", default=None)
+"""Whose code runs: the life of an agent. Tasks inherit it, so everything that an agent starts is the agent's."""
+
+EPOCH_NS: Final = 946_684_800 * NS_PER_SECOND
+"""What ``time.time()`` says at virtual time 0: 2000-01-01T00:00:00Z."""
+
+_FREE_POLLS: Final = 1_000
+_POLL_COST_NS: Final = 1_000
+_LIVELOCK_STEPS: Final = 1_000_000
+_NOBODY: Final = "the test"
+
+Event = tuple[int, int, Callable[[Any], object], Any]
+
+
+@final
+class World:
+    """Virtual time, the events to come, and the bounds of both.
+
+    Attributes:
+        now_ns: virtual nanoseconds since the run began.
+        events: the heap of events to come.
+        background: how many of them do not keep the world awake.
+        max_events, timeout_ns: the budgets.
+        idle: called when only background events are left; returns whether to go on with them.
+        fail: called with what ended the run (a budget, a livelock); must make the run end.
+        after_step: called after every step while somebody asked for it (properties that must always hold).
+    """
+
+    __slots__ = (
+        "_cancelled",
+        "_entropy",
+        "_poll_ns",
+        "_polls",
+        "_stuck_steps",
+        "_stuck_time_ns",
+        "after_step",
+        "background",
+        "closed",
+        "epoch_ns",
+        "events",
+        "fail",
+        "happened",
+        "idle",
+        "max_events",
+        "now_ns",
+        "seed",
+        "sequence",
+        "skewed",
+        "suspended",
+        "timeout_ns",
+        "upkeep",
+    )
+
+    def __init__(self, *, seed: int = 0, max_events: int = 10**7, timeout_ns: int = 86_400 * NS_PER_SECOND) -> None:
+        self.now_ns = 0
+        self.epoch_ns = EPOCH_NS
+        self.events: list[Event] = []
+        self.sequence = count(1).__next__
+        self.background = 0
+        self.happened = 0
+        self.max_events = max_events
+        self.timeout_ns = timeout_ns
+        self.idle: Callable[[], bool] = bool
+        self.fail: Callable[[BaseException], None] = _raise
+        self.after_step: Callable[[], None] | None = None
+        self.upkeep: list[Callable[[], None]] = []
+        self.closed = False
+        self.suspended = False
+        self.skewed = False
+        self.seed = seed
+        self._entropy: dict[str, random.Random] = {}
+        self._cancelled = 0
+        self._polls = 0
+        self._poll_ns = -1
+        self._stuck_steps = 0
+        self._stuck_time_ns = -1
+
+    # -- events --------------------------------------------------------------------------------------------------
+
+    def at(self, at_ns: int, function: Callable[[Any], object], argument: Any) -> None:
+        """Let ``function(argument)`` happen at ``at_ns``."""
+        heapq.heappush(self.events, (at_ns, self.sequence(), function, argument))
+
+    def at_background(self, at_ns: int, function: Callable[[Any], object], argument: Any) -> None:
+        """The same for an event that does not keep the world awake."""
+        self.background += 1
+        heapq.heappush(self.events, (at_ns, self.sequence(), self._run_background, (function, argument)))
+
+    def _run_background(self, event: tuple[Callable[[Any], object], Any]) -> None:
+        self.background -= 1
+        function, argument = event
+        function(argument)
+
+    def timer_cancelled(self) -> None:
+        """A timer of asyncio was cancelled: it stays in the heap, but is nothing to wait for.
+
+        Cancelled timers are swept out when they are the larger part of the heap, as asyncio's own loop does.
+        """
+        self.background += 1
+        self._cancelled += 1
+        if self._cancelled > 100 and self._cancelled * 2 > len(self.events):
+            live = [event for event in self.events if not _is_cancelled(event)]
+            self.background -= len(self.events) - len(live)
+            self.events[:] = live
+            heapq.heapify(self.events)
+            self._cancelled = 0
+
+    def timer_discarded(self) -> None:
+        """A cancelled timer came up and was thrown away."""
+        self.background -= 1
+        self._cancelled -= 1
+
+    # -- clocks --------------------------------------------------------------------------------------------------
+
+    def _poll(self) -> int:
+        """Read the clock. Code that reads it in a loop makes it move, or virtual time would stand still for ever."""
+        if self.now_ns != self._poll_ns:
+            self._poll_ns = self.now_ns
+            self._polls = 0
+        self._polls += 1
+        if self._polls > _FREE_POLLS:
+            self.now_ns += _POLL_COST_NS
+            self._poll_ns = self.now_ns
+        return self.now_ns
+
+    def poll_monotonic(self) -> int:
+        """Read the monotonic clock of whoever runs, in nanoseconds."""
+        now_ns = self._poll()
+        if self.skewed:
+            life = OWNER.get()
+            if life is not None:
+                return life.node.clock.monotonic_ns(now_ns)
+        return now_ns
+
+    def poll_clock(self) -> int:
+        """Read the wall clock of whoever runs, in nanoseconds since 1970."""
+        now_ns = self._poll()
+        if self.skewed:
+            life = OWNER.get()
+            if life is not None:
+                return self.epoch_ns + life.node.clock.wall_ns(now_ns)
+        return self.epoch_ns + now_ns
+
+    def sleep_blocking(self, duration_ns: int) -> None:
+        """``time.sleep``: the whole world waits, as one thread would."""
+        self.now_ns += duration_ns
+
+    def entropy(self) -> random.Random:
+        """Return the private random stream of whoever runs, derived from the seed and the agent's name."""
+        life = OWNER.get()
+        return self.stream(_NOBODY if life is None else life.node.name)
+
+    def stream(self, name: str) -> random.Random:
+        """Return the private random stream of ``name``."""
+        stream = self._entropy.get(name)
+        if stream is None:
+            # A string seed is hashed with SHA-512 by random itself: independent of PYTHONHASHSEED.
+            stream = self._entropy[name] = random.Random(f"{self.seed}/{name}")
+        return stream
+
+    # -- bounds --------------------------------------------------------------------------------------------------
+
+    def account(self, steps: int) -> None:
+        """Count ``steps`` that happened, pack the traces, and fail the run if it went over a bound."""
+        self.happened += steps
+        for tidy in self.upkeep:
+            tidy()
+        if self.happened > self.max_events:
+            self.fail(
+                BudgetExceeded(
+                    f"the run went over its budget of max_events={self.max_events:,} at virtual time "
+                    f"{format_ns(self.now_ns)}. If it should take that many, raise max_events."
+                )
+            )
+        elif self.now_ns > self.timeout_ns:
+            self.fail(
+                BudgetExceeded(
+                    f"the run went over its virtual time budget of timeout={self.timeout_ns / NS_PER_SECOND:g} seconds. "
+                    "If it should take that long, raise timeout."
+                )
+            )
+        if self.now_ns != self._stuck_time_ns:
+            self._stuck_time_ns = self.now_ns
+            self._stuck_steps = 0
+            return
+        self._stuck_steps += steps
+        if self._stuck_steps > _LIVELOCK_STEPS:
+            self._stuck_steps = 0
+            self.fail(
+                LivelockError(
+                    f"livelock: {_LIVELOCK_STEPS:,} steps ran at virtual time {format_ns(self.now_ns)} and time did not "
+                    "move. Some agent wakes itself, or agents wake each other, without ever waiting."
+                )
+            )
+
+
+def _is_cancelled(event: Event) -> bool:
+    # Timers are the only arguments with this attribute; cancelling clears it.
+    return getattr(event[3], "_callback", event) is None
+
+
+def _raise(error: BaseException) -> None:
+    raise error
