@@ -173,11 +173,6 @@ class Link:
     def arrive_background(self, message: Message) -> None:
         """The same for a message of a protocol, which does not keep the world awake."""
         self._world.background -= 1
-        target = self.target
-        if target.life.paused and target.life.alive and not self.cut:
-            self._world.background += 1
-            target.deferred.append((self._arrive_background, message))
-            return
         self.arrive(message)
 
     def received(self, message: Message) -> None:

@@ -1,0 +1,245 @@
+"""Hosts a protocol state machine on a node: feeds it events, carries out its effects.
+
+A host is the only place where a machine meets the world: sends become messages of the host's channel, timers become
+events, ``Persist`` and ``Sync`` go to the node's disk. A machine is made anew for each life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, final
+
+from pytest_convergence._engine.base.choices import Span
+from pytest_convergence._engine.base.effects import (
+    CancelTimer,
+    Decide,
+    Effect,
+    Machine,
+    Observe,
+    Persist,
+    Send,
+    SetTimer,
+    Sync,
+)
+from pytest_convergence._engine.base.messages import Message, snapshot
+from pytest_convergence._engine.sim.links import Link
+from pytest_convergence._engine.sim.node import Life, Node
+
+__all__ = ["MachineHost"]
+
+_STEPS_OF_SPREAD: Final = 64
+"""Into how many instants a timer's spread is divided; the calm schedule gives each rank its own."""
+
+_ATOMS: Final = frozenset({int, str, float, bool, type(None), bytes})
+
+
+@final
+class _Timer:
+    __slots__ = ("armed", "background", "life", "name")
+
+    def __init__(self, name: str, life: Life, background: bool) -> None:
+        self.name = name
+        self.life = life
+        self.background = background
+        self.armed = True
+
+
+@final
+class MachineHost:
+    """One machine on one node.
+
+    Attributes:
+        machine: the machine of the present life.
+        decision: what it decided last, or ``None``; ``decided`` tells the two apart.
+        failed: called when the machine raises.
+    """
+
+    __slots__ = (
+        "_channel",
+        "_disk",
+        "_factory",
+        "_links",
+        "_node",
+        "_rank",
+        "_spreads",
+        "_timers",
+        "changed",
+        "decided",
+        "decision",
+        "failed",
+        "machine",
+    )
+
+    def __init__(
+        self,
+        node: Node,
+        channel: str,
+        factory: Callable[[], Machine],
+        *,
+        rank: int = 0,
+        failed: Callable[[Node, BaseException], None],
+        changed: Callable[[], None] | None = None,
+    ) -> None:
+        self._node = node
+        self._channel = channel
+        self._factory = factory
+        self._rank = rank
+        self._disk = node.disk(channel)
+        self._links: dict[str, Link] = node.links
+        self._timers: dict[str, _Timer] = {}
+        self._spreads: dict[str, Callable[[], int]] = {}
+        self.failed = failed
+        self.changed = changed
+        self.decided = False
+        self.decision: Any = None
+        self.machine = factory()
+        node.receivers[channel] = self.on_message
+        node.on_crash.append(self._crashed)
+        node.on_restart.append(self.start)
+
+    def start(self) -> None:
+        """Begin a life with what is durable."""
+        if self.machine is None:
+            self.machine = self._factory()
+        self._react(self.machine.on_start, self._disk.snapshot())
+
+    def _crashed(self) -> None:
+        self._timers.clear()
+        self.decided, self.decision = False, None
+        self.machine = None  # type: ignore[assignment]  # volatile: gone with the life
+
+    # -- events in -----------------------------------------------------------------------------------------------
+
+    def on_message(self, message: Message) -> None:
+        """A message of this channel arrived."""
+        node = self._node
+        life = node.life
+        life.steps = step = life.steps + 1
+        if step >= life.fuse and not node.may_react(self.on_message, message):
+            return
+        fabric = node.fabric
+        link = fabric.nodes[message.sender].links[node.name]
+        link.received(message)
+        try:
+            effects = self.machine.on_message(message.sender, message.type, message.payload)
+            if effects:
+                self.carry_out(effects)
+        except Exception as error:
+            self.failed(node, error)
+
+    def _on_timer(self, timer: _Timer) -> None:
+        if timer.life is not self._node.life or not timer.armed:
+            return
+        node = self._node
+        life = node.life
+        life.steps = step = life.steps + 1
+        if step >= life.fuse and not node.may_react(self._on_timer, timer):
+            return
+        timer.armed = False
+        if self._timers.get(timer.name) is timer:
+            del self._timers[timer.name]
+        node.fabric.note("timer", node, timer.name)
+        self._react(self.machine.on_timer, timer.name)
+
+    def command(self, name: str, argument: Any = None) -> None:
+        """Let the agent's own side ask the machine for something."""
+        if self._node.life.alive:
+            try:
+                self.carry_out(self.machine.on_command(name, argument))
+            except Exception as error:
+                self.failed(self._node, error)
+
+    def _react(self, handle: Callable[[Any], Iterable[Effect]], argument: Any) -> None:
+        try:
+            self.carry_out(handle(argument))
+        except Exception as error:
+            self.failed(self._node, error)
+
+    # -- effects out ---------------------------------------------------------------------------------------------
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        """Carry out effects, in order."""
+        links = self._links
+        channel = self._channel
+        for effect in effects:
+            if type(effect) is Send:
+                to, kind, payload = effect
+                link = links.get(to)
+                if link is None:
+                    link = self._node.fabric.link(self._node, to)
+                if self._disk.dirty:
+                    self._unsynced_send(to, kind)
+                link.post(payload if type(payload) in _ATOMS else snapshot(payload), kind, channel)
+            else:
+                self._carry_out_slowly(effect)
+        if self.changed is not None:
+            self.changed()
+
+    def _carry_out_slowly(self, effect: Effect) -> None:
+        node = self._node
+        if isinstance(effect, SetTimer):
+            self._arm(effect)
+        elif isinstance(effect, CancelTimer):
+            self._disarm(effect.name)
+        elif isinstance(effect, Persist):
+            self._disk.put(effect.key, effect.value)
+        elif isinstance(effect, Sync):
+            self._disk.sync()
+        elif isinstance(effect, Decide):
+            self.decided, self.decision = True, effect.value
+            node.fabric.note("decide", node, {"value": snapshot(effect.value)})
+        elif isinstance(effect, Observe):
+            node.fabric.note("observe", node, {"fact": effect.fact, **effect.data})
+        else:
+            raise TypeError(
+                f"the machine of {node.name} returned {effect!r}, which is no effect; effects are Send, SetTimer, "
+                "CancelTimer, Persist, Sync, Decide and Observe."
+            )
+
+    def _unsynced_send(self, to: str, kind: str) -> None:
+        node = self._node
+        node.fabric.note("observe", node, {"fact": "unsynced_send", "to": to, "kind": kind, "channel": self._channel})
+
+    def _arm(self, effect: SetTimer) -> None:
+        self._disarm(effect.name)
+        node = self._node
+        world = node.fabric.world
+        timer = _Timer(effect.name, node.life, effect.background)
+        self._timers[effect.name] = timer
+        delay_ns = effect.delay_ns
+        if effect.spread_ns:
+            delay_ns += self._spread_ns(effect.name, effect.spread_ns)
+        if world.skewed:
+            delay_ns = node.clock.true_delay_ns(delay_ns)
+        if effect.background:
+            world.background += 1
+            world.at(world.now_ns + delay_ns, self._background_fired, timer)
+        else:
+            world.at(world.now_ns + delay_ns, self._foreground_fired, timer)
+
+    def _spread_ns(self, name: str, spread_ns: int) -> int:
+        """Choose inside the spread: calm is rank x step, so that equal agents do not stay in step for ever."""
+        draw = self._spreads.get(name)
+        if draw is None:
+            stem = f"timer {self._node.name}/{name}"
+            draw = self._spreads[name] = self._node.fabric.choices.every(stem, Span(_STEPS_OF_SPREAD - 1))
+        part = (self._rank + draw()) % _STEPS_OF_SPREAD
+        return spread_ns * part // _STEPS_OF_SPREAD
+
+    def _disarm(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.armed = False
+            if not timer.background:
+                # It stays in the heap, but nobody waits for it any more.
+                timer.background = True
+                self._node.fabric.world.background += 1
+
+    def _background_fired(self, timer: _Timer) -> None:
+        self._node.fabric.world.background -= 1
+        self._on_timer(timer)
+
+    def _foreground_fired(self, timer: _Timer) -> None:
+        if timer.background:  # disarmed since
+            self._node.fabric.world.background -= 1
+        self._on_timer(timer)
