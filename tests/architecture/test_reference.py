@@ -1,0 +1,69 @@
+"""The reference pages list what exists: no more, no less."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import pytest_convergence
+from pytest_convergence._engine.sim.conditions import PROFILES
+from pytest_convergence._engine.sim.faults import FAULT_KINDS
+from tests.architecture.source import ROOT
+
+_REFERENCE = ROOT / "docs" / "reference"
+
+
+def _text(page: str) -> str:
+    return (_REFERENCE / page).read_text(encoding="utf-8")
+
+
+def _rows(page: str, heading: str) -> dict[str, list[str]]:
+    """Return the rows of the table under ``heading``, by their first cell (a name in backticks)."""
+    section = _text(page).partition(f"{heading}\n")[2]
+    section = re.split(r"^#", section, maxsplit=1, flags=re.MULTILINE)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()]
+    return {cells[0].strip("`"): cells[1:] for cells in rows if cells[0].startswith("`")}
+
+
+def test_the_network_page_has_the_numbers_of_every_profile() -> None:
+    shown = {name: [float(cell) for cell in cells] for name, cells in _rows("network.md", "kinds").items()}
+    real = {
+        name: [network.least_ns / 1e9, network.greatest_ns / 1e9, network.loss, network.duplicate, network.reorder]
+        for name, network in PROFILES.items()
+    }
+    assert shown == real
+
+
+def test_the_network_page_lists_the_fault_kinds() -> None:
+    assert set(_rows("network.md", "## Fault kinds")) == set(FAULT_KINDS)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in _REFERENCE.glob("*.md"))
+    errors = {name for name in pytest_convergence.__all__ if getattr(pytest_convergence, name).__module__.endswith(".errors")}
+    missing = [
+        name
+        for name in pytest_convergence.__all__
+        if name not in errors and not re.search(rf"auto\w+:: pytest_convergence\.{name}$", pages, re.MULTILINE)
+    ]
+    assert not missing, f"add these to docs/reference/api.md: {missing}"
+
+
+def test_the_plugin_page_lists_every_command_line_option_and_its_ini_key(pytester: pytest.Pytester) -> None:
+    shown = pytester.runpytest("--help", "-p", "no:randomly").stdout.str()
+    options = set(re.findall(r"--convergence-[\w-]+", shown))
+    assert options
+    assert {f"--{option}" for option in re.findall(r"`--(convergence-[\w-]+)", _text("plugin.md"))} == options
+    keys = set(re.findall(r"^  (convergence_\w+)", shown, re.MULTILINE))
+    assert set(re.findall(r"`(convergence_\w+)`", _text("plugin.md").partition("## Options")[2])) == keys
+
+
+def test_the_plugin_page_lists_every_fixture(pytester: pytest.Pytester) -> None:
+    shown = pytester.runpytest("--fixtures", "-v", "-p", "no:randomly").stdout.str()
+    fixtures = set(re.findall(r"^(\w+)[^\n]*-- \S*pytest_convergence/", shown, re.MULTILINE))
+    assert set(_rows("plugin.md", "## Fixtures")) == fixtures
+
+
+@pytest.mark.parametrize("page", sorted(_REFERENCE.glob("*.md")), ids=lambda page: page.name)
+def test_a_reference_page_is_linked_from_the_index(page: Path) -> None:
+    assert page.name == "index.md" or f"]({page.name})" in _text("index.md")
