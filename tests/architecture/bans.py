@@ -92,8 +92,8 @@ def mutable_globals(module: Module) -> Iterator[Breach]:
         for node in ast.walk(function):
             if isinstance(node, ast.Global):
                 yield Breach(node.lineno, f"global {', '.join(node.names)}: {advice}")
-            elif (name := _mutated_name(node)) in containers and name not in local:
-                yield Breach(node.lineno, f"{name} is changed after import: {advice}")
+            elif isinstance(node, ast.expr) and (changed := _mutated_name(node)) in containers - local:
+                yield Breach(node.lineno, f"{changed} is changed after import: {advice}")
 
 
 def _module_level_assignments(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
@@ -135,7 +135,7 @@ def _names_bound_in(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str
     return arguments | stores
 
 
-def _mutated_name(node: ast.AST) -> str | None:
+def _mutated_name(node: ast.expr) -> str | None:
     """Return the plain name that ``node`` changes in place, if it does."""
     target: ast.expr | None = None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _MUTATORS:
