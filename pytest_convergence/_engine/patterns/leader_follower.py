@@ -1,0 +1,127 @@
+"""The leader-follower pattern: its configuration, by Raft's election or by the bully algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from pytest_convergence._engine.base.effects import Machine
+from pytest_convergence._engine.patterns.bully import BullyElection, BullyTiming
+from pytest_convergence._engine.patterns.pattern import positive_ns
+from pytest_convergence._engine.patterns.raft import LeaderView, RaftElection, RaftTiming
+from pytest_convergence.errors import ConvergenceUsageError, unknown_name
+
+__all__ = ["LeaderFollower"]
+
+ALGORITHMS: Final = ("raft", "bully")
+_INPUTS: Final = ("task",)
+_PROPERTIES: Final = {
+    "raft": (
+        "election_safety",
+        "term_monotonic",
+        "promises_survive_restart",
+        "reply_before_sync",
+        "eventually_one_leader",
+    ),
+    # Without terms and quorums nothing keeps two sides of a partition from having a leader each.
+    "bully": ("eventually_one_leader",),
+}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LeaderFollower:
+    """One agent leads and the others follow it; who, is elected again whenever the leader is lost.
+
+    The defaults suit links of up to about 100 ms: a vote takes one round trip (200 ms), which is well below the
+    shortest election timeout, and several heartbeats may be lost before anybody stands.
+
+    Attributes:
+        algorithm: ``"raft"`` (terms, durable votes, a quorum of the configured agents) or ``"bully"`` (the strongest
+            reachable agent; agents are listed strongest first).
+        heartbeat_seconds: virtual seconds between two heartbeats of a leader.
+        election_timeout_seconds: ``(shortest, longest)`` virtual seconds of silence before an agent stands for
+            election. Default: 5 and 10 heartbeats.
+        pre_vote: ask whether an election could be won before starting it (Raft only).
+    """
+
+    algorithm: str = "raft"
+    heartbeat_seconds: float = 0.1
+    election_timeout_seconds: tuple[float, float] | None = None
+    pre_vote: bool = True
+
+    @property
+    def name(self) -> str:
+        """``"leader-follower"``."""
+        return "leader-follower"
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """What the algorithm promises: safety and liveness for Raft, liveness alone for bully."""
+        return _PROPERTIES[self.algorithm]
+
+    def validate(self, agents: Sequence[str]) -> None:
+        """Check the algorithm's name and the timing.
+
+        Raises:
+            ConvergenceUsageError: the algorithm is unknown, or a time is out of range.
+        """
+        if self.algorithm not in ALGORITHMS:
+            raise unknown_name("leader-follower algorithm", self.algorithm, ALGORITHMS)
+        if not agents:
+            raise ConvergenceUsageError("the leader-follower pattern needs at least one agent.")
+        self._timing()
+
+    def _timing(self) -> RaftTiming:
+        heartbeat_ns = positive_ns(self.heartbeat_seconds, "heartbeat_seconds")
+        timeout: Any = self.election_timeout_seconds
+        if timeout is None:
+            return RaftTiming(heartbeat_ns, 5 * heartbeat_ns, 10 * heartbeat_ns)
+        if not isinstance(timeout, tuple | list) or len(timeout) != 2:
+            raise ConvergenceUsageError(
+                f"election_timeout_seconds must be (shortest, longest) in seconds, not {timeout!r}."
+            )
+        low, high = (positive_ns(seconds, "election_timeout_seconds") for seconds in timeout)
+        if low > high:
+            raise ConvergenceUsageError(
+                f"election_timeout_seconds={timeout!r}: the shortest is longer than the longest; swap the two."
+            )
+        if low <= heartbeat_ns:
+            raise ConvergenceUsageError(
+                f"election_timeout_seconds={timeout!r} must be longer than heartbeat_seconds="
+                f"{self.heartbeat_seconds!r}: otherwise followers stand for election between two heartbeats."
+            )
+        return RaftTiming(heartbeat_ns, low, high)
+
+    def check_inputs(self, agents: Sequence[str], inputs: Mapping[str, Any]) -> None:
+        """Check that nothing but ``task`` is given, and that it can be called.
+
+        Raises:
+            ConvergenceUsageError: an input is unknown, or ``task`` is not a function.
+        """
+        for key, value in inputs.items():
+            if key not in _INPUTS:
+                raise unknown_name("input of the leader-follower pattern", key, _INPUTS)
+            if value is not None and not callable(value):
+                raise ConvergenceUsageError(f"task must be a function of (leader, followers), not {value!r}.")
+
+    def machine(self, agent: str, agents: Sequence[str], inputs: Mapping[str, Any]) -> Machine:
+        """Make the election machine of one life of ``agent``."""
+        timing = self._timing()
+        if self.algorithm == "bully":
+            return BullyElection(agent, agents, BullyTiming(timing.heartbeat_ns, timing.election_min_ns))
+        return RaftElection(agent, agents, timing, pre_vote=self.pre_vote)
+
+    def output(self, views: Mapping[str, Any]) -> str | None:
+        """Return the leader that all of ``views`` name, in the same term."""
+        distinct = set(views.values())
+        return self.leader(distinct.pop()) if len(distinct) == 1 else None
+
+    def valid(self, value: Any, agents: Sequence[str], inputs: Mapping[str, Any]) -> bool:
+        """Whether ``value`` is a configured agent."""
+        return value in agents
+
+    def leader(self, view: Any) -> str | None:
+        """Return the leader that ``view`` names."""
+        return view.leader if isinstance(view, LeaderView) else None

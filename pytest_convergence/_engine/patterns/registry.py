@@ -1,0 +1,89 @@
+"""Patterns by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pytest_convergence._engine.patterns.consensus import Consensus
+from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
+from pytest_convergence._engine.patterns.pattern import Pattern
+from pytest_convergence.errors import ConvergenceUsageError, unknown_name
+
+__all__ = ["PATTERN_NAMES", "PatternRegistry", "find_pattern"]
+
+PATTERN_NAMES: Final = (
+    "leader-follower",
+    "consensus",
+    "pipeline",
+    "parallel-merge",
+    "competitive",
+    "hierarchical",
+    "reactive",
+)
+"""The names of all patterns, those that are not available yet among them."""
+
+_BUILT_IN: Final[Mapping[str, Pattern]] = {
+    "leader-follower": LeaderFollower(),
+    "consensus": Consensus(),
+}
+
+
+class PatternRegistry:
+    """The patterns that one test run knows: the built-in ones, and those that plugins add.
+
+    A registry belongs to whoever made it; there is no global one to add to.
+    """
+
+    __slots__ = ("_patterns",)
+
+    def __init__(self) -> None:
+        self._patterns: dict[str, Pattern] = dict(_BUILT_IN)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that :meth:`find` answers."""
+        return tuple(self._patterns)
+
+    def add(self, pattern: Pattern) -> None:
+        """Make ``pattern`` known under its name.
+
+        Raises:
+            ConvergenceUsageError: the name is taken.
+        """
+        if pattern.name in self._patterns:
+            raise ConvergenceUsageError(
+                f"a pattern named {pattern.name!r} exists already; choose another name."
+            )
+        self._patterns[pattern.name] = pattern
+
+    def find(self, pattern: object) -> Pattern:
+        """Return the pattern of that name; a pattern object is returned as it is.
+
+        Raises:
+            ConvergenceUsageError: there is none of that name, or it is not available yet.
+        """
+        if isinstance(pattern, str):
+            found = self._patterns.get(pattern)
+            if found is not None:
+                return found
+            if pattern in PATTERN_NAMES:
+                known = ", ".join(repr(name) for name in self._patterns)
+                raise ConvergenceUsageError(
+                    f"the pattern {pattern!r} is not available yet. Available: {known}."
+                )
+            raise unknown_name("pattern", pattern, (*PATTERN_NAMES, *self._patterns))
+        if isinstance(pattern, type) or not isinstance(pattern, Pattern):
+            raise ConvergenceUsageError(
+                f"pattern must be a name or a pattern object such as Consensus(quorum=2/3), not {pattern!r}."
+            )
+        return pattern
+
+
+def find_pattern(pattern: object) -> Pattern:
+    """Return a built-in pattern by name; a pattern object is returned as it is.
+
+    Raises:
+        ConvergenceUsageError: there is none of that name, or it is not available yet.
+    """
+    return PatternRegistry().find(pattern)
