@@ -91,6 +91,10 @@ def test_a_clock_is_walked_and_printed_in_the_order_of_names() -> None:
     assert repr(clock) == "VectorClock({'a': 2, 'b': 1})"
 
 
+def test_the_meet_is_what_both_clocks_know() -> None:
+    assert VectorClock({"a": 2, "b": 1}) & VectorClock({"a": 1, "c": 4}) == VectorClock({"a": 1})
+
+
 def test_a_clock_cannot_be_changed() -> None:
     clock = VectorClock({"a": 1})
     with pytest.raises(AttributeError, match="immutable"):
@@ -119,7 +123,7 @@ def test_a_copied_or_pickled_clock_is_equal() -> None:
 def test_a_clock_does_not_compare_with_other_things() -> None:
     clock = VectorClock({"a": 1})
     assert clock != {"a": 1}
-    for operation in ("__lt__", "__le__", "__gt__", "__ge__", "__or__", "__eq__"):
+    for operation in ("__lt__", "__le__", "__gt__", "__ge__", "__or__", "__and__", "__eq__"):
         assert getattr(clock, operation)({"a": 1}) is NotImplemented
 
 

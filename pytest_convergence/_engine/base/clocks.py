@@ -29,9 +29,9 @@ class ClockDriftError(ConvergenceError):
 class VectorClock(Mapping[str, int]):
     """How many events of each agent are known. Immutable and hashable.
 
-    ``a < b`` is happens-before, ``a <= b`` also allows equality, ``a | b`` is the least clock that covers both. An
-    agent that a clock does not name counts as 0, and zero entries are dropped, so ``VectorClock({"a": 0})`` equals
-    ``VectorClock()``.
+    ``a < b`` is happens-before, ``a <= b`` also allows equality, ``a | b`` is the least clock that covers both,
+    ``a & b`` the greatest that both cover. An agent that a clock does not name counts as 0, and zero entries are
+    dropped, so ``VectorClock({"a": 0})`` equals ``VectorClock()``.
     Iteration is in the order of the names, so that equal clocks are walked and printed alike.
 
     Raises:
@@ -83,6 +83,12 @@ class VectorClock(Mapping[str, int]):
             if count > known(agent, 0):
                 counts[agent] = count
         return _vector(counts)
+
+    def __and__(self, other: VectorClock) -> VectorClock:
+        if not isinstance(other, VectorClock):
+            return NotImplemented
+        theirs = other._counts
+        return _vector({agent: min(count, theirs[agent]) for agent, count in self._counts.items() if agent in theirs})
 
     def __le__(self, other: VectorClock) -> bool:
         if not isinstance(other, VectorClock):

@@ -1,0 +1,1 @@
+"""Replicated documents: updates, replicas, conflicts and their resolution, and the synchronisation of replicas."""

@@ -1,0 +1,170 @@
+"""Conflicts: what they are, how they are found, and how they are told apart.
+
+1. Two live updates are *rivals* if their paths overlap, neither has seen the other, and they do not commute. A
+   *conflict* is a connected group of rivals. Its path is the shortest among them; all their paths overlap it.
+2. A conflict is named by its path and its dots, so every replica that meets the same rivals gives it the same id.
+3. While a conflict is open it may grow (a third rival arrives) or move on (a rival is overwritten by its own author).
+   Reports that share a dot are stages of one conflict: :func:`distinct_conflicts` keeps the last of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, final
+
+from pytest_convergence._engine.state.live import LiveUpdates
+from pytest_convergence._engine.state.paths import Path, overlap
+from pytest_convergence._engine.state.updates import Dot, Update, commute, copy_value
+from pytest_convergence._engine.state.values import encode
+
+__all__ = [
+    "Conflict",
+    "Resolution",
+    "are_rivals",
+    "conflict_id",
+    "distinct_conflicts",
+    "group_around",
+    "rival_groups",
+    "shortest_path",
+]
+
+
+class Resolution(NamedTuple):
+    """How a conflict was settled.
+
+    ``strategy`` is the name of the resolver, ``value`` what every replica now reads at the conflict's path, ``winner``
+    the agent whose write prevailed, or ``None`` where the value is nobody's alone.
+    """
+
+    strategy: str
+    value: Any
+    winner: str | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Concurrent writes that do not agree.
+
+    Attributes:
+        id: equal on every replica that meets the same writes.
+        path: the dotted path; the shortest, if a subtree and a part of it were written concurrently.
+        writes: the rivals in the order of time, author and number.
+        values: by agent, what would be read at ``path`` had only that agent's writes happened;
+            :data:`~pytest_convergence._engine.state.updates.DELETED` where it would be gone.
+        resolution: how it was settled, or ``None`` while it is not.
+    """
+
+    id: str
+    path: str
+    writes: tuple[Update, ...] = field(repr=False, hash=False)
+    values: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    resolution: Resolution | None = field(default=None, hash=False)
+
+    @property
+    def segments(self) -> Path:
+        """The path as segments."""
+        return shortest_path(self.writes)
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Who wrote, in the order of names."""
+        return tuple(sorted({write.dot.agent for write in self.writes}))
+
+    @property
+    def dots(self) -> frozenset[Dot]:
+        """The names of the writes."""
+        return frozenset(write.dot for write in self.writes)
+
+    @property
+    def winner(self) -> str | None:
+        """The agent whose write prevailed, if one did."""
+        return self.resolution.winner if self.resolution is not None else None
+
+    def copied(self) -> Conflict:
+        """A conflict to give away: what its reader does to the values stays with the reader."""
+        resolution = self.resolution
+        if resolution is not None:
+            resolution = resolution._replace(value=copy_value(resolution.value))
+        values = {agent: copy_value(value) for agent, value in self.values.items()}
+        return replace(self, values=values, resolution=resolution)
+
+    def __str__(self) -> str:
+        sides = ", ".join(f"{agent} wrote {self.values.get(agent)!r}" for agent in self.agents)
+        if self.resolution is None:
+            return f"{self.path}: {sides}; unresolved"
+        whose = f" of {self.resolution.winner}" if self.resolution.winner is not None else ""
+        return f"{self.path}: {sides}; {self.resolution.strategy} kept {self.resolution.value!r}{whose}"
+
+
+def are_rivals(one: Update, other: Update) -> bool:
+    """Whether two updates are concurrent, overlap and do not commute."""
+    return overlap(one.segments, other.segments) and one.concurrent_with(other) and not commute(one, other)
+
+
+def rivals(update: Update, live: LiveUpdates) -> list[Update]:
+    """The live updates that ``update`` is in conflict with."""
+    return [other for other in live.overlapping(update.segments) if are_rivals(update, other)]
+
+
+def group_around(update: Update, live: LiveUpdates) -> tuple[Update, ...]:
+    """The whole group of rivals that ``update`` belongs to, in order; empty if it has none."""
+    group = {update.dot: update}
+    to_ask = [update]
+    while to_ask:
+        for rival in rivals(to_ask.pop(), live):
+            if rival.dot not in group:
+                group[rival.dot] = rival
+                to_ask.append(rival)
+    return tuple(sorted(group.values(), key=_order)) if len(group) > 1 else ()
+
+
+def rival_groups(updates: Iterable[Update]) -> list[tuple[Update, ...]]:
+    """All groups of rivals among live updates, in the order of their first writes."""
+    live = LiveUpdates()
+    for update in updates:
+        live.add(update)
+    groups: list[tuple[Update, ...]] = []
+    seen: set[Dot] = set()
+    for update in live:
+        if update.dot not in seen:
+            group = group_around(update, live)
+            seen.update(member.dot for member in group)
+            groups.extend([group] if group else [])
+    return sorted(groups, key=lambda group: group[0].order)
+
+
+def conflict_id(group: Iterable[Update]) -> str:
+    """The id of the conflict between these writes."""
+    members = tuple(group)
+    dots = sorted((write.dot.agent, write.dot.counter) for write in members)
+    return hashlib.sha256(encode([list(shortest_path(members)), dots])).hexdigest()[:16]
+
+
+def distinct_conflicts(reports: Iterable[Conflict]) -> tuple[Conflict, ...]:
+    """List each conflict once, however many replicas report it and at however many stages, in the order of writes.
+
+    Of the stages of one conflict the one that knows most (most authors, then latest writes) is kept.
+    """
+    stages: list[list[Conflict]] = []
+    for report in {report.id: report for report in reports}.values():
+        same = [known for known in stages if any(report.dots & stage.dots for stage in known)]
+        stages = [known for known in stages if known not in same]
+        stages.append([report, *(stage for known in same for stage in known)])
+    latest = [max(known, key=_knowledge) for known in stages]
+    return tuple(sorted(latest, key=lambda conflict: (_order(conflict.writes[0]), conflict.id)))
+
+
+def _knowledge(conflict: Conflict) -> tuple[int, int, str]:
+    return len(conflict.agents), sum(write.dot.counter for write in conflict.writes), conflict.id
+
+
+def _order(update: Update) -> tuple[int, str, int]:
+    return update.order
+
+
+def shortest_path(group: Iterable[Update]) -> Path:
+    """The path of the conflict between these writes: the one that overlaps all the others."""
+    return min((write.segments for write in group), key=len)

@@ -1,0 +1,116 @@
+"""A nested document, addressed by paths, without any notion of time: what updates are applied to, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, final
+
+from pytest_convergence._engine.state.paths import Path, is_branch
+from pytest_convergence._engine.state.updates import Update
+from pytest_convergence._engine.state.values import freeze, same_value
+
+__all__ = ["ABSENT", "Document", "differences", "leaves"]
+
+
+@final
+class _Absent:
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = _Absent()
+"""What :meth:`Document.get` gives where nothing is stored. ``None`` is a value like any other."""
+
+
+@final
+class Document:
+    """A nested dict with dotted paths.
+
+    Writing below a leaf turns the leaf into a branch: the later write has its way. Deleting the last key of a branch
+    leaves an empty branch.
+    """
+
+    __slots__ = ("_runs", "root")
+
+    def __init__(self) -> None:
+        self.root: dict[str, Any] = {}
+        self._runs: dict[tuple[Path, str], tuple[int, Any]] = {}
+
+    def get(self, path: Path) -> Any:
+        """Return what is stored at ``path`` (not a copy), or :data:`ABSENT`."""
+        place: Any = self.root
+        for segment in path:
+            if type(place) is not dict or segment not in place:
+                return ABSENT
+            place = place[segment]
+        return place
+
+    def put(self, path: Path, value: Any) -> None:
+        """Store ``value`` (not a copy) at ``path``."""
+        place = self.root
+        for segment in path[:-1]:
+            below = place.get(segment)
+            if type(below) is not dict:
+                below = place[segment] = {}
+            place = below
+        place[path[-1]] = value
+
+    def remove(self, path: Path) -> None:
+        """Remove what is stored at ``path``, if anything."""
+        place = self.get(path[:-1])
+        if type(place) is dict:
+            place.pop(path[-1], None)
+
+    def apply(self, update: Update) -> None:
+        """Carry out one update after those before. An operation on something of the wrong kind starts from nothing."""
+        path, operation = update.segments, update.operation
+        if operation == "increment":
+            already = self._runs.get((path, update.dot.agent), (-1, 0))
+            amount = update.stored - already[1] if already[0] == update.since else update.stored
+            self._runs[path, update.dot.agent] = (update.since, update.stored)
+            current = self.get(path)
+            self.put(path, current + amount if is_number(current) else amount)
+        elif operation == "append":
+            current = self.get(path)
+            if type(current) is list:
+                current.append(freeze(update.stored))
+            else:
+                self.put(path, [freeze(update.stored)])
+        else:
+            for run in update.counted:
+                self._runs[run.segments, run.agent] = (run.since, run.total)
+            if operation == "set":
+                self.put(path, freeze(update.stored))
+            else:
+                self.remove(path)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value can be incremented. A bool cannot."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def leaves(tree: dict[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Walk the leaves of a nested dict, in its own order. An empty branch counts as a leaf."""
+    for key, value in tree.items():
+        path = (*prefix, key)
+        if value and is_branch(value):
+            yield from leaves(value, path)
+        else:
+            yield path, value
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield the fewest writes that turn ``old`` into ``new``: paths with their new value, or :data:`ABSENT`."""
+    for key in sorted(old.keys() - new.keys()):
+        yield (*prefix, key), ABSENT
+    for key in sorted(new):
+        path = (*prefix, key)
+        if key not in old:
+            yield path, new[key]
+        elif is_branch(old[key]) and is_branch(new[key]):
+            yield from differences(old[key], new[key], path)
+        elif not same_value(old[key], new[key]):
+            yield path, new[key]

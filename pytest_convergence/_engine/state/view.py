@@ -1,0 +1,178 @@
+"""From live updates to the document that is read: a pure function of the *set* of updates.
+
+1. Updates are applied one after another. An update comes after those that it has seen; where that leaves a choice, the
+   order is time, then author, then number. So replicas that have the same updates read the same, whatever order they
+   arrived in.
+2. The order is asked of overlapping updates alone: what happens at ``plan.owner`` never decides about ``plan.title``.
+3. A resolver with a function of its own decides about each group of rivals. Its value is stored where the last of the
+   group would have been applied; what was written in knowledge of a member comes on top.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, TypeAlias, final
+
+from pytest_convergence._engine.state.conflicts import (
+    Conflict,
+    Resolution,
+    conflict_id,
+    rival_groups,
+    shortest_path,
+)
+from pytest_convergence._engine.state.document import ABSENT, Document
+from pytest_convergence._engine.state.paths import Path, format_path, overlap
+from pytest_convergence._engine.state.resolution import Resolver
+from pytest_convergence._engine.state.updates import DELETED, Dot, Update
+from pytest_convergence._engine.state.values import freeze
+
+__all__ = ["Decided", "causal_order", "fold", "settle"]
+
+Decided: TypeAlias = dict[str, Conflict]
+"""The conflicts that were settled before, by id: a resolver is asked once about each."""
+
+_ByAuthor: TypeAlias = dict[str, tuple[list[int], list[Update]]]
+
+
+def causal_order(updates: Iterable[Update]) -> list[Update]:
+    """Order updates: causes before effects where paths overlap, otherwise by time, author, number.
+
+    This is topological sorting with a priority queue (A. Kahn, 1962).
+    """
+    pending = list(updates)
+    if len(pending) == 1:
+        return pending
+    waits: dict[Dot, int] = {update.dot: 0 for update in pending}
+    followers: dict[Dot, list[Update]] = {}
+    for earlier, later in _edges(pending):
+        waits[later.dot] += 1
+        followers.setdefault(earlier.dot, []).append(later)
+    ready = [(update.order, update) for update in pending if not waits[update.dot]]
+    heapq.heapify(ready)
+    ordered: list[Update] = []
+    while ready:
+        _, update = heapq.heappop(ready)
+        ordered.append(update)
+        for later in followers.get(update.dot, ()):
+            waits[later.dot] -= 1
+            if not waits[later.dot]:
+                heapq.heappush(ready, (later.order, later))
+    return ordered
+
+
+def _edges(updates: list[Update]) -> Iterable[tuple[Update, Update]]:
+    """Yield enough pairs (earlier, later) of overlapping updates to imply all of them."""
+    by_path: dict[Path, _ByAuthor] = {}
+    for update in sorted(updates, key=lambda update: update.dot):
+        numbers, written = by_path.setdefault(update.segments, {}).setdefault(update.dot.agent, ([], []))
+        numbers.append(update.dot.counter)
+        written.append(update)
+    for update in updates:
+        for depth in range(1, len(update.segments) + 1):
+            for author, (numbers, written) in by_path.get(update.segments[:depth], {}).items():
+                # Of each author the latest that was seen is enough: the author's own order gives the rest.
+                seen = bisect_right(numbers, update.context[author])
+                if seen:
+                    yield written[seen - 1], update
+                if depth < len(update.segments):
+                    yield from ((update, above) for above in written[seen:] if above.has_seen(update))
+
+
+@final
+class _Group:
+    """A group of rivals while the fold passes over it."""
+
+    __slots__ = ("behind", "dots", "left", "members", "path")
+
+    def __init__(self, members: tuple[Update, ...]) -> None:
+        self.members = members
+        self.dots = {member.dot for member in members}
+        self.path = shortest_path(members)
+        self.left = len(members)
+        self.behind: list[Update] = []
+
+    def precedes(self, update: Update) -> bool:
+        """Whether ``update`` was written in knowledge of a member, at a place that the decision covers."""
+        return overlap(update.segments, self.path) and any(update.has_seen(member) for member in self.members)
+
+
+def fold(live: Iterable[Update], resolver: Resolver, decided: Decided) -> Document:
+    """Apply live updates in order, with conflicts settled by ``resolver``. ``decided`` keeps its answers by id."""
+    document = Document()
+    if resolver.decide is None:
+        for update in causal_order(live):
+            document.apply(update)
+        return document
+    updates = list(live)
+    groups = [_Group(members) for members in rival_groups(updates)]
+    for update in causal_order(updates):
+        group = next((group for group in groups if update.dot in group.dots), None)
+        if group is None:
+            waiting = next((group for group in groups if group.left and group.precedes(update)), None)
+            if waiting is not None:
+                waiting.behind.append(update)
+            else:
+                document.apply(update)
+            continue
+        group.left -= 1
+        if not group.left:
+            _apply_group(document, group, updates, resolver, decided)
+    return document
+
+
+def _apply_group(
+    document: Document, group: _Group, updates: list[Update], resolver: Resolver, decided: Decided
+) -> None:
+    resolution = settle(group.members, updates, resolver, decided).resolution
+    if resolution is None:
+        for member in causal_order(group.members):
+            document.apply(member)
+    elif resolution.value is DELETED:
+        document.remove(group.path)
+    else:
+        document.put(group.path, freeze(resolution.value))
+    for update in group.behind:
+        document.apply(update)
+
+
+def settle(group: tuple[Update, ...], live: Iterable[Update], resolver: Resolver, decided: Decided) -> Conflict:
+    """Describe the conflict between the rivals of ``group`` among ``live``, with the answer of ``resolver``."""
+    key = conflict_id(group)
+    if key not in decided:
+        decided[key] = _settle(key, group, live, resolver, decided)
+    return decided[key]
+
+
+def _settle(
+    key: str, group: tuple[Update, ...], live: Iterable[Update], resolver: Resolver, decided: Decided
+) -> Conflict:
+    path = shortest_path(group)
+    before = [
+        update
+        for update in live
+        if overlap(update.segments, path)
+        and not any(update.dot == member.dot or update.has_seen(member) for member in group)
+    ]
+
+    def read_with(members: Iterable[Update]) -> Any:
+        value = fold([*before, *members], resolver, decided).get(path)
+        return DELETED if value is ABSENT else freeze(value)
+
+    values = {
+        agent: read_with(member for member in group if member.dot.agent == agent)
+        for agent in sorted({member.dot.agent for member in group})
+    }
+    open_conflict = Conflict(key, format_path(path), group, values)
+    if resolver.decide is None:
+        last = causal_order(group)[-1].dot.agent
+        return replace(open_conflict, resolution=Resolution(resolver.name, read_with(group), last))
+    answer = resolver.decide(open_conflict)
+    if answer is None:
+        return open_conflict
+    value = answer.value
+    if value is not DELETED:
+        value = freeze(value, f"the value that {resolver.name!r} gave for {open_conflict.path}")
+    return replace(open_conflict, resolution=answer._replace(value=value))
