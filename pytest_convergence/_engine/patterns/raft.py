@@ -189,13 +189,11 @@ class RaftElection:
 
     def on_start(self, durable: Mapping[str, Any]) -> Iterable[Effect]:
         """Begin a life as a follower, with the term and vote of the lives before."""
-        effects: list[Effect] = []
         saved = self.durable.load(durable)
-        if saved is not None:
-            self.term, self.voted_for = saved["term"], saved["voted_for"]
-            effects.append(self._term_fact())
-            effects.append(self._vote_fact())
-        return effects + self._arm_election()
+        if saved is None:
+            return [self._term_fact(), *self._arm_election()]
+        self.term, self.voted_for = saved["term"], saved["voted_for"]
+        return [self._term_fact(), self._vote_fact(), *self._arm_election()]
 
     def on_message(self, sender: str, kind: str, payload: Any) -> Iterable[Effect]:
         """Take one message; those of agents that are not configured are ignored.

@@ -1,0 +1,56 @@
+"""The facts on which properties are judged.
+
+An agent says what it did, and a property is judged on what was said: the reference protocols and a user's own agents
+observe the same facts (``agent.observe("leader", term=3)``), so the same properties hold for both.
+
+======================  ================================  ========================================================
+fact                    data                              the agent that observes it says …
+======================  ================================  ========================================================
+``term``                ``term``                          my term is now this (also at the start of each life)
+``vote``                ``term``, ``candidate``           in this term I vote for that candidate; after a restart:
+                                                          this is the vote that I remember (``None``: none)
+``vote``                ``round``, ``value``              in this round I vote for that value
+``confirm``             ``round``, ``value``              in this round I confirm that value (``None``: none)
+``promise``             ``name``, ``value``               I promise that ``name`` is, and stays, this
+``promise``             ``name``, ``at_least``            I promise that ``name`` never becomes less than this
+``leader``              ``term`` (where there are terms)  from now on I lead
+``follow``              ``leader``, ``term``              from now on I follow that leader
+``step_down``           ``reason``                        I do not lead any more
+``propose``             ``value``                         I propose this value (or a rule of mine made it)
+``decide``              ``value``                         I have decided (also after a restart, from memory)
+``undecided``           ``round``                         I have given up without a decision
+``round``               ``round``                         I begin this round (term, ballot)
+``unsynced_send``       ``to``, ``kind``                  (the world says) I sent while my writes were not synced
+======================  ================================  ========================================================
+
+A fact may carry ``durable=key``: it rests on what is stored under that key. Observe a promise *before* you send what
+relies on it: it binds the agent with its next message, for what nobody was told nobody can rely on.
+
+An event of the kind ``decide`` counts like the fact of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_convergence._engine.base.trace import TraceEvent
+
+__all__ = ["decided_value", "fact_of"]
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+def fact_of(event: TraceEvent) -> tuple[str, Mapping[str, Any]]:
+    """Return the fact that ``event`` observes and its data; ``""`` for an event of another kind."""
+    if event.kind == "observe" and isinstance(event.detail, Mapping):
+        return str(event.detail.get("fact", "")), event.detail
+    return "", _NOTHING
+
+
+def decided_value(event: TraceEvent) -> tuple[Any] | None:
+    """Return ``(value,)`` if ``event`` says that its agent decided, else ``None``."""
+    if event.kind == "decide":
+        return (event.detail["value"] if isinstance(event.detail, Mapping) else event.detail,)
+    fact, data = fact_of(event)
+    return (data.get("value"),) if fact == "decide" else None

@@ -1,0 +1,99 @@
+"""Properties by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, final
+
+from pytest_convergence._engine.check.agreement import AGREEMENT
+from pytest_convergence._engine.check.convergence import CONVERGENCE
+from pytest_convergence._engine.check.decision_stable import DECISION_STABLE
+from pytest_convergence._engine.check.election_safety import ELECTION_SAFETY
+from pytest_convergence._engine.check.eventually_one_leader import EVENTUALLY_ONE_LEADER
+from pytest_convergence._engine.check.integrity import INTEGRITY
+from pytest_convergence._engine.check.promises_survive_restart import PROMISES_SURVIVE_RESTART
+from pytest_convergence._engine.check.property import Property
+from pytest_convergence._engine.check.reply_before_sync import REPLY_BEFORE_SYNC
+from pytest_convergence._engine.check.term_monotonic import TERM_MONOTONIC
+from pytest_convergence._engine.check.termination import TERMINATION
+from pytest_convergence._engine.check.validity import VALIDITY
+from pytest_convergence.errors import ConvergenceUsageError, unknown_name
+
+__all__ = ["BUILT_IN", "PropertyRegistry", "find_property"]
+
+BUILT_IN: Final[Mapping[str, Property]] = {
+    each.name: each
+    for each in (
+        PROMISES_SURVIVE_RESTART,
+        REPLY_BEFORE_SYNC,
+        CONVERGENCE,
+        VALIDITY,
+        ELECTION_SAFETY,
+        TERM_MONOTONIC,
+        EVENTUALLY_ONE_LEADER,
+        AGREEMENT,
+        INTEGRITY,
+        DECISION_STABLE,
+        TERMINATION,
+    )
+}
+"""The properties that come with the package."""
+
+
+@final
+class PropertyRegistry:
+    """The properties that one test run knows: the built-in ones, and those that plugins add."""
+
+    __slots__ = ("_properties",)
+
+    def __init__(self) -> None:
+        self._properties: dict[str, Property] = dict(BUILT_IN)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that :meth:`find` answers."""
+        return tuple(self._properties)
+
+    def add(self, new: Property) -> None:
+        """Make a property known under its name.
+
+        Raises:
+            ConvergenceUsageError: the name is taken.
+        """
+        if new.name in self._properties:
+            raise ConvergenceUsageError(f"a property named {new.name!r} exists already; choose another name.")
+        self._properties[new.name] = new
+
+    def find(self, wanted: object) -> Property:
+        """Return the property of that name; a :class:`Property` is returned as it is.
+
+        Raises:
+            ConvergenceUsageError: there is none of that name.
+        """
+        if isinstance(wanted, Property):
+            return wanted
+        found = self._properties.get(wanted) if isinstance(wanted, str) else None
+        if found is None:
+            raise unknown_name("property", wanted, self._properties)
+        return found
+
+    def find_all(self, wanted: Iterable[object]) -> tuple[Property, ...]:
+        """Return the properties, each once, in the order of their first mention.
+
+        Raises:
+            ConvergenceUsageError: a name is unknown, or two different properties share one.
+        """
+        found: dict[str, Property] = {}
+        for each in map(self.find, wanted):
+            if found.setdefault(each.name, each) is not each:
+                raise ConvergenceUsageError(f"two different properties are named {each.name!r}; rename one.")
+        return tuple(found.values())
+
+
+def find_property(wanted: object) -> Property:
+    """Return a built-in property by name; a :class:`Property` is returned as it is.
+
+    Raises:
+        ConvergenceUsageError: there is none of that name.
+    """
+    return PropertyRegistry().find(wanted)
