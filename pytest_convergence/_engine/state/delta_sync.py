@@ -39,6 +39,7 @@ RESEND_TIMER: Final = "sync.resend"
 """The only timer: armed while some peer has not acknowledged everything."""
 
 _CLOCK_KEY: Final = "sync.clock"
+_VERSION_KEY: Final = "sync.version"
 _UPDATE_KEY: Final = "sync.update."
 
 
@@ -117,9 +118,9 @@ class DeltaSync:
         """Begin with what survived; a first life begins with what the replica was made with."""
         if _CLOCK_KEY not in durable:
             return self.on_command("update", None)
-        clock, version = durable[_CLOCK_KEY]
+        clock, version = durable[_CLOCK_KEY], durable.get(_VERSION_KEY, 0)
         kept = [value for key, value in durable.items() if key.startswith(_UPDATE_KEY) and value is not None]
-        self.replica.restore(kept, VectorClock(clock), version)
+        self.replica.restore(kept, clock, version)
         self._unkept.clear()
         effects: list[Effect] = []
         for peer in self._peers.values():
@@ -211,7 +212,11 @@ class DeltaSync:
             self._unkept[other.dot] = None
 
     def _keep(self) -> Iterator[Effect]:
-        """Make durable what changed since the last time. The clock comes after the updates that it promises."""
+        """Make durable what changed since the last time.
+
+        The clock comes after the updates that it promises, and before what they replace is removed: a crash in the
+        midst of it leaves the old promise or the new one, and the updates that it needs.
+        """
         if not self._unkept:
             return
         changed, self._unkept = self._unkept, {}
@@ -222,7 +227,8 @@ class DeltaSync:
                 yield Persist(key, update)
             else:
                 gone.append(Persist(key, None))
-        yield Persist(_CLOCK_KEY, (dict(self.replica.clock), self.replica.version))
+        yield Persist(_VERSION_KEY, self.replica.version)
+        yield Persist(_CLOCK_KEY, self.replica.clock)
         yield from gone
         yield Sync()
 
