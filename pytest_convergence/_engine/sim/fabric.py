@@ -30,6 +30,7 @@ class Fabric:
         keep: appends a message to the trace.
         uid: how many messages were sent.
         lost, duplicated, protocol_sent: counters of messages.
+        longest_timer_ns: the longest timer that a machine has armed so far.
         watchers: called with each event that has a detail, by kind; what properties are fed from.
     """
 
@@ -55,6 +56,7 @@ class Fabric:
         self.lost = 0
         self.duplicated = 0
         self.protocol_sent = 0
+        self.longest_timer_ns = 0
         self.watchers: dict[str, list[Callable[[TraceEvent], None]]] = {}
         self.tracing = trace
         self.record: Callable[[tuple[int, int, int]], None] | None = self.trace._log.extend if trace else None

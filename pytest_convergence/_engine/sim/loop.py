@@ -247,7 +247,9 @@ class WorldLoop(asyncio.SelectorEventLoop):
         if self._task_factory is not None:
             return super().create_task(coro, name=name, context=context, **options)
         self._tasks_made += 1
-        return new_task(self, self._tasks_made, coro, name, context, **options)
+        task = new_task(self, self._tasks_made, coro, name, context, **options)
+        task.life = OWNER.get() if context is None else context.get(OWNER)
+        return task
 
     # -- what would leave the world ------------------------------------------------------------------------------
 

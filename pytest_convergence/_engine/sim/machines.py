@@ -207,6 +207,9 @@ class MachineHost:
         timer = _Timer(effect.name, node.life, effect.background)
         self._timers[effect.name] = timer
         delay_ns = effect.delay_ns
+        longest_ns = delay_ns + effect.spread_ns
+        if longest_ns > node.fabric.longest_timer_ns:
+            node.fabric.longest_timer_ns = longest_ns
         if effect.spread_ns:
             delay_ns += self._spread_ns(effect.name, effect.spread_ns)
         if world.skewed:

@@ -13,15 +13,21 @@ from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.loop import WorldLoop
+    from pytest_convergence._engine.sim.node import Life
 
 __all__ = ["WorldTask", "new_task"]
 
 
 @final
 class WorldTask(asyncio.Task[Any]):
-    """The C task with a hash that is the same in every run."""
+    """The C task with a hash that is the same in every run.
+
+    Attributes:
+        life: the life of the agent whose code it runs, ``None`` for the test's own.
+    """
 
     _order: int
+    life: Life | None
 
     def __hash__(self) -> int:
         return self._order

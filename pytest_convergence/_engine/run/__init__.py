@@ -1,0 +1,1 @@
+"""Sessions: a scenario and a schedule go in, an outcome comes out."""

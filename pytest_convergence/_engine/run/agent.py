@@ -1,0 +1,281 @@
+"""An agent as its behaviour and the test see it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, final
+
+from pytest_convergence._engine.base.messages import Message, snapshot
+from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
+from pytest_convergence._engine.state.replica import Replica
+from pytest_convergence.errors import AgentCrashedError, ConvergenceUsageError, unknown_name
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.run.session import Session
+    from pytest_convergence._engine.sim.mailbox import Mailbox
+    from pytest_convergence._engine.sim.node import Node
+    from pytest_convergence._engine.sim.rules import Rule
+
+__all__ = ["AgentStorage", "SimulatedAgent"]
+
+_ATOMS = frozenset({int, str, float, bool, type(None), bytes})
+
+
+@final
+class AgentStorage:
+    """Durable storage of one agent. What was synced survives a crash; what was not may be lost or torn."""
+
+    __slots__ = ("_agent",)
+
+    def __init__(self, agent: SimulatedAgent) -> None:
+        self._agent = agent
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Read a value, synced or not."""
+        return self._agent._running("read storage").disk("user").get(key, default)
+
+    def put(self, key: str, value: Any) -> None:
+        """Write a value; a crash before the next :meth:`sync` may lose it."""
+        self._agent._alive("write to storage").disk("user").put(key, value)
+
+    def delete(self, key: str) -> None:
+        """Remove a key; a crash before the next :meth:`sync` may bring it back."""
+        self._agent._alive("write to storage").disk("user").delete(key)
+
+    async def sync(self) -> None:
+        """Make every write so far durable. Takes a step, so that a crash may come just before."""
+        await asyncio.sleep(0)
+        self._agent._alive("sync storage").disk("user").sync()
+
+
+@final
+class SimulatedAgent:
+    """A named participant of a session.
+
+    A behaviour receives it as its argument; a scenario finds it in ``session.agents``. Virtual time and the network are
+    those of the session that runs.
+
+    Attributes:
+        name: unique in the session.
+        session: the session.
+        state: this agent's replica of the shared state.
+        storage: what survives a crash.
+    """
+
+    __slots__ = ("_links", "_mailbox", "_node", "name", "session", "state", "storage")
+
+    def __init__(self, session: Session, name: str, state: Replica) -> None:
+        self.session = session
+        self.name = name
+        self.state = state
+        self.storage = AgentStorage(self)
+        self._node: Node | None = None
+        self._mailbox: Mailbox | None = None
+        self._links: dict[str, Any] = {}
+
+    def _attach(self, node: Node) -> None:
+        self._node = node
+        self._links = node.links
+
+    # -- guards --------------------------------------------------------------------------------------------------
+
+    def _running(self, what: str) -> Node:
+        node = self._node
+        if node is None:
+            raise ConvergenceUsageError(
+                f"agent {self.name!r} cannot {what} before the session runs; do it in a behaviour or in the scenario "
+                "that you pass to session.run(…)."
+            )
+        if node.fabric.world.closed:
+            raise ConvergenceUsageError(f"agent {self.name!r} cannot {what}: the run is over.")
+        return node
+
+    def _alive(self, what: str) -> Node:
+        node = self._node
+        if node is None or node.fabric.world.closed:
+            node = self._running(what)
+        if not node.life.alive:
+            raise AgentCrashedError(f"agent {self.name!r} has crashed and cannot {what}; call restart() first.")
+        return node
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    async def send(self, to: str | SimulatedAgent, payload: Any = None, *, type: str = "message") -> Message:
+        """Send a message. It is a snapshot: changing ``payload`` afterwards does not change what arrives.
+
+        Raises:
+            ConvergenceUsageError: there is no agent ``to``.
+            AgentCrashedError: this agent has crashed.
+        """
+        link = self._links.get(to)  # type: ignore[call-overload]
+        node = self._node
+        if link is None or node is None or not node.life.alive or node.fabric.world.closed:
+            link = self._link(to)
+        if payload.__class__ not in _ATOMS:
+            payload = self._snapshot(payload)
+        sent: Message = link.post(payload, type)
+        return sent
+
+    def _link(self, to: str | SimulatedAgent) -> Any:
+        node = self._alive("send")
+        name = to if isinstance(to, str) else getattr(to, "name", to)
+        if name not in self.session.agents:
+            raise unknown_name("agent", name, self.session.agents)
+        return node.fabric.link(node, str(name))
+
+    def _snapshot(self, payload: Any) -> Any:
+        try:
+            return snapshot(payload)
+        except (TypeError, RecursionError) as error:
+            raise ConvergenceUsageError(
+                f"agent {self.name!r} cannot send {payload!r}: a message is a snapshot, and this cannot be copied "
+                f"({error})."
+            ) from error
+
+    async def broadcast(self, payload: Any = None, *, type: str = "message") -> None:
+        """Send the same message to every other agent, in the order of the session's agents."""
+        for peer in self.peers:
+            await self.send(peer, payload, type=type)
+
+    async def receive(
+        self, timeout: float | None = None, sender: str | SimulatedAgent | None = None, type: str | None = None
+    ) -> Message:
+        """Wait for the oldest message, or the oldest from ``sender`` or of ``type``.
+
+        Args:
+            timeout: virtual seconds.
+
+        Raises:
+            TimeoutError: nothing came in time.
+        """
+        self._alive("receive")
+        mailbox = self._box()
+        if sender is not None and not isinstance(sender, str):
+            sender = sender.name
+        if sender is not None and sender not in self.session.agents:
+            raise unknown_name("agent", sender, self.session.agents)
+        if timeout is None:
+            return await mailbox.receive(sender, type)
+        to_ns(timeout, "timeout")
+        try:
+            async with asyncio.timeout(timeout):
+                return await mailbox.receive(sender, type)
+        except TimeoutError:
+            what = "".join([f" from {sender!r}" if sender else "", f" of type {type!r}" if type else ""])
+            raise TimeoutError(f"agent {self.name!r} received no message{what} within {timeout:g} s.") from None
+
+    async def request(
+        self, to: str | SimulatedAgent, payload: Any = None, *, timeout: float | None = None, type: str = "request"
+    ) -> Any:
+        """Send a message and return the payload of the reply.
+
+        Args:
+            timeout: virtual seconds to wait for the reply, ``None`` for ever.
+
+        Raises:
+            TimeoutError: no reply came in time.
+        """
+        message = await self.send(to, payload, type=type)
+        if timeout is None:
+            return (await self._box().reply(message.uid)).payload
+        to_ns(timeout, "timeout")
+        try:
+            async with asyncio.timeout(timeout):
+                return (await self._box().reply(message.uid)).payload
+        except TimeoutError:
+            raise TimeoutError(
+                f"agent {self.name!r} had no reply from {message.recipient!r} within {timeout:g} s."
+            ) from None
+
+    async def reply(self, message: Message, payload: Any = None) -> Message:
+        """Answer a message; a :meth:`request` that waits for it returns ``payload``."""
+        if not isinstance(message, Message):
+            raise ConvergenceUsageError(f"reply takes the message that is answered, not {message!r}.")
+        link = self._link(message.sender)
+        self._alive("reply")
+        sent: Message = link.post(self._snapshot(payload), "reply", "user", message.uid)
+        return sent
+
+    @property
+    def inbox(self) -> AsyncIterator[Message]:
+        """The messages as they come: ``async for message in agent.inbox``. Waiting here is no deadlock."""
+        self._alive("receive")
+        return self._box()
+
+    def _box(self) -> Mailbox:
+        if self._mailbox is None:
+            raise ConvergenceUsageError(f"agent {self.name!r} runs a machine, which receives its messages itself.")
+        return self._mailbox
+
+    # -- the rest of the world --------------------------------------------------------------------------------------
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The names of the other agents."""
+        return tuple(name for name in self.session.agents if name != self.name)
+
+    def now(self) -> float:
+        """This agent's wall clock: virtual seconds since the run began, wrong by whatever skew it has."""
+        node = self._running("tell the time")
+        return node.clock.wall_ns(node.fabric.world.now_ns) / NS_PER_SECOND
+
+    @property
+    def random(self) -> random.Random:
+        """This agent's private stream, derived from the seed and its name."""
+        return self._running("draw random numbers").fabric.world.stream(self.name)
+
+    def observe(self, fact: str, **data: Any) -> None:
+        """Write a fact to the trace, for properties to judge: ``agent.observe("leader", term=3)``."""
+        node = self._alive("observe")
+        node.fabric.note("observe", node, {"fact": fact, **snapshot(data)})
+
+    # -- faults ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the agent has not crashed; a paused agent is alive."""
+        return self._node is None or self._node.life.alive
+
+    def crash(self) -> None:
+        """End this agent's life at once. No ``finally`` of it touches the world any more; unsynced writes may be lost.
+
+        Raises:
+            AgentCrashedError: it has crashed already.
+        """
+        self._alive("crash").crash()
+
+    def restart(self) -> None:
+        """Begin a new life: the behaviour starts again from the top, with what was durable.
+
+        Raises:
+            ConvergenceUsageError: the agent is alive.
+        """
+        node = self._running("restart")
+        if node.life.alive:
+            raise ConvergenceUsageError(f"agent {self.name!r} is alive; only a crashed agent can restart.")
+        node.restart()
+
+    def pause(self) -> None:
+        """Hold this agent: it takes no step until :meth:`resume`, while messages and timers wait for it."""
+        self._alive("be paused").pause()
+
+    def resume(self) -> None:
+        """Let a paused agent go on."""
+        self._alive("be resumed").resume()
+
+    def isolate(self) -> Rule:
+        """Cut this agent off from all others; a context manager with ``heal()``."""
+        return self.session.network.partition([self])
+
+    def skew_clock(self, offset: float = 0.0, drift: float = 0.0) -> None:
+        """Set this agent's clock ``offset`` seconds ahead (negative: behind) and let it gain ``drift`` seconds a second."""
+        node = self._running("have its clock skewed")
+        world = node.fabric.world
+        world.skewed = True
+        node.clock.skew(world.now_ns, offset_seconds=offset, drift=drift)
+
+    def __repr__(self) -> str:
+        state = "" if self.is_alive else ", crashed"
+        return f"<SimulatedAgent {self.name!r}{state}>"

@@ -1,0 +1,425 @@
+"""Conducts one run of a session on a simulated loop: sets the agents going, watches, settles, judges.
+
+1. *Begin*: a fabric with a node for each agent, a machine host for each protocol, a task for each behaviour. Whatever an
+   agent starts inherits its life through the context.
+2. *Work*: the scenario (or the pattern's task) runs. Without one, the behaviours themselves are the work, and it is over
+   when nothing is left to happen.
+3. *Settle*: the schedule's faults stop, and the world runs on until views are stable (:mod:`.settling`).
+4. *End*: behaviours that still run are stopped. Whatever went wrong first is what is reported.
+
+The kernel calls back here: ``idle`` when only upkeep is left, ``fail`` when a bound is crossed, ``after_step`` while a
+property wants to see every step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, Final, final
+
+from pytest_convergence._engine.base.canonical import canonical
+from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
+from pytest_convergence._engine.run.hosting import real_seconds, stream
+from pytest_convergence._engine.run.judging import Judge
+from pytest_convergence._engine.run.lifecycle import SessionState
+from pytest_convergence._engine.run.options import is_machine_class
+from pytest_convergence._engine.run.replication import Replication
+from pytest_convergence._engine.run.reports import deadlock_message
+from pytest_convergence._engine.run.settling import Settling
+from pytest_convergence._engine.sim.conditions import Network
+from pytest_convergence._engine.sim.fabric import Fabric
+from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, skew_offset_seconds
+from pytest_convergence._engine.sim.loop import WorldLoop
+from pytest_convergence._engine.sim.machines import MachineHost
+from pytest_convergence._engine.sim.mailbox import Mailbox
+from pytest_convergence._engine.sim.node import Node
+from pytest_convergence._engine.sim.world import OWNER
+from pytest_convergence.errors import AgentError, BudgetExceeded, DeadlockError
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.run.agent import SimulatedAgent
+    from pytest_convergence._engine.run.session import Session
+
+__all__ = ["SCENARIO", "Conduct", "Ending"]
+
+SCENARIO: Final = "scenario"
+"""The lane of what the test itself does."""
+
+
+@final
+class Ending:
+    """How a run came to its end: what the scenario returned, or what went wrong."""
+
+    __slots__ = ("changed_ns", "error", "output", "settled")
+
+    def __init__(self) -> None:
+        self.output: Any = None
+        self.error: BaseException | None = None
+        self.settled = False
+        self.changed_ns = 0
+
+
+@final
+class Conduct:
+    """One run of one session."""
+
+    def __init__(self, session: Session, loop: WorldLoop, timeout: float | None, inputs: dict[str, Any]) -> None:
+        self.session = session
+        self.inputs = inputs
+        self.loop = loop
+        self.world = loop.world
+        self.ending = Ending()
+        self.is_over = False
+        self.results: dict[str, Any] = {}
+        self.hosts: dict[str, MachineHost] = {}
+        self.user_hosts: dict[str, MachineHost] = {}
+        self.tasks: dict[str, asyncio.Task[Any]] = {}
+        self.started_ns = self.world.now_ns
+        self.started_real = real_seconds()
+        self._end: asyncio.Future[None] = loop.create_future()
+        self._work: asyncio.Task[Any] | None = None
+        self._settling: Settling | None = None
+        self._finished_waiters: list[asyncio.Future[None]] = []
+        self._view_waiters: list[tuple[Callable[[], object], asyncio.Future[Any]]] = []
+        options = session.options
+        limit_ns = options.timeout_ns() if timeout is None else to_ns(timeout, "timeout")
+        if session.goal is not None and session.goal.timeout is not None:
+            limit_ns = min(limit_ns, to_ns(session.goal.timeout))
+        self.world.timeout_ns = self.started_ns + limit_ns
+        self.world.max_events = self.world.happened + options.get("max_events")
+        kinds = frozenset(options.get("faults")) | frozenset(session.schedule.faults)
+        conditions = Network.of(options.get("network")).with_faults(kinds)
+        window = options.trace_window()
+        self.fabric = Fabric(
+            self.world, session.schedule.choices(stream), conditions, trace=bool(window), window=window or 1
+        )
+        self.fabric.loop = loop
+        self._kinds = kinds
+        self._partitions: Partitions | None = None
+        self.replication: Replication | None = None
+        self.judge = Judge(self)
+
+    # -- begin ---------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Set everything going."""
+        session, fabric = self.session, self.fabric
+        self.scenario_node = fabric.add_node(SCENARIO)
+        calm = session.schedule.kind == "calm"
+        for name, agent in session.agents.items():
+            node = fabric.add_node(name, None if calm else StepPlan(fabric.choices, name, self._kinds))
+            agent._attach(node)
+            node.on_crash.append(self._crashed)
+        self._hooks_before = (self.world.idle, self.world.fail, self.world.after_step)
+        self.world.idle, self.world.fail = self.idle, self.fail
+        self.judge.begin()
+        if "skew" in self._kinds:
+            self._skew_clocks()
+        self.replication = Replication(self)
+        self._host_pattern()
+        for name, behaviour in session.behaviours.items():
+            if behaviour is not None:
+                self._start_behaviour(session.agents[name], behaviour)
+        if "partition" in self._kinds:
+            self._partitions = Partitions(fabric, list(session.agents))
+        self.replication.start()
+        for host in (*self.hosts.values(), *self.user_hosts.values()):
+            host.start()
+
+    def _skew_clocks(self) -> None:
+        for name, agent in self.session.agents.items():
+            option = self.fabric.choices.every(f"skew {name}", SKEW)()
+            if option:
+                agent.skew_clock(offset=skew_offset_seconds(option))
+
+    def _host_pattern(self) -> None:
+        pattern = self.session.pattern
+        if pattern is None:
+            return
+        names = tuple(self.session.agents)
+        for rank, name in enumerate(names):
+            self.hosts[name] = MachineHost(
+                self.fabric.nodes[name],
+                "pattern",
+                lambda name=name: pattern.machine(name, names, self.inputs),  # type: ignore[misc]
+                rank=rank,
+                failed=self.machine_failed,
+                changed=self.views_changed,
+            )
+
+    def _start_behaviour(self, agent: SimulatedAgent, behaviour: Any) -> None:
+        node = self.fabric.nodes[agent.name]
+        if is_machine_class(behaviour):
+            names = tuple(self.session.agents)
+            rank = names.index(agent.name)
+            self.user_hosts[agent.name] = MachineHost(
+                node,
+                "user",
+                lambda: behaviour(agent.name, names),
+                rank=rank,
+                failed=self.machine_failed,
+                changed=self.views_changed,
+            )
+            return
+        agent._mailbox = Mailbox(node, self.loop)
+        node.on_restart.append(lambda: self._begin_life(agent, behaviour))
+        self._begin_life(agent, behaviour)
+
+    def _begin_life(self, agent: SimulatedAgent, behaviour: Any) -> None:
+        node = self.fabric.nodes[agent.name]
+        if node.lives > 1:
+            agent._mailbox = Mailbox(node, self.loop)  # what the life before had not received is gone with it
+            self.results.pop(agent.name, None)
+        self.tasks[agent.name] = self.spawn(node, self._behave(agent, behaviour), agent.name)
+
+    def spawn(self, node: Node, coro: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Start a task that belongs to the present life of ``node``."""
+        context: Context = copy_context()
+        context.run(OWNER.set, node.life)
+        task: asyncio.Task[Any] = self.loop.create_task(coro, name=name, context=context)
+        return task
+
+    async def _behave(self, agent: SimulatedAgent, behaviour: Any) -> None:
+        node = self.fabric.nodes[agent.name]
+        self.fabric.note("start", node, None)
+        try:
+            result = await behaviour(agent)
+        except asyncio.CancelledError:
+            self.fabric.note("stop", node, None)
+            raise
+        except Exception as error:
+            self.fabric.note("error", node, f"{type(error).__name__}: {error}")
+            self.agent_failed(agent.name, error)
+            return
+        self.results[agent.name] = result
+        self.fabric.note("return", node, canonical(result))
+        self.check_finished()
+
+    # -- work ----------------------------------------------------------------------------------------------------------
+
+    async def conduct(self, scenario: Callable[[], Coroutine[Any, Any, Any]] | None) -> None:
+        """Run to the end; what went wrong is in :attr:`ending`."""
+        session = self.session
+        session._move(SessionState.EXECUTING)
+        if scenario is not None:
+            self._work = self.spawn(self.scenario_node, scenario(), SCENARIO)
+            self._work.add_done_callback(self._work_done)
+        try:
+            await self._end
+        except asyncio.CancelledError:
+            self.ending.error = self.ending.error or asyncio.CancelledError()
+            raise
+        finally:
+            self.is_over = True
+            await self._stop()
+            self.world.idle, self.world.fail, self.world.after_step = self._hooks_before
+
+    def _work_done(self, work: asyncio.Task[Any]) -> None:
+        if self.is_over or self._end.done():
+            return
+        if work.cancelled():
+            self.fail(asyncio.CancelledError("the scenario was cancelled"))
+        elif (error := work.exception()) is not None:
+            self.fail(error)
+        else:
+            self.ending.output = work.result()
+            self.settle()
+
+    def idle(self) -> bool:
+        """Only upkeep is left: decide whether the work is over, goes on by upkeep, or can never end."""
+        if self.is_over or self._settling is not None:
+            return True
+        if self._finished_waiters and self._behaviours_rest():
+            self._release_finished()
+            return True
+        upkeep = bool(self.world.events)
+        if self._view_waiters and upkeep:
+            return True
+        if self._work is None and self._behaviours_rest():
+            if upkeep and not self.pattern_rests():
+                return True
+            self.settle()
+            return True
+        self.fail(DeadlockError(deadlock_message(self)))
+        return True
+
+    def pattern_rests(self) -> bool:
+        """Whether the reference protocol has nothing more to do by itself: it decided, or it went quiet."""
+        return all(host.decided for host in self.live_hosts())
+
+    def live_hosts(self) -> list[MachineHost]:
+        """The hosts of the pattern on agents that are alive."""
+        return [host for name, host in self.hosts.items() if self.fabric.nodes[name].life.alive]
+
+    def _behaviours_rest(self) -> bool:
+        """Whether every behaviour has returned, crashed, or waits in its inbox."""
+        for name, task in self.tasks.items():
+            if not task.done() and self.fabric.nodes[name].life.alive:
+                mailbox = self.session.agents[name]._mailbox
+                if mailbox is None or not mailbox.idle_loops:
+                    return False
+        return True
+
+    def check_finished(self) -> None:
+        """Wake those who wait for all behaviours, once all have returned or crashed."""
+        if self._finished_waiters and all(
+            task.done() or name in self.results or not self.fabric.nodes[name].life.alive
+            for name, task in self.tasks.items()
+        ):
+            self._release_finished()
+
+    def _release_finished(self) -> None:
+        waiters, self._finished_waiters = self._finished_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def finished(self) -> None:
+        """Wait until every behaviour has returned, crashed, or waits in its inbox with nothing left to happen."""
+        waiter = self.loop.create_future()
+        self._finished_waiters.append(waiter)
+        self.check_finished()
+        await waiter
+
+    async def until(self, predicate: Callable[[], Any]) -> Any:
+        """Wait until ``predicate()`` is truthy, asked whenever a protocol's view may have changed."""
+        found = predicate()
+        if found:
+            return found
+        waiter: asyncio.Future[Any] = self.loop.create_future()
+        entry = (predicate, waiter)
+        self._view_waiters.append(entry)
+        try:
+            return await waiter
+        finally:
+            self._view_waiters.remove(entry)
+
+    def views_changed(self) -> None:
+        """Some protocol reacted: its view may be another."""
+        for predicate, waiter in self._view_waiters:
+            if not waiter.done() and (found := predicate()):
+                waiter.set_result(found)
+
+    # -- settle and end ------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """The work is done: stop the faults and wait for stable views."""
+        if self._settling is not None or self.is_over:
+            return
+        self.session._move(SessionState.SYNCHRONIZING)
+        if self._partitions is not None:
+            self._partitions.stop()
+        self.fabric.calm_down()
+        self.ending.changed_ns = self.world.now_ns
+        self._settling = Settling(self, self._settled)
+        self._settling.begin()
+
+    def _settled(self) -> None:
+        settling = self._settling
+        if settling is None:
+            return
+        self.ending.settled = settling.stable
+        self.ending.changed_ns = max(self.ending.changed_ns, settling.changed_ns)
+        if not self._end.done():
+            self.judge.finish()
+            if not self._end.done():
+                self._end.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        """End the run with ``error``, unless it has ended already. Crossing the time bound while settling is no error."""
+        if self.is_over or self._end.done():
+            return
+        if self._settling is not None and isinstance(error, BudgetExceeded) and self.world.now_ns > self.world.timeout_ns:
+            self.world.timeout_ns = 1 << 62
+            self._settling.stable = False
+            self._settled()
+            return
+        self.ending.error = error
+        self._end.set_result(None)
+
+    def agent_failed(self, name: str, error: BaseException) -> None:
+        """A behaviour raised."""
+        failure = AgentError(f"agent {name!r} raised {type(error).__name__}: {error}", agent=name)
+        failure.__cause__ = error
+        self.fail(failure)
+
+    def machine_failed(self, node: Node, error: BaseException) -> None:
+        """A machine raised."""
+        self.fabric.note("error", node, f"{type(error).__name__}: {error}")
+        self.agent_failed(node.name, error)
+
+    def _crashed(self) -> None:
+        self.check_finished()
+        self.views_changed()
+
+    async def _stop(self) -> None:
+        """Cancel what still runs of this session, and give it a few turns to clean up."""
+        own = {node.life for node in self.fabric.nodes.values()}
+        left = [task for task in asyncio.all_tasks(self.loop) if getattr(task, "life", None) in own and not task.done()]
+        for node in self.fabric.nodes.values():
+            if node.is_paused:
+                node.release()
+        for task in left:
+            task.cancel()
+        for _ in range(100):
+            if all(task.done() for task in left):
+                break
+            await asyncio.sleep(0)
+
+    # -- what the judges ask -------------------------------------------------------------------------------------------
+
+    def window_ns(self) -> int:
+        """The stability window: twice the greatest delay plus the longest period."""
+        return 2 * self.greatest_delay_ns() + self.fabric.longest_timer_ns
+
+    def greatest_delay_ns(self) -> int:
+        """The greatest delay that the network's conditions and the rules in force may cause."""
+        options = self.session.options
+        greatest_ns = Network.of(options.get("network")).greatest_ns
+        return max(greatest_ns, 1_000_000) + sum(rule.delay_ns for rule in self.fabric.rules)
+
+    def user_messages_in_flight(self) -> bool:
+        """Whether a message of the user's agents is on its way."""
+        return any(getattr(event[3], "channel", None) == "user" for event in self.world.events)
+
+    def is_still(self) -> bool:
+        """Whether nothing at all is left to happen that could change a view."""
+        return not self.world.events or (
+            len(self.world.events) == self.world.background and not self.hosts and not self.user_hosts
+            and not (self.replication is not None and self.replication.is_busy())
+        )
+
+    def view_of(self, name: str) -> Any:
+        """What an agent exposes: what its protocol holds, and its replica."""
+        view: dict[str, Any] = {}
+        for key, hosts in (("pattern", self.hosts), ("machine", self.user_hosts)):
+            host = hosts.get(name)
+            if host is not None and host.machine is not None:
+                seen = getattr(host.machine, "view", None)
+                view[key] = seen() if seen is not None else None
+        view["state"] = self.session.agents[name].state.checksum
+        return view
+
+    def views(self) -> dict[str, Any]:
+        """The views of the agents that are alive."""
+        return {name: self.view_of(name) for name in self.session.agents if self.fabric.nodes[name].life.alive}
+
+    def fingerprint(self) -> str:
+        """A text that changes when any view does."""
+        versions = [agent.state.version for agent in self.session.agents.values()]
+        return canonical([self.views(), versions])
+
+    def protocol_views(self) -> dict[str, Any]:
+        """What the live agents' reference protocols hold."""
+        return {
+            name: host.machine.view()
+            for name, host in self.hosts.items()
+            if host.machine is not None and self.fabric.nodes[name].life.alive
+        }
+
+    @property
+    def duration_seconds(self) -> float:
+        """Virtual seconds until the work was done and views had stopped changing."""
+        end_ns = self.ending.changed_ns if self.ending.error is None else self.world.now_ns
+        return max(0, end_ns - self.started_ns) / NS_PER_SECOND

@@ -1,0 +1,170 @@
+"""Runs a coroutine function in a fresh simulated world: the loop, the shims, the watchdog, and the end of it all."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from pytest_convergence._engine.base.choices import CalmChoices
+from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.run.options import SessionOptions
+from pytest_convergence._engine.sim.conditions import Network
+from pytest_convergence._engine.sim.fabric import Fabric
+from pytest_convergence._engine.sim.loop import WorldLoop
+from pytest_convergence._engine.sim.node import Node
+from pytest_convergence._engine.sim.shims import InsideRun, outside_world
+from pytest_convergence._engine.sim.watchdog import guard
+from pytest_convergence._engine.sim.world import World
+from pytest_convergence.errors import BudgetExceeded, ConvergenceUsageError, DeadlockError
+
+__all__ = ["current_loop", "real_seconds", "run_in_world", "stream"]
+
+_CALM: Final = Network()
+_TEST: Final = "test"
+
+
+def stream(seed: int) -> random.Random:
+    """Make the stream of a seeded schedule."""
+    return random.Random(f"schedule/{seed}")
+
+
+def real_seconds() -> float:
+    """Read the machine's own clock, also inside a run."""
+    with outside_world():
+        return time.perf_counter()
+
+
+def current_loop() -> WorldLoop | None:
+    """Return the simulated loop that runs on this thread, or ``None``."""
+    loop = asyncio._get_running_loop()
+    return loop if isinstance(loop, WorldLoop) else None
+
+
+def make_loop(seed: int, options: SessionOptions) -> WorldLoop:
+    """Make a world and its loop."""
+    world = World(seed=seed, max_events=options.get("max_events"), timeout_ns=options.timeout_ns())
+    # Code that no agent started belongs to the test: a node of its own, in a fabric without links or trace.
+    test = Node(Fabric(world, CalmChoices(), _CALM, trace=False), _TEST, 0, None)
+    loop = WorldLoop(world, test.life)
+    test.fabric.loop = loop
+    return loop
+
+
+def run_in_world(main: Callable[[], Coroutine[Any, Any, Any]], options: SessionOptions, *, seed: int = 0) -> Any:
+    """Run ``main()`` on a fresh simulated loop and return what it returns.
+
+    Sessions that are executed inside share the loop's virtual time.
+
+    Raises:
+        ConvergenceUsageError: a loop is running on this thread already.
+        BudgetExceeded: the run took more events, virtual or real time than ``options`` allow.
+        DeadlockError: ``main`` waits for something that cannot happen.
+    """
+    if asyncio._get_running_loop() is not None:
+        raise ConvergenceUsageError(
+            "session.run() was called while an event loop is running; write `await session.execute(…)` instead."
+        )
+    loop = make_loop(seed, options)
+    world = loop.world
+    try:
+        with InsideRun() as inside, guard(options.get("real_timeout"), "a convergence run") as budget:
+            world.upkeep.append(lambda: inside.collection.point(world.happened))
+            try:
+                result = _run(loop, main)
+            except KeyboardInterrupt:
+                if not budget.expired:
+                    raise
+                raise over_real_time(budget.stack, options) from None
+            finally:
+                _finish(loop)
+    finally:
+        world.closed = True
+        loop.close()
+    return result
+
+
+def over_real_time(stack: str, options: SessionOptions) -> BudgetExceeded:
+    """Build the error for a run that blocked the thread."""
+    return BudgetExceeded(
+        f"the run took more than real_timeout={options.get('real_timeout'):g} seconds of real time. Something blocks the "
+        f"thread, or the run is too large (raise real_timeout). It was here:\n{stack}"
+    )
+
+
+def _run(loop: WorldLoop, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    world = loop.world
+    task = loop.create_task(main(), name="main")
+    failure: list[BaseException] = []
+
+    def fail(error: BaseException) -> None:
+        if not failure:
+            failure.append(error)
+            task.cancel()
+            loop.stop()
+
+    def idle() -> bool:
+        if len(world.events) > world.background or not task.done():
+            fail(
+                DeadlockError(
+                    f"deadlock at virtual time {world.now_ns / NS_PER_SECOND:g} s: nothing is runnable, no timer is set "
+                    "and no message is in flight, but the test still waits."
+                )
+            )
+        return False
+
+    world.fail, world.idle = fail, idle
+    task.add_done_callback(lambda _: loop.stop())
+    loop.run_forever()
+    if failure and not (task.done() and not task.cancelled() and task.exception() is not failure[0]):
+        raise failure[0]
+    return task.result()
+
+
+def _finish(loop: WorldLoop) -> None:
+    """Cancel what still runs, finalise async generators, then close what a crash had parked."""
+    world = loop.world
+    world.fail = world.idle = lambda *_: False  # type: ignore[assignment]
+    world.idle = lambda: False
+    world.after_step = None
+    world.timeout_ns = world.max_events = 1 << 62
+    left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+    if left:
+        for task in left:
+            if _is_alive(task):
+                task.cancel()
+        loop.call_soon(_count_down, loop, 50)
+        loop.run_forever()
+    if loop._asyncgens:
+        task = loop.create_task(loop.shutdown_asyncgens())
+        task.add_done_callback(lambda _: loop.stop())
+        loop.call_soon(_count_down, loop, 50)
+        loop.run_forever()
+    world.closed = True
+    for task in asyncio.all_tasks(loop):
+        _bury(task)
+
+
+def _is_alive(task: asyncio.Task[Any]) -> bool:
+    life = getattr(task, "life", None)
+    return life is None or life.alive
+
+
+def _count_down(loop: WorldLoop, turns: int) -> None:
+    """Stop the loop after so many turns: code that refuses to be cancelled must not hold up the test."""
+    if turns == 0 or not any(_is_alive(task) for task in asyncio.all_tasks(loop)):
+        loop.stop()
+    else:
+        loop.call_soon(_count_down, loop, turns - 1)
+
+
+def _bury(task: asyncio.Task[Any]) -> None:
+    """Close the coroutine of a task that will never run again; the world is closed, so it can touch nothing."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    coro: Any = task.get_coro()
+    try:
+        coro.close()
+    except (Exception, GeneratorExit, asyncio.CancelledError):  # its `finally` failed: nobody is left to care
+        pass

@@ -1,0 +1,268 @@
+"""Judges a run: feeds the checkers of its properties while it goes on, and draws up the outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, final
+
+from pytest_convergence._engine.base.trace import KINDS, TraceEvent
+from pytest_convergence._engine.check.monitor import Monitor
+from pytest_convergence._engine.check.property import FinalState, Kind, Property, Scope, Violation
+from pytest_convergence._engine.check.registry import find_property
+from pytest_convergence._engine.run.hosting import real_seconds
+from pytest_convergence._engine.run.lifecycle import SessionState
+from pytest_convergence._engine.run.outcome import Outcome, RunMetrics
+from pytest_convergence._engine.run.settling import largest_group, split_views
+from pytest_convergence.errors import InternalError, PropertyViolation, RunFailure
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.run.conduct import Conduct
+
+__all__ = ["GENERIC_PROPERTIES", "Judge", "raise_or_return"]
+
+GENERIC_PROPERTIES: Final = ("promises_survive_restart", "reply_before_sync")
+"""Properties that every session is checked for; they speak of facts that agents observe, and cost nothing without."""
+
+_STEP_KINDS: Final = frozenset({Kind.ALWAYS, Kind.NEVER, Kind.SOMETIMES})
+
+
+@final
+class Judge:
+    """The checkers of one run, and its verdict."""
+
+    __slots__ = ("_conduct", "_judging", "_monitors", "_scope", "_watched", "crashes", "rounds", "violations")
+
+    def __init__(self, conduct: Conduct) -> None:
+        self._conduct = conduct
+        self._monitors: list[Monitor] = []
+        self._watched: set[str] = set()
+        self._judging = False
+        self.violations: list[Violation] = []
+        self.rounds = 0
+        self.crashes = 0
+        session = conduct.session
+        pattern = session.pattern
+        inputs = conduct.inputs
+        agents = tuple(session.agents)
+        self._scope = Scope(
+            agents,
+            allowed=None if pattern is None else (lambda value: bool(pattern.valid(value, agents, inputs))),
+            subject=session,
+        )
+
+    def begin(self) -> None:
+        """Start to watch."""
+        session = self._conduct.session
+        names: list[Any] = list(GENERIC_PROPERTIES)
+        if session.pattern is not None:
+            names += session.pattern.properties
+        found: dict[str, Property] = {}
+        for wanted in (*names, *session.options.get("properties")):
+            prop = find_property(wanted)
+            found[prop.name] = prop
+        self.watch(tuple(found.values()))
+        self.watch(tuple(session.properties))
+        watchers = self._conduct.fabric.watchers
+        watchers.setdefault("observe", []).append(self._count)
+        watchers.setdefault("crash", []).append(self._count)
+
+    def watch(self, properties: tuple[Property, ...]) -> None:
+        """Judge these properties too, from now on."""
+        if not properties:
+            return
+        self._monitors.append(Monitor(properties, self._scope))
+        fabric = self._conduct.fabric
+        for kind in KINDS:
+            if kind not in self._watched and kind not in {"send", "receive", "step"}:
+                self._watched.add(kind)
+                fabric.watchers.setdefault(kind, []).append(self.feed)
+        fabric.watchers.setdefault("send", []).append(self.feed)
+        if any(prop.kind in _STEP_KINDS for prop in properties) and any("step" in m.kinds for m in self._monitors):
+            self._conduct.world.after_step = self._after_step
+
+    def feed(self, event: TraceEvent) -> None:
+        """Show an event to the checkers."""
+        if self._judging or self._conduct.is_over:
+            return
+        self._judging = True  # a predicate that writes would otherwise be judged inside its own judgement
+        try:
+            found = [violation for monitor in self._monitors for violation in monitor.feed(event)]
+        except Exception as error:
+            self._conduct.fail(error)
+            return
+        finally:
+            self._judging = False
+        self._note(found)
+
+    def _after_step(self) -> None:
+        self.feed(TraceEvent(-1, self._conduct.world.now_ns, "step", ""))
+
+    def _count(self, event: TraceEvent) -> None:
+        if event.kind == "crash":
+            self.crashes += 1
+        elif event.detail.get("fact") == "round":
+            number = event.detail.get("round", 0)
+            if isinstance(number, int) and number > self.rounds:
+                self.rounds = number
+
+    def _note(self, found: list[Violation]) -> None:
+        if found:
+            self.violations += found
+            self._conduct.fail(self._violation())
+
+    def _violation(self) -> PropertyViolation:
+        lines = "\n".join(str(violation) for violation in self.violations)
+        return PropertyViolation(lines, violations=self.violations)
+
+    def finish(self) -> None:
+        """Tell the checkers that the run has ended and settled."""
+        conduct = self._conduct
+        final_state = FinalState(
+            conduct.world.now_ns,
+            core=self.core(),
+            views=conduct.views(),
+            settled=conduct.ending.settled,
+        )
+        try:
+            found = [violation for monitor in self._monitors for violation in monitor.finish(final_state)]
+        except Exception as error:
+            conduct.fail(error)
+            return
+        self._note(found)
+
+    def unreached(self) -> frozenset[str]:
+        """The names of the *sometimes* properties that this run has not reached."""
+        return frozenset(name for monitor in self._monitors for name in monitor.unreached)
+
+    def core(self) -> tuple[str, ...]:
+        """The largest set of live agents that all reach one another (the first such set, for equal sizes)."""
+        fabric = self._conduct.fabric
+        alive = [name for name in self._conduct.session.agents if fabric.nodes[name].life.alive]
+        best: list[str] = []
+        for start in alive:
+            group = [start]
+            for other in alive:
+                if other != start and all(fabric.connected(other, member) for member in group):
+                    group.append(other)
+            if len(group) > len(best):
+                best = group
+        return tuple(name for name in alive if name in best)
+
+    # -- the verdict ---------------------------------------------------------------------------------------------------
+
+    def outcome(self) -> Outcome:
+        """Draw up the outcome, and move the session to its final state."""
+        conduct = self._conduct
+        session = conduct.session
+        failed = conduct.ending.error is not None
+        reasons: list[str] = []
+        views = conduct.views()
+        output, criteria = None, ()
+        if failed:
+            reasons.append(f"{type(conduct.ending.error).__name__}: {conduct.ending.error}")
+            session._move(SessionState.FAILED)
+        else:
+            session._move(SessionState.CONVERGING)
+            output = self._output()
+            reasons += self._reasons(views)
+            if session.goal is not None:
+                criteria = session.goal.judge(session)
+                if not session.goal.is_met(criteria):
+                    missed = ", ".join(repr(result.name) for result in criteria if not result.met)
+                    reasons.append(f"the goal {session.goal.description!r} was missed: {missed}")
+            session._move(SessionState.DIVERGED if reasons else SessionState.CONVERGED)
+        outcome = Outcome(
+            converged=session.state is SessionState.CONVERGED,
+            state=session.state,
+            output=output,
+            results=dict(conduct.results),
+            agreement=largest_group(views) / len(views) if views else 1.0,
+            criteria=criteria,
+            conflicts=session.conflicts,
+            violations=tuple(self.violations),
+            duration=conduct.duration_seconds,
+            metrics=self._metrics(session.state.value),
+            schedule=session.schedule,
+            trace=conduct.fabric.trace,
+            reasons=tuple(reasons),
+            views=views,
+            name=session.name,
+        )
+        if isinstance(conduct.ending.error, RunFailure):
+            conduct.ending.error.outcome = outcome
+        return outcome
+
+    def _output(self) -> Any:
+        conduct = self._conduct
+        if conduct.ending.output is not None:
+            return conduct.ending.output
+        return self._agreed_output()
+
+    def _agreed_output(self) -> Any:
+        pattern = self._conduct.session.pattern
+        return None if pattern is None else pattern.output(self._conduct.protocol_views())
+
+    def _reasons(self, views: dict[str, Any]) -> list[str]:
+        """Say why the run has not converged; nothing to say means that it has."""
+        conduct = self._conduct
+        reasons = []
+        if not conduct.ending.settled:
+            reasons.append("views were still changing, or messages under way, when the time was up")
+        split = split_views(views, conduct.fabric.connected)
+        if split is not None:
+            one, other = split
+            reasons.append(f"{one} and {other} expose different views: {_difference(conduct, one, other)}")
+        pattern = conduct.session.pattern
+        if pattern is not None and split is None:
+            agreed = self._agreed_output()
+            if agreed is None:
+                reasons.append(f"the {pattern.name} pattern came to no result")
+            elif not pattern.valid(agreed, tuple(conduct.session.agents), conduct.inputs):
+                reasons.append(f"what was agreed, {agreed!r}, is not valid: no allowed input could have produced it")
+        return reasons
+
+    def _metrics(self, result: str) -> RunMetrics:
+        conduct = self._conduct
+        session, fabric = conduct.session, conduct.fabric
+        conflicts = session.conflicts
+        return RunMetrics(
+            pattern=session.pattern.name if session.pattern is not None else "none",
+            outcome=result,
+            virtual_seconds=(conduct.world.now_ns - conduct.started_ns) / 1e9,
+            convergence_seconds=conduct.duration_seconds,
+            real_seconds=real_seconds() - conduct.started_real,
+            agents=len(session.agents),
+            sent=fabric.uid,
+            received=max(0, fabric.uid + fabric.duplicated - fabric.lost),
+            lost=fabric.lost,
+            duplicated=fabric.duplicated,
+            protocol_messages=fabric.protocol_sent,
+            rounds=self.rounds,
+            conflicts=len(conflicts),
+            unresolved=sum(conflict.resolution is None for conflict in conflicts),
+            crashes=self.crashes,
+            events=conduct.world.happened,
+        )
+
+
+def _difference(conduct: Conduct, one: str, other: str) -> str:
+    """Say where two views differ."""
+    mine, theirs = conduct.view_of(one), conduct.view_of(other)
+    for part in ("pattern", "machine"):
+        if mine.get(part) != theirs.get(part):
+            return f"{mine.get(part)!r} and {theirs.get(part)!r}"
+    states = [conduct.session.agents[name].state.as_dict() for name in (one, other)]
+    for key in sorted({*states[0], *states[1]}, key=str):
+        if states[0].get(key) != states[1].get(key):
+            return f"{key!r} is {states[0].get(key)!r} for one and {states[1].get(key)!r} for the other"
+    return "their states differ"
+
+
+def raise_or_return(conduct: Conduct) -> Outcome:
+    """Raise what ended the run, or return its outcome."""
+    __tracebackhide__ = True
+    outcome = conduct.session.outcome
+    if conduct.ending.error is not None:
+        raise conduct.ending.error
+    if outcome is None:
+        raise InternalError("a run ended without an outcome; please report this")
+    return outcome

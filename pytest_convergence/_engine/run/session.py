@@ -1,0 +1,365 @@
+"""A session: some agents working to a goal by a pattern, once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import Any, final
+
+from pytest_convergence._engine.base.schedule import Schedule
+from pytest_convergence._engine.base.time import to_ns
+from pytest_convergence._engine.check.predicates import predicate
+from pytest_convergence._engine.check.property import Property
+from pytest_convergence._engine.run.agent import SimulatedAgent
+from pytest_convergence._engine.run.conduct import Conduct
+from pytest_convergence._engine.run.goal import Goal
+from pytest_convergence._engine.run.hosting import current_loop, run_in_world
+from pytest_convergence._engine.run.judging import raise_or_return
+from pytest_convergence._engine.run.lifecycle import SessionState, advance
+from pytest_convergence._engine.run.options import SessionOptions
+from pytest_convergence._engine.run.outcome import Outcome
+from pytest_convergence._engine.run.settling import largest_group
+from pytest_convergence._engine.sim.conditions import Network
+from pytest_convergence._engine.sim.fabric import Fabric
+from pytest_convergence._engine.sim.rules import NetworkControl
+from pytest_convergence._engine.state.conflicts import Conflict, distinct_conflicts
+from pytest_convergence._engine.state.replica import Replica
+from pytest_convergence.errors import ConvergenceUsageError
+
+__all__ = ["Session"]
+
+Scenario = Callable[["Session"], Coroutine[Any, Any, Any]]
+
+
+@final
+class Session:
+    """Agents, a network between them, and one run.
+
+    Make one with the fixtures ``convergence_session`` or ``convergence_session_factory``, or with
+    :meth:`ConvergenceEngine.create_session`.
+
+    Attributes:
+        name: what the session is called in reports.
+        agents: name -> :class:`SimulatedAgent`, read-only, in the order in which they were named.
+        network: lays rules over the links: partitions, drops, delays.
+        goal: what the agents are to achieve, or ``None``.
+        schedule: the schedule that the run follows.
+        state: where the session stands.
+    """
+
+    def __init__(
+        self,
+        options: SessionOptions,
+        *,
+        name: str | None = None,
+        seed_from: str | None = None,
+        finished: Callable[[Session, Outcome], None] | None = None,
+    ) -> None:
+        self.options = options
+        self.name: str = name or options.get("name")
+        self.state = SessionState.INITIALIZING
+        self.pattern = options.pattern_object()
+        self.behaviours: dict[str, Any] = options.agent_behaviours()
+        goal = options.get("goal")
+        self.goal: Goal | None = Goal(goal) if isinstance(goal, str) else goal
+        self._check_pattern()
+        self.initial_states = self._initial_states()
+        self.schedule: Schedule = self._choose_schedule(seed_from or self.name)
+        self.properties: list[Property] = []
+        self._finished_hook = finished
+        self._conduct: Conduct | None = None
+        self.outcome: Outcome | None = None
+        resolve = options.get("resolve")
+        self.agents: Mapping[str, SimulatedAgent] = MappingProxyType(
+            {
+                agent: SimulatedAgent(self, agent, Replica(agent, now_ns=self._clock_of(agent), resolve=resolve))
+                for agent in self.behaviours
+            }
+        )
+        self.network = NetworkControl(self._fabric, lambda: self.agents)
+
+    # -- set-up --------------------------------------------------------------------------------------------------------
+
+    def _check_pattern(self) -> None:
+        if self.pattern is None:
+            return
+        if not self.behaviours:
+            raise ConvergenceUsageError(
+                f"the pattern {self.pattern.name!r} needs agents; say how many (agents=3) or name them "
+                "(agents=['planner', 'coder'])."
+            )
+        self.pattern.validate(tuple(self.behaviours))
+
+    def _initial_states(self) -> dict[str, Mapping[str, Any]]:
+        states = self.options.get("states")
+        if states is None:
+            return {}
+        given = dict(states.items() if hasattr(states, "items") else states)
+        for name in given:
+            if name not in self.behaviours:
+                raise ConvergenceUsageError(
+                    f"states names the agent {name!r}, but the agents are {', '.join(self.behaviours) or 'none'}; pass "
+                    "agents=states.agents."
+                )
+        return given
+
+    def _choose_schedule(self, seed_from: str) -> Schedule:
+        options = self.options
+        schedule: Schedule | None = options.get("schedule")
+        if schedule is not None:
+            return schedule
+        seed: int | None = options.get("seed")
+        if seed is not None:
+            return Schedule.seeded(seed)
+        if Network.of(options.get("network")).is_harmless and not options.get("faults"):
+            return Schedule.calm()
+        return Schedule.seeded(int.from_bytes(hashlib.sha256(seed_from.encode()).digest()[:4], "big"))
+
+    def _clock_of(self, name: str) -> Callable[[], int]:
+        def now_ns() -> int:
+            conduct = self._conduct
+            if conduct is None:
+                return 0
+            return conduct.fabric.nodes[name].clock.wall_ns(conduct.world.now_ns)
+
+        return now_ns
+
+    @property
+    def seed(self) -> int | None:
+        """The effective seed, ``None`` under a schedule that draws nothing from it."""
+        return self.schedule.seed if self.schedule.kind == "seeded" else None
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def run(self, scenario: Scenario | None = None, *, timeout: float | None = None, **inputs: Any) -> Outcome:
+        """Run the session in a world of its own and return the outcome, converged or diverged.
+
+        Args:
+            scenario: ``async def scenario(session)``; drives the world. Its return ends the work.
+            timeout: virtual seconds, instead of the session's own.
+            inputs: what the pattern asks for, such as ``proposals={…}``.
+
+        Raises:
+            ConvergenceUsageError: the arguments are wrong, the session has run before, or a loop is running.
+            AgentError: a behaviour raised.
+            PropertyViolation: a property did not hold.
+            DeadlockError: nothing can happen any more, and somebody still waits.
+            BudgetExceeded: the run crossed a bound.
+        """
+        __tracebackhide__ = True
+        if asyncio._get_running_loop() is not None:
+            raise ConvergenceUsageError(
+                "session.run() was called while an event loop is running; write `await session.execute(…)` instead."
+            )
+        self._check(scenario, inputs, timeout)
+        main: Callable[[], Coroutine[Any, Any, Any]] = lambda: self._perform(scenario, timeout, inputs)  # noqa: E731
+        conduct = self._run_alone(main)
+        return raise_or_return(conduct)
+
+    def _run_alone(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Conduct:
+        conduct: Conduct = run_in_world(main, self.options, seed=self.schedule.seed)
+        return conduct
+
+    async def execute(
+        self, scenario: Scenario | None = None, *, timeout: float | None = None, **inputs: Any
+    ) -> Outcome:
+        """The same as :meth:`run`, inside an ``async def`` test that carries the marker: shares its virtual time."""
+        __tracebackhide__ = True
+        self._check(scenario, inputs, timeout)
+        conduct = await self._perform(scenario, timeout, inputs)
+        return raise_or_return(conduct)
+
+    def _check(self, scenario: Scenario | None, inputs: Mapping[str, Any], timeout: float | None) -> None:
+        if self.state is not SessionState.INITIALIZING:
+            raise ConvergenceUsageError(
+                f"session {self.name!r} has run already; a session runs once. Make another with "
+                "convergence_session_factory(…) or engine.create_session(…)."
+            )
+        if scenario is not None and not inspect.iscoroutinefunction(scenario):
+            raise ConvergenceUsageError(
+                f"the scenario must be a coroutine function, `async def scenario(session): …`, not {scenario!r}."
+            )
+        if timeout is not None and to_ns(timeout, "timeout") == 0:
+            raise ConvergenceUsageError(f"timeout must be greater than 0 seconds, not {timeout!r}.")
+        if self.pattern is not None:
+            self.pattern.check_inputs(tuple(self.agents), inputs)
+        elif inputs:
+            raise ConvergenceUsageError(
+                f"run() was given {', '.join(sorted(inputs))}, but the session has no pattern that could take it."
+            )
+
+    async def _perform(self, scenario: Scenario | None, timeout: float | None, inputs: dict[str, Any]) -> Conduct:
+        loop = current_loop()
+        if loop is None:
+            raise ConvergenceUsageError(
+                "session.execute() needs the simulated loop: mark the test with @pytest.mark.convergence, or call "
+                "session.run() from a plain function."
+            )
+        self._move(SessionState.COORDINATING)
+        conduct = self._conduct = Conduct(self, loop, timeout, dict(inputs))
+        try:
+            conduct.begin()
+            await conduct.conduct(self._work(scenario, inputs))
+        finally:
+            self.outcome = conduct.judge.outcome()
+            if self._finished_hook is not None:
+                self._finished_hook(self, self.outcome)
+        return conduct
+
+    def _work(
+        self, scenario: Scenario | None, inputs: Mapping[str, Any]
+    ) -> Callable[[], Coroutine[Any, Any, Any]] | None:
+        """Return the coroutine function whose return ends the work: the scenario, or the pattern's own task."""
+        if scenario is not None:
+            return lambda: scenario(self)
+        if self.pattern is not None and self.pattern.name == "leader-follower":
+            return lambda: self._lead(inputs.get("task"))
+        return None
+
+    async def _lead(self, task: Callable[..., Any] | None) -> Any:
+        """Leader-follower without a scenario: wait for a leader, then let it do the task with its followers."""
+        leader = await self.wait_for_leader()
+        if task is None:
+            return None
+        followers = tuple(agent for agent in self.agents.values() if agent is not leader)
+        result = task(leader, followers)
+        return await result if inspect.isawaitable(result) else result
+
+    def _move(self, to: SessionState) -> None:
+        self.state = advance(self.state, to)
+
+    # -- for scenarios -------------------------------------------------------------------------------------------------
+
+    def _running(self) -> Conduct:
+        conduct = self._conduct
+        if conduct is None:
+            raise ConvergenceUsageError(
+                f"session {self.name!r} is not running yet; do this in the scenario that you pass to session.run(…)."
+            )
+        return conduct
+
+    def _fabric(self) -> Fabric:
+        return self._running().fabric
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the world began."""
+        return self._running().world.now_ns / 1e9
+
+    async def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` of virtual time pass."""
+        to_ns(seconds, "seconds")
+        await asyncio.sleep(seconds)
+
+    async def finished(self) -> dict[str, Any]:
+        """Wait until every behaviour has returned, crashed, or waits in its inbox with nothing left to happen.
+
+        Returns what the behaviours returned so far, by agent.
+        """
+        conduct = self._running()
+        await conduct.finished()
+        return dict(conduct.results)
+
+    @property
+    def leader(self) -> SimulatedAgent | None:
+        """The agent that holds itself to be the leader, in the newest term; ``None`` if there is none."""
+        return self._find_leader(None)
+
+    def _find_leader(self, other_than: str | None) -> SimulatedAgent | None:
+        if self._conduct is None or self.pattern is None:
+            return None
+        best: tuple[int, str] | None = None
+        for name, view in self._conduct.protocol_views().items():
+            if name != other_than and self.pattern.leader(view) == name:
+                term = int(getattr(view, "term", 0))
+                if best is None or term > best[0]:
+                    best = (term, name)
+        return None if best is None else self.agents[best[1]]
+
+    async def wait_for_leader(
+        self, *, other_than: SimulatedAgent | str | None = None, timeout: float | None = None
+    ) -> SimulatedAgent:
+        """Wait until an agent holds itself to be the leader, and return it.
+
+        Args:
+            other_than: an agent that does not count, such as the one that was cut off.
+            timeout: virtual seconds.
+
+        Raises:
+            TimeoutError: nobody led in time.
+            ConvergenceUsageError: the session's pattern has no leaders.
+        """
+        conduct = self._running()
+        if self.pattern is None or self.pattern.name != "leader-follower":
+            raise ConvergenceUsageError(
+                f"session {self.name!r} has no leaders to wait for; mark the test with pattern='leader-follower'."
+            )
+        but = other_than.name if isinstance(other_than, SimulatedAgent) else other_than
+        if timeout is not None:
+            to_ns(timeout, "timeout")
+        try:
+            async with asyncio.timeout(timeout):
+                leader: SimulatedAgent = await conduct.until(lambda: self._find_leader(but))
+        except TimeoutError:
+            which = f" other than {but!r}" if but else ""
+            raise TimeoutError(f"no leader{which} within {timeout:g} virtual seconds.") from None
+        return leader
+
+    # -- properties ----------------------------------------------------------------------------------------------------
+
+    def always(self, name: str, predicate: Callable[[Session], object]) -> None:
+        """Fail the run as soon as ``predicate(session)`` is false after some step."""
+        self._add_property("always", name, predicate)
+
+    def never(self, name: str, predicate: Callable[[Session], object]) -> None:
+        """Fail the run as soon as ``predicate(session)`` is true after some step."""
+        self._add_property("never", name, predicate)
+
+    def eventually(self, name: str, predicate: Callable[[Session], object]) -> None:
+        """Fail the run if ``predicate(session)`` is false when the faults have stopped and views are stable."""
+        self._add_property("eventually", name, predicate)
+
+    def sometimes(self, name: str, predicate: Callable[[Session], object]) -> None:
+        """Say in the summary if no run of the test ever reached ``predicate(session)``."""
+        self._add_property("sometimes", name, predicate)
+
+    def _add_property(self, kind: str, name: str, test: Callable[[Session], object]) -> None:
+        if any(known.name == name for known in self.properties):
+            raise ConvergenceUsageError(f"session {self.name!r} has a property named {name!r} already.")
+        added = predicate(name, kind, test)
+        self.properties.append(added)
+        if self._conduct is not None:
+            self._conduct.judge.watch((added,))
+
+    @property
+    def sometimes_reached(self) -> dict[str, bool]:
+        """The *sometimes* properties, and whether this run reached them."""
+        if self._conduct is None:
+            return {}
+        unreached = self._conduct.judge.unreached()
+        return {known.name: known.name not in unreached for known in self.properties if known.kind == "sometimes"}
+
+    # -- what criteria ask ---------------------------------------------------------------------------------------------
+
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """Every conflict so far, once, however many replicas saw it."""
+        return distinct_conflicts([conflict for agent in self.agents.values() for conflict in agent.state.conflicts])
+
+    def agreement(self) -> float:
+        """The share of live agents in the largest group with equal views, 0 to 1."""
+        if self._conduct is None:
+            return 0.0
+        views = self._conduct.views()
+        return largest_group(views) / len(views) if views else 1.0
+
+    @property
+    def messages_lost(self) -> int:
+        """How many messages were lost so far."""
+        return self._conduct.fabric.lost if self._conduct is not None else 0
+
+    def __repr__(self) -> str:
+        return f"<Session {self.name!r}: {self.state.value}, {len(self.agents)} agents, {self.schedule}>"

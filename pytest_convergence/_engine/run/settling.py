@@ -1,0 +1,98 @@
+"""Has the run converged? Quiescence, equal views for a window, and what they are worth.
+
+1. A *view* is what an agent exposes: its replica, and what its protocol holds to be agreed.
+2. When the work is done the faults stop, and the world runs on until no user message is in flight and no view has changed
+   for a *window*: twice the greatest delay plus the longest period of any protocol timer. Within a window everything that
+   upkeep can still change has been tried.
+3. Then the views are judged: agents that are alive and connected must expose equal ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, Final, final
+
+from pytest_convergence._engine.base.canonical import canonical
+from pytest_convergence._engine.base.time import NS_PER_SECOND
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.run.conduct import Conduct
+
+__all__ = ["Settling", "largest_group", "split_views"]
+
+_TICKS_PER_WINDOW: Final = 8
+_LEAST_LIMIT_NS: Final = 60 * NS_PER_SECOND
+_WINDOWS: Final = 100
+
+
+@final
+class Settling:
+    """Waits until the views of a run are stable, then calls ``done``."""
+
+    __slots__ = ("_conduct", "_done", "_last", "_limit_ns", "_since_ns", "_window_ns", "changed_ns", "stable")
+
+    def __init__(self, conduct: Conduct, done: Callable[[], None]) -> None:
+        self._conduct = conduct
+        self._done = done
+        self._window_ns = conduct.window_ns()
+        world = conduct.world
+        self._limit_ns = min(world.now_ns + max(_LEAST_LIMIT_NS, _WINDOWS * self._window_ns), world.timeout_ns)
+        self._last = conduct.fingerprint()
+        self._since_ns = world.now_ns
+        self.changed_ns = world.now_ns
+        self.stable = True
+
+    def begin(self) -> None:
+        """Start to wait; may call ``done`` at once."""
+        if self._conduct.is_still():
+            self._done()  # nothing is left that could change anything
+        else:
+            self._arm()
+
+    def _arm(self) -> None:
+        world = self._conduct.world
+        world.at(world.now_ns + max(1, self._window_ns // _TICKS_PER_WINDOW), self._tick, None)
+
+    def _tick(self, _: object) -> None:
+        conduct = self._conduct
+        if conduct.is_over:
+            return
+        now_ns = conduct.world.now_ns
+        seen = conduct.fingerprint()
+        if seen != self._last:
+            self._last = seen
+            self._since_ns = self.changed_ns = now_ns
+        elif conduct.user_messages_in_flight():
+            self._since_ns = now_ns
+        if now_ns - self._since_ns >= self._window_ns or (seen == self._last and conduct.is_still()):
+            self._done()
+        elif now_ns >= self._limit_ns:
+            self.stable = False
+            self._done()
+        else:
+            self._arm()
+
+
+def key_of(view: Any) -> Hashable:
+    """Return something hashable that is equal for equal views."""
+    return canonical(view)
+
+
+def largest_group(views: dict[str, Any]) -> int:
+    """Return the size of the largest group of agents with equal views."""
+    counts: dict[Hashable, int] = {}
+    for view in views.values():
+        key = key_of(view)
+        counts[key] = counts.get(key, 0) + 1
+    return max(counts.values(), default=0)
+
+
+def split_views(views: dict[str, Any], connected: Callable[[str, str], bool]) -> tuple[str, str] | None:
+    """Return two connected agents with different views, or ``None`` if there are none."""
+    names = list(views)
+    keys = {name: key_of(view) for name, view in views.items()}
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            if keys[one] != keys[other] and connected(one, other):
+                return one, other
+    return None
