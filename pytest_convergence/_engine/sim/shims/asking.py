@@ -1,0 +1,107 @@
+"""Who answers a call: the world of the running loop, or the real machine.
+
+1. A world is found through the event loop that runs on the calling thread. There is no registry of worlds: other
+   threads, and code outside a run, have no such loop and get real answers.
+2. Test tools (pytest, Hypothesis, debuggers, coverage) also run code on a world's thread. They measure and observe the
+   run, they are no part of it; what they ask themselves is answered by the real machine.
+3. :func:`outside_world` takes a piece of code out of the run, for a debugger's prompt or a report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.events import _get_running_loop, _set_running_loop
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from types import FrameType
+from typing import Any, Final, Protocol
+
+__all__ = ["TOOLS", "SimulatedWorld", "asked_world", "outside_world", "prompts_outside_world", "running_loop"]
+
+running_loop: Final = _get_running_loop
+"""The loop of this thread or None; ``None`` is the quick answer to "is this call outside every run?"."""
+
+TOOLS: Final = frozenset(
+    {
+        "_hypothesis_pytestplugin", "_pydev_bundle", "_pydevd_bundle", "_pydevd_frame_eval", "_pytest", "bdb", "coverage",
+        "debugpy", "execnet", "hypothesis", "pdb", "pluggy", "pydevd", "pytest", "pytest_cov", "pytest_timeout", "xdist",
+    }
+)  # fmt: skip
+"""Top-level packages whose own calls always reach the real machine."""
+
+
+class SimulatedWorld(Protocol):
+    """What the shims need of a world."""
+
+    closed: bool
+    suspended: bool
+
+    def poll_clock(self) -> int:
+        """Nanoseconds since 1970, as the current agent's wall clock shows them."""
+
+    def poll_monotonic(self) -> int:
+        """Nanoseconds of the current agent's monotonic clock."""
+
+    def sleep_blocking(self, duration_ns: int, /) -> None:
+        """Let ``duration_ns`` of virtual time pass."""
+
+    def entropy(self) -> Random:
+        """The random stream of the current agent."""
+
+
+def asked_world(depth: int = 2) -> SimulatedWorld | None:
+    """Return the world that has to answer, or ``None`` if the real machine has to.
+
+    Args:
+        depth: how many frames up the caller is whose call is to be answered; 2 is the caller of our caller.
+    """
+    loop = _get_running_loop()
+    world: SimulatedWorld | None = getattr(loop, "world", None)
+    if world is None or world.closed or world.suspended:
+        return None
+    return None if is_tool(sys._getframe(depth)) else world
+
+
+def is_tool(frame: FrameType) -> bool:
+    """Whether ``frame`` is code of a test tool."""
+    name = frame.f_globals.get("__name__")
+    return isinstance(name, str) and name.partition(".")[0] in TOOLS
+
+
+@contextmanager
+def outside_world() -> Iterator[None]:
+    """Everything inside the ``with`` sees the real machine, although a run is under way on this thread.
+
+    The run stands still meanwhile. Works by hiding the running loop, so a debugger may even run a loop of its own.
+    """
+    loop: asyncio.AbstractEventLoop | None = _get_running_loop()
+    _set_running_loop(None)
+    try:
+        yield
+    finally:
+        _set_running_loop(loop)
+
+
+def prompts_outside_world(debugger: Any, *, budget: Any = None) -> None:
+    """Let the prompt of ``debugger`` (a :class:`pdb.Pdb`) see the real machine, while stepping stays in the run.
+
+    Args:
+        debugger: the instance whose ``interaction`` is wrapped.
+        budget: something with ``suspend()`` and ``resume()``, such as a guard of the watchdog: it does not count the
+            time spent at the prompt.
+    """
+    interaction = debugger.interaction
+
+    def interaction_outside(*args: Any, **options: Any) -> None:
+        if budget is not None:
+            budget.suspend()
+        try:
+            with outside_world():
+                interaction(*args, **options)
+        finally:
+            if budget is not None:
+                budget.resume()
+
+    debugger.interaction = interaction_outside

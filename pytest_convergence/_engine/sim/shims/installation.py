@@ -1,0 +1,177 @@
+"""Installing the replacements, keeping them in place, and entering and leaving a run."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from threading import Lock
+from types import MethodType
+from typing import Any, Final, NamedTuple, Self, final
+
+from pytest_convergence._engine.sim.shims import clocks, entropy
+from pytest_convergence._engine.sim.shims.collection import Collection
+from pytest_convergence._engine.sim.shims.patching import (
+    Home,
+    Patch,
+    Row,
+    is_genuine,
+    locate,
+    namespace_of,
+    sweep,
+)
+from pytest_convergence.errors import ConvergenceWarning
+
+__all__ = ["InsideRun", "Installation", "all_rows", "install"]
+
+
+def all_rows() -> Iterator[Row]:
+    """Return every leak that is closed by a replacement."""
+    yield from clocks.rows()
+    yield from entropy.rows()
+
+
+class _Print(NamedTuple):
+    """What a namespace should hold: compared in one go, because it is compared at the start of every run."""
+
+    namespace: Any
+    get: Callable[[Any], Any]
+    expected: Any
+
+
+@final
+class Installation:
+    """The replacements of this process.
+
+    Attributes:
+        patches: those in place, by target.
+        places: in how many further places the originals had been captured, and were replaced.
+    """
+
+    __slots__ = ("_homes", "_lock", "_pending", "_prints", "installed", "patches", "places")
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._homes: dict[str, Home] = {}
+        self._pending: list[Row] = []
+        self._prints: list[_Print] = []
+        self.patches: dict[str, Patch] = {}
+        self.places = 0
+        self.installed = False
+
+    def install(self) -> None:
+        """Install; when that was done before, only see to it that everything is still in place."""
+        if not self.installed:
+            with self._lock:
+                if not self.installed:
+                    _let_time_machine_go_first()
+                    self._install(list(all_rows()))
+                    self.installed = True
+        if self._pending or not self._is_intact():
+            self._repair()
+
+    def _install(self, rows: list[Row]) -> None:
+        self._pending = []
+        fresh: list[Patch] = []
+        for row in rows:
+            found = locate(row.target)
+            if found is None:
+                continue
+            owner, name = found
+            if not is_genuine(owner, name):
+                self._pending.append(row)  # a test has replaced it; what a test puts in place counts
+                continue
+            home = self._homes.setdefault(owner.module, Home(owner.module))
+            try:
+                patch = Patch(owner, name, row.make, home)
+            except RuntimeError as reason:
+                warnings.warn(
+                    f"{row.target.replace(':', '.')} shows the real world inside runs: it cannot be replaced on "
+                    f"Python {sys.version.partition(' ')[0]} ({reason}). Read the time from agent.now() instead.",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
+                continue
+            self.patches[row.target] = patch
+            fresh.append(patch)
+        if fresh:
+            entropy.cover_hidden_generator(
+                {patch.name: patch.shim for patch in fresh if patch.owner.module == "random"}
+            )
+            self.places += sweep({patch.captured: patch.substitute for patch in fresh if _is_hashable(patch)})
+        self._remember()
+
+    def _remember(self) -> None:
+        self._prints = []
+        by_owner: dict[int, list[Patch]] = {}
+        for patch in self.patches.values():
+            by_owner.setdefault(id(patch.owner.holder), []).append(patch)
+        for patches in by_owner.values():
+            get = itemgetter(*(patch.name for patch in patches))
+            namespace = namespace_of(patches[0].owner)
+            expected = tuple(patch.shim for patch in patches)
+            self._prints.append(_Print(namespace, get, expected if len(patches) > 1 else expected[0]))
+
+    def _is_intact(self) -> bool:
+        for namespace, get, expected in self._prints:
+            try:
+                if get(namespace) != expected:
+                    return False
+            except KeyError:
+                return False
+        return True
+
+    def _repair(self) -> None:
+        """Put back what the end of a monkeypatch has undone, and install what it had hidden."""
+        with self._lock:
+            for patch in self.patches.values():
+                if namespace_of(patch.owner).get(patch.name) is patch.original:
+                    patch.put()
+            if any(self._is_free(row) for row in self._pending):
+                self._install(self._pending)
+
+    def _is_free(self, row: Row) -> bool:
+        found = locate(row.target)
+        return found is not None and is_genuine(*found)
+
+
+def _is_hashable(patch: Patch) -> bool:
+    return not isinstance(patch.captured, property)
+
+
+def _let_time_machine_go_first() -> None:
+    """Let time-machine, if it is there, keep its pointers to the C functions: it takes what it finds for C functions."""
+    module = sys.modules.get("_time_machine")
+    for name in ("patch_if_needed", "patch"):
+        if hasattr(module, name):
+            getattr(module, name)()
+            return
+
+
+_INSTALLATION: Final = Installation()
+
+install: Final[Callable[[], None]] = MethodType(Installation.install, _INSTALLATION)
+"""Install every replacement, if that has not been done, and see to it that they are in place."""
+
+
+@final
+class InsideRun:
+    """What a run enters before its loop starts, and leaves when its loop has stopped.
+
+    Attributes:
+        collection: call ``collection.point(events_so_far)`` every so often.
+    """
+
+    __slots__ = ("collection",)
+
+    def __init__(self) -> None:
+        self.collection = Collection()
+
+    def __enter__(self) -> Self:
+        install()
+        self.collection.enter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.collection.leave()

@@ -1,0 +1,160 @@
+"""Garbage is collected at points that events decide, and the collector is left as it was found."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_convergence._engine.sim.shims.collection import (
+    EVENTS_BEFORE_FIRST_POINT,
+    EVENTS_PER_POINT,
+    Collection,
+)
+
+
+class Node:
+    """Something that only the collector can free."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def cycle() -> "weakref.ref[Node]":
+    return weakref.ref(Node())
+
+
+@pytest.fixture
+def collection() -> Iterator[Collection]:
+    gc.collect()
+    collection = Collection()
+    collection.enter()
+    yield collection
+    collection.leave()
+
+
+def test_the_automatic_collector_is_off_inside_and_on_again_after() -> None:
+    collection = Collection()
+    collection.enter()
+    inside = gc.isenabled()
+    collection.leave()
+    assert (inside, gc.isenabled()) == (False, True)
+
+
+def test_a_collector_that_was_off_stays_off_and_is_never_run() -> None:
+    gc.disable()
+    try:
+        collection = Collection()
+        collection.enter()
+        collection.point(EVENTS_BEFORE_FIRST_POINT)
+        garbage = cycle()
+        collection.point(EVENTS_BEFORE_FIRST_POINT + EVENTS_PER_POINT)
+        collection.leave()
+        assert not gc.isenabled()
+        assert garbage() is not None
+    finally:
+        gc.enable()
+
+
+def test_allocations_alone_never_free_a_cycle_inside_a_run(collection: Collection) -> None:
+    garbage = cycle()
+    kept = [[] for _ in range(100_000)]
+    assert kept
+    assert garbage() is not None
+
+
+def test_garbage_of_a_long_run_is_freed_at_the_next_point(collection: Collection) -> None:
+    collection.point(EVENTS_BEFORE_FIRST_POINT)
+    garbage = cycle()
+    collection.point(EVENTS_BEFORE_FIRST_POINT + EVENTS_PER_POINT - 1)
+    assert garbage() is not None
+    collection.point(EVENTS_BEFORE_FIRST_POINT + EVENTS_PER_POINT)
+    assert garbage() is None
+
+
+def test_garbage_from_before_the_run_is_not_freed_inside_it() -> None:
+    garbage = cycle()
+    collection = Collection()
+    collection.enter()
+    for point in range(200):
+        collection.point(EVENTS_BEFORE_FIRST_POINT + point * EVENTS_PER_POINT)
+    survived = garbage() is not None
+    collection.leave()
+    gc.collect()
+    assert survived
+    assert garbage() is None
+
+
+def test_what_lived_long_and_then_died_is_freed_by_a_later_point(collection: Collection) -> None:
+    events = EVENTS_BEFORE_FIRST_POINT
+    collection.point(events)
+    node = Node()
+    garbage = weakref.ref(node)
+    for _ in range(20):
+        events += EVENTS_PER_POINT
+        collection.point(events)
+    del node
+    for _ in range(20):
+        events += EVENTS_PER_POINT
+        collection.point(events)
+    assert garbage() is None
+
+
+def test_leaving_thaws_what_was_frozen(collection: Collection) -> None:
+    before = gc.get_freeze_count()
+    collection.point(EVENTS_BEFORE_FIRST_POINT)
+    assert gc.get_freeze_count() > before + 1_000
+    collection.leave()
+    assert gc.get_freeze_count() <= before
+
+
+def test_objects_that_the_test_froze_stay_frozen() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        collection = Collection()
+        collection.enter()
+        collection.point(EVENTS_BEFORE_FIRST_POINT)
+        collection.leave()
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()
+
+
+def test_long_runs_are_cleaned_up_after_before_a_later_run() -> None:
+    def long_run() -> "weakref.ref[Node]":
+        node = Node()
+        collection = Collection()
+        collection.enter()
+        collection.point(600_000)
+        collection.leave()
+        return weakref.ref(node)
+
+    long_run()
+    later = Collection()
+    later.enter()  # pays what earlier tests of this process owe
+    later.leave()
+    garbage = long_run()
+    later = Collection()
+    later.enter()
+    freed = garbage() is None
+    later.leave()
+    assert freed
+
+
+def test_the_points_depend_on_events_alone() -> None:
+    def finalized_at(noise: int) -> list[int]:
+        seen: list[int] = []
+        collection = Collection()
+        collection.enter()
+        for step in range(1, 60):
+            events = EVENTS_BEFORE_FIRST_POINT + step * EVENTS_PER_POINT // 2
+            weakref.finalize(Node(), seen.append, step)
+            clutter = [[] for _ in range(noise)]
+            collection.point(events)
+            seen.append(-step)
+            del clutter
+        collection.leave()
+        return seen
+
+    assert finalized_at(0) == finalized_at(5_000)
