@@ -14,10 +14,13 @@ import hashlib
 import sys
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, final, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final, overload
 
 from pytest_convergence._engine.base.canonical import canonical
 from pytest_convergence._engine.base.messages import Message
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.base.causality import Causality
 
 __all__ = ["KINDS", "DEFAULT_WINDOW", "Trace", "TraceEvent"]
 
@@ -230,6 +233,18 @@ class Trace(Sequence[TraceEvent]):
             at -= len(chunk) // 3
         log = self._log
         return self._event(self.dropped + place, log[3 * at], log[3 * at + 1], log[3 * at + 2])
+
+    def render(self, *, channels: Sequence[str] = ("user", "pattern")) -> str:
+        """Draw the space-time diagram as text: a lane for each agent, time downwards, an arrow for each arrival."""
+        from pytest_convergence._engine.base.diagram import render  # the diagram reads traces; it is drawn on demand
+
+        return render(self, self._agents, channels=channels)
+
+    def causality(self) -> Causality:
+        """Return the causal order of the events, with vector clocks derived from it."""
+        from pytest_convergence._engine.base.causality import Causality
+
+        return Causality(self)
 
     def __repr__(self) -> str:
         return f"<Trace of {len(self)} events, {len(self._messages)} messages>"

@@ -1,0 +1,109 @@
+"""The space-time diagram of a trace, in plain text: one lane for each agent, time downwards, an arrow for each arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.time import format_ns
+from pytest_convergence._engine.base.trace import TraceEvent
+
+__all__ = ["render"]
+
+_LEAST_WIDTH: Final = 14
+_TIME_WIDTH: Final = 12
+_NOTE_LIMIT: Final = 48
+_SILENT: Final = frozenset({"send", "timer", "persist", "sync", "state", "step", "start", "held", "stall"})
+_MARKS: Final = {
+    "crash": "✗ crash",
+    "restart": "● restart",
+    "pause": "‖ pause",
+    "resume": "▶ resume",
+    "return": "■ done",
+    "error": "! error",
+    "stop": "■ stopped",
+}
+
+
+def render(events: Iterable[TraceEvent], agents: Sequence[str], *, channels: Sequence[str] = ("user",)) -> str:
+    """Draw events as text.
+
+    Args:
+        events: oldest first.
+        agents: the lanes, from left to right; agents without a shown event are left out.
+        channels: which messages are shown: ``user``, ``pattern``, ``sync``.
+    """
+    shown = [event for event in events if _is_shown(event, channels)]
+    lanes = [name for name in agents if any(_touches(event, name) for event in shown)]
+    if not lanes:
+        return "(nothing to draw)"
+    width = max(_LEAST_WIDTH, *(len(name) + 4 for name in lanes))
+    lines = [" " * _TIME_WIDTH + "".join(name.center(width) for name in lanes).rstrip()]
+    last_time = ""
+    for event in shown:
+        time = format_ns(event.at_ns)
+        stamp = "" if time == last_time else time
+        last_time = time
+        lines.append(f"{stamp:>{_TIME_WIDTH - 2}}  {_row(event, lanes, width)}".rstrip())
+    return "\n".join(lines)
+
+
+def _is_shown(event: TraceEvent, channels: Sequence[str]) -> bool:
+    if event.message is not None:
+        return event.kind in {"receive", "lost"} and event.message.channel in channels
+    return event.kind not in _SILENT
+
+
+def _touches(event: TraceEvent, name: str) -> bool:
+    if event.message is not None:
+        return name in (event.message.sender, event.message.recipient)
+    return event.agent == name and event.kind != "rule"
+
+
+def _row(event: TraceEvent, lanes: Sequence[str], width: int) -> str:
+    canvas = [" "] * (width * len(lanes))
+    centres = {name: place * width + width // 2 for place, name in enumerate(lanes)}
+    for centre in centres.values():
+        canvas[centre] = "│"
+    if event.message is not None:
+        note = _arrow(canvas, centres, event.message, lost=event.kind == "lost")
+    elif event.kind == "rule":
+        detail: Any = event.detail or {}
+        return f"{'─' * (width * len(lanes))}  {detail.get('rule', '')} {detail.get('what', '')}"
+    else:
+        mark = _MARKS.get(event.kind, "◆")
+        canvas[centres[event.agent]] = mark[0]
+        note = f"{event.agent}: {mark[2:]}" if event.kind in _MARKS else f"{event.agent}: {_words(event)}"
+    return "".join(canvas).rstrip() + f"   {note}"
+
+
+def _arrow(canvas: list[str], centres: dict[str, int], message: Message, *, lost: bool) -> str:
+    start, end = centres[message.sender], centres[message.recipient]
+    step = 1 if end > start else -1
+    for place in range(start + step, end, step):
+        canvas[place] = "─" if canvas[place] == " " else "┼"
+    canvas[start] = "├" if step > 0 else "┤"
+    head = end - step
+    if start == end:
+        canvas[start] = "↻"
+    elif lost:
+        canvas[head] = "✗"
+    else:
+        canvas[head] = ">" if step > 0 else "<"
+    sent = f", sent {format_ns(message.sent_at_ns)}"
+    return f"#{message.number} {message.type} {_short(message.payload)}{' LOST' if lost else ''}{sent}"
+
+
+def _words(event: TraceEvent) -> str:
+    detail = event.detail
+    if isinstance(detail, dict):
+        fact = detail.get("fact", event.kind)
+        rest = ", ".join(f"{key}={_short(value)}" for key, value in detail.items() if key != "fact")
+        return f"{fact}({rest})" if rest else str(fact)
+    return f"{event.kind} {_short(detail)}" if detail is not None else event.kind
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _NOTE_LIMIT else text[: _NOTE_LIMIT - 1] + "…"
