@@ -87,6 +87,10 @@ class Consensus:
                 "Leave them out, or choose the voting algorithm."
             )
 
+    def quorum_of(self, agents: Sequence[str]) -> int:
+        """Return the configured quorum as a number of agents."""
+        return quorum_count(self.quorum, len(agents))
+
     def check_inputs(self, agents: Sequence[str], inputs: Mapping[str, Any]) -> None:
         """Check that every agent has exactly one proposal, and that it is not ``None``.
 

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 from pytest_convergence._engine.base.effects import Machine
 from pytest_convergence._engine.patterns.bully import BullyElection, BullyTiming
 from pytest_convergence._engine.patterns.pattern import positive_ns
+from pytest_convergence._engine.patterns.quorum import majority
 from pytest_convergence._engine.patterns.raft import LeaderView, RaftElection, RaftTiming
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
@@ -93,6 +94,10 @@ class LeaderFollower:
                 f"{self.heartbeat_seconds!r}: otherwise followers stand for election between two heartbeats."
             )
         return RaftTiming(heartbeat_ns, low, high)
+
+    def quorum_of(self, agents: Sequence[str]) -> int:
+        """Return a strict majority for Raft, and 1 for bully: whoever is alone leads."""
+        return majority(len(agents)) if self.algorithm == "raft" else 1
 
     def check_inputs(self, agents: Sequence[str], inputs: Mapping[str, Any]) -> None:
         """Check that nothing but ``task`` is given, and that it can be called.

@@ -40,6 +40,10 @@ class Pattern(Protocol):
         """
         ...
 
+    def quorum_of(self, agents: Sequence[str]) -> int:
+        """Return how many agents must be alive and connected for the protocol to make progress."""
+        ...
+
     def check_inputs(self, agents: Sequence[str], inputs: Mapping[str, Any]) -> None:
         """Check what ``run`` was given.
 

@@ -40,12 +40,14 @@ class Noise(NamedTuple):
     crash: float = 0.0  # at each effect
     restart: tuple[int, int] = (10 * MS, 2000 * MS)
     partitions: int = 0
+    target: float = 0.0  # how often an agent that stands or leads is cut off at once
     until: int = 10 * SECOND  # noise ends here
 
 
 UNIFORM = Noise((MS, 150 * MS), 0.02, 0.1, 0.1, 0.004, partitions=2)
 FAST_RESTART = Noise((MS, 60 * MS), 0.0, 0.1, 0.1, 0.02, (MS, 60 * MS))
 HEAVY_TAIL = Noise((MS, 60 * MS), 0.25, 0.05, 0.3, 0.002, partitions=1)
+LEADER_TARGET = Noise((MS, 600 * MS), 0.2, 0.1, 0.1, 0.001, target=0.4, until=20 * SECOND)
 PROFILES = (UNIFORM, FAST_RESTART, HEAVY_TAIL)
 
 
@@ -168,7 +170,7 @@ class World:
 
     def settle(self, for_ns: int, when: Callable[[], bool]) -> bool:
         """Heal everything, bring everybody back, and run for a time or until the condition holds."""
-        self.noise = Noise(latency=self.noise.latency, until=0)
+        self.noise = Noise(latency=(MS, 20 * MS), until=0)
         self.heal()
         for name in self.names:
             self.start(name)
@@ -207,7 +209,7 @@ class World:
     def _run(self, agent: Agent, effects: Iterable[Effect]) -> None:
         try:
             for effect in list(effects):
-                if self.now < self.noise.until and self.random.random() < self.noise.crash:
+                if self._noisy() and self.random.random() < self.noise.crash:
                     raise Crash
                 self._carry_out(agent, effect)
         except Crash:
@@ -233,11 +235,17 @@ class World:
             self.record("decide", agent.name, detail={"value": effect.value})
         elif isinstance(effect, Observe):
             self.record("observe", agent.name, detail={"fact": effect.fact, **effect.data})
+            if effect.fact in ("leader", "round") and self._noisy() and self.random.random() < self.noise.target:
+                self.partition([agent.name])
+                self._at(min(self.now + self.random.randrange(2 * SECOND), self.noise.until), self.heal)
+
+    def _noisy(self) -> bool:
+        return self.now < self.noise.until
 
     def _arm(self, agent: Agent, timer: SetTimer) -> None:
         if not timer.spread_ns:
             extra = 0
-        elif self.now < self.noise.until:
+        elif self._noisy():
             extra = self.random.randint(0, timer.spread_ns)
         else:
             extra = timer.spread_ns * agent.rank // len(self.names)
@@ -265,7 +273,7 @@ class World:
                 "observe", agent.name, detail={"fact": "unsynced_send", "to": send.to, "kind": send.kind}
             )
         self.record("send", agent.name, message)
-        noisy = self.now < self.noise.until
+        noisy = self._noisy()
         if link in self.blocked or (noisy and self.random.random() < self.noise.loss):
             self.record("lost", send.to, message)
             return
