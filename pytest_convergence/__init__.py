@@ -1,0 +1,127 @@
+"""Test agents that must agree, in a simulated world inside pytest.
+
+This module holds the public names and nothing else. Each is imported when it is first asked for (PEP 562), so that a
+test suite which installs the plugin and does not use it loads no engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_convergence.errors import (
+    AgentCrashedError,
+    AgentError,
+    BudgetExceeded,
+    ConvergenceError,
+    ConvergenceUsageError,
+    ConvergenceWarning,
+    DeadlockError,
+    InternalError,
+    LivelockError,
+    PropertyViolation,
+    RunFailure,
+    SimulationEscapeError,
+)
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.base.clocks import VectorClock
+    from pytest_convergence._engine.base.effects import (
+        CancelTimer,
+        Decide,
+        Machine,
+        Observe,
+        Persist,
+        Send,
+        SetTimer,
+        Sync,
+    )
+    from pytest_convergence._engine.base.messages import Message
+    from pytest_convergence._engine.base.schedule import Schedule
+    from pytest_convergence._engine.patterns.consensus import Consensus
+    from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
+    from pytest_convergence._engine.run.agent import SimulatedAgent
+    from pytest_convergence._engine.run.engine import ConvergenceEngine
+    from pytest_convergence._engine.run.goal import Criterion, Goal
+    from pytest_convergence._engine.run.lifecycle import SessionState
+    from pytest_convergence._engine.run.outcome import Outcome
+    from pytest_convergence._engine.run.session import Session
+    from pytest_convergence._engine.sim.conditions import Network
+    from pytest_convergence.strategies import assert_merge_laws
+
+__all__ = [
+    "ConvergenceEngine",
+    "Session",
+    "SimulatedAgent",
+    "Outcome",
+    "SessionState",
+    "Goal",
+    "Criterion",
+    "Network",
+    "Schedule",
+    "Message",
+    "Consensus",
+    "LeaderFollower",
+    "Machine",
+    "Send",
+    "SetTimer",
+    "CancelTimer",
+    "Persist",
+    "Sync",
+    "Decide",
+    "Observe",
+    "VectorClock",
+    "assert_merge_laws",
+    "AgentCrashedError",
+    "AgentError",
+    "BudgetExceeded",
+    "ConvergenceError",
+    "ConvergenceUsageError",
+    "ConvergenceWarning",
+    "DeadlockError",
+    "InternalError",
+    "LivelockError",
+    "PropertyViolation",
+    "RunFailure",
+    "SimulationEscapeError",
+]
+
+_HOMES: Final = {
+    "ConvergenceEngine": "_engine.run.engine",
+    "Session": "_engine.run.session",
+    "SimulatedAgent": "_engine.run.agent",
+    "Outcome": "_engine.run.outcome",
+    "SessionState": "_engine.run.lifecycle",
+    "Goal": "_engine.run.goal",
+    "Criterion": "_engine.run.goal",
+    "Network": "_engine.sim.conditions",
+    "Schedule": "_engine.base.schedule",
+    "Message": "_engine.base.messages",
+    "Consensus": "_engine.patterns.consensus",
+    "LeaderFollower": "_engine.patterns.leader_follower",
+    "Machine": "_engine.base.effects",
+    "Send": "_engine.base.effects",
+    "SetTimer": "_engine.base.effects",
+    "CancelTimer": "_engine.base.effects",
+    "Persist": "_engine.base.effects",
+    "Sync": "_engine.base.effects",
+    "Decide": "_engine.base.effects",
+    "Observe": "_engine.base.effects",
+    "VectorClock": "_engine.base.clocks",
+    "assert_merge_laws": "strategies",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

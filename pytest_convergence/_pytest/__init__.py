@@ -1,0 +1,1 @@
+"""What connects the engine with pytest: options, marker, running tests under schedules, reporting."""

@@ -1,0 +1,141 @@
+"""Runs the body of a marked test: on the simulated loop if it is async, and under as many schedules as asked for."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pytest_convergence._engine.run.compare import first_difference
+from pytest_convergence._engine.run.hosting import run_in_world
+from pytest_convergence._pytest.async_fixtures import resolved, value_of
+from pytest_convergence._pytest.options import SETTINGS
+from pytest_convergence._pytest.renewal import renew_fixtures
+from pytest_convergence._pytest.running_test import RunningTest, derive_seed
+
+__all__ = ["call_body", "is_ours"]
+
+
+def is_ours(item: pytest.Function, running: RunningTest) -> bool:
+    """Whether pytest's own way to call the body would not do."""
+    plan = running.plan
+    repeats = plan.schedules > 1 or _checks_determinism(item, running)
+    return plan.is_marked and (plan.is_async or repeats)
+
+
+def _checks_determinism(item: pytest.Item, running: RunningTest) -> bool:
+    # Hypothesis runs examples again by itself, and says so where an example behaves differently.
+    return item.config.stash[SETTINGS].check_determinism and not running.plan.is_given
+
+
+def call_body(item: pytest.Function, running: RunningTest) -> None:
+    """Run the body under each schedule; the first failure ends it."""
+    __tracebackhide__ = True
+    plan = running.plan
+    if plan.is_given:
+        with _examples_on_the_loop(item, running):
+            _call(item)
+        return
+    once = _call_on_the_loop if plan.is_async else _call_plainly
+    again = _checks_determinism(item, running)
+    running.keeps_traces = again
+    for index in range(plan.schedules):
+        if index or again:
+            renew_fixtures(item, functools.partial(running.begin_run, index))
+        once(item, running)
+        if again:
+            first = running.traces()
+            renew_fixtures(item, functools.partial(running.begin_run, index, again=True))
+            once(item, running)
+            _compare(first, running)
+
+
+def _arguments(item: pytest.Function) -> dict[str, Any]:
+    names: tuple[str, ...] = item._fixtureinfo.argnames
+    return {name: item.funcargs[name] for name in names}
+
+
+def _call(item: pytest.Function) -> None:
+    __tracebackhide__ = True
+    _check_returned(item, item.obj(**_arguments(item)))
+
+
+def _call_plainly(item: pytest.Function, running: RunningTest) -> None:
+    __tracebackhide__ = True
+    _call(item)
+
+
+def _check_returned(item: pytest.Function, result: object) -> None:
+    """Say what pytest says when a test returns something."""
+    if result is not None:
+        warnings.warn(
+            pytest.PytestReturnNotNoneWarning(
+                f"Test functions should return None, but {item.nodeid} returned {type(result)!r}. Did you mean to use `assert`?"
+            ),
+            stacklevel=2,
+        )
+
+
+def _call_on_the_loop(item: pytest.Function, running: RunningTest) -> None:
+    """Run an async body, with its async fixtures, in a world of its own."""
+    __tracebackhide__ = True
+    arguments = _arguments(item)
+
+    async def main() -> object:
+        __tracebackhide__ = True
+        async with resolved(item):
+            result = item.obj(**{name: value_of(argument) for name, argument in arguments.items()})
+            return await result if inspect.isawaitable(result) else result
+
+    _check_returned(item, run_in_world(main, running.defaults(), seed=_world_seed(item, running)))
+
+
+def _world_seed(item: pytest.Item, running: RunningTest) -> int:
+    """What the private entropy of the test's own code derives from."""
+    seed = running.run.seed
+    return derive_seed(item.nodeid, None, 0) if seed is None else seed
+
+
+@contextmanager
+def _examples_on_the_loop(item: pytest.Function, running: RunningTest) -> Iterator[None]:
+    """Let Hypothesis call an async body: each example in a world of its own."""
+    handle = item.obj.hypothesis
+    inner = handle.inner_test
+
+    @functools.wraps(inner)
+    def example(*args: Any, **kwargs: Any) -> None:
+        __tracebackhide__ = True
+
+        async def main() -> object:
+            __tracebackhide__ = True
+            async with resolved(item):
+                return await inner(*args, **{name: value_of(value) for name, value in kwargs.items()})
+
+        run_in_world(main, running.defaults(), seed=_world_seed(item, running))
+
+    handle.inner_test = example
+    try:
+        yield
+    finally:
+        handle.inner_test = inner
+
+
+def _compare(first: dict[str, Any], running: RunningTest) -> None:
+    """Fail if two runs under one schedule were not the same."""
+    __tracebackhide__ = True
+    second = running.traces()
+    words = None
+    if list(first) != list(second):
+        words = f"the first run had the sessions {list(first)}, the second {list(second)}"
+    for label, trace in first.items() if words is None else ():
+        difference = first_difference(trace, second[label])
+        if difference is not None:
+            words = f"session {label!r}: {difference}"
+            break
+    if words is not None:
+        pytest.fail(f"the same schedule was run twice, and the two runs differ.\n{words}", pytrace=False)

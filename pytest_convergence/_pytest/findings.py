@@ -1,0 +1,94 @@
+"""What is said about one test: the section of a failure, the line of an interruption, the properties for JUnit files."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from pytest_convergence._pytest.options import SETTINGS
+from pytest_convergence._pytest.running_test import Made, RunningTest
+
+__all__ = ["describe_failure", "describe_interruption", "set_properties"]
+
+_MOST_SESSIONS = 3
+
+
+def _effective_seed(running: RunningTest) -> int | None:
+    """The seed of the present run; where none was given, the one that its last session derived from the node id."""
+    if running.run.seed is not None:
+        return running.run.seed
+    sessions = running.run.sessions
+    return sessions[-1].session.seed if sessions else None
+
+
+def _schedule_words(running: RunningTest) -> str:
+    """Say under which schedule the present run was."""
+    seed = _effective_seed(running)
+    words = "calm" if seed is None else f"seed {seed}"
+    if seed is None and running.run.sessions:
+        words = str(running.run.sessions[-1].session.schedule)
+    if running.plan.schedules > 1:
+        words = f"schedule {running.run.index + 1} of {running.plan.schedules}: {words}"
+    return words
+
+
+def _rerun_line(running: RunningTest, seed: int) -> str:
+    """Return the command that runs the test under the present schedule alone."""
+    config = running.item.config
+    words = ["pytest", config.cwd_relative_nodeid(running.item.nodeid), f"--convergence-seed={seed}"]
+    if running.plan.schedules > 1:
+        words.append("--convergence-schedules=1")
+    profile = config.stash[SETTINGS].command_line.profile
+    if profile is not None:
+        words.append(f"--convergence-profile={profile}")
+    return " ".join(map(shlex.quote, words))
+
+
+def _session_words(made: Made) -> str:
+    if made.outcome is not None:
+        return str(made.outcome)
+    return f"{made.label}: {made.session.state.value}, has not ended"
+
+
+def describe_failure(running: RunningTest) -> str | None:
+    """Return the text of a failure's section, or ``None`` if no session was involved."""
+    sessions = running.run.sessions
+    if not sessions:
+        return None
+    lines = [_schedule_words(running)]
+    lines += map(_session_words, sessions[-_MOST_SESSIONS:])
+    seed = _effective_seed(running)
+    if seed is not None:
+        lines.append(f"run it again: {_rerun_line(running, seed)}")
+        lines.append(f"         or: seed={seed} in the marker")
+    return "\n".join(lines)
+
+
+def describe_interruption(running: RunningTest) -> str | None:
+    """Say what ran when the user interrupted, or return ``None`` if no session did."""
+    if not running.run.sessions:
+        return None
+    session = running.run.sessions[-1]
+    words = f"interrupted: {running.item.nodeid}, session {session.label!r}, {_schedule_words(running)}"
+    seed = _effective_seed(running)
+    return words if seed is None else f"{words}\nrun it again: {_rerun_line(running, seed)}"
+
+
+def set_properties(item: pytest.Item, running: RunningTest) -> None:
+    """Put the test's numbers into its properties, which ``--junitxml`` writes; a rerun replaces those of the run before."""
+    if not running.sessions_ended:
+        return
+    numbers: dict[str, object] = {
+        "convergence_sessions": running.sessions_ended,
+        "convergence_schedules": running.run.index + 1,
+        "convergence_virtual_seconds": round(running.virtual_seconds, 9),
+        "convergence_real_seconds": round(running.real_seconds, 6),
+    }
+    seed = _effective_seed(running)
+    if seed is not None:
+        numbers["convergence_seed"] = seed
+    item.user_properties[:] = [
+        pair for pair in item.user_properties if not pair[0].startswith("convergence_")
+    ]
+    item.user_properties += numbers.items()

@@ -1,0 +1,127 @@
+"""The marker ``convergence``: its options are checked when tests are collected, all bad ones at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, final
+
+import pytest
+
+from pytest_convergence._engine.run.options import SessionOptions
+from pytest_convergence._pytest.bodies import is_async
+from pytest_convergence._pytest.options import SETTINGS, Settings
+from pytest_convergence.errors import ConvergenceUsageError, unknown_name
+
+__all__ = ["PLAN", "Plan", "plan_all", "plan_of"]
+
+_FACTORY_ONLY: Final = frozenset({"schedule", "goal", "states", "name"})
+_MARKER_OPTIONS: Final = tuple(
+    name for name in SessionOptions.__dataclass_fields__ if name not in _FACTORY_ONLY
+)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one test is run.
+
+    Attributes:
+        options: what the command line, the markers and the ini file say together, the closest first.
+        schedules: under how many schedules.
+        is_marked: whether the test carries the marker; others just use the fixtures.
+        is_async: whether its body is a coroutine function that runs on the simulated loop.
+        is_given: whether Hypothesis calls the body, example by example.
+    """
+
+    options: SessionOptions
+    schedules: int
+    is_marked: bool
+    is_async: bool
+    is_given: bool
+
+
+PLAN: Final = pytest.StashKey[Plan]()
+
+
+def _marked_options(item: pytest.Item) -> SessionOptions | None:
+    """Merge the markers of ``item``, the closest first; ``None`` if there is none.
+
+    Raises:
+        ConvergenceUsageError: an option is wrong.
+    """
+    merged: SessionOptions | None = None
+    for mark in item.iter_markers("convergence"):
+        if mark.args:
+            raise ConvergenceUsageError(
+                f"the marker takes keywords only, not {mark.args[0]!r}; write @pytest.mark.convergence(pattern=…, agents=…)."
+            )
+        for name in mark.kwargs:
+            if name in _FACTORY_ONLY:
+                raise ConvergenceUsageError(
+                    f"{name!r} is no option of the marker; give it to convergence_session_factory({name}=…)."
+                )
+            if name not in _MARKER_OPTIONS:
+                raise unknown_name("option", name, _MARKER_OPTIONS)
+        options = SessionOptions.parse(mark.kwargs)
+        merged = options if merged is None else merged.over(options)
+    return merged
+
+
+def _layered(marked: SessionOptions, settings: Settings) -> SessionOptions:
+    """Put the command line over the marker, and the marker over the ini file."""
+    layers = []
+    for layer in (settings.command_line, settings.ini):
+        given = {"schedules": layer.schedules, "seed": layer.seed, "network": layer.profile}
+        layers.append(SessionOptions(**{name: value for name, value in given.items() if value is not None}))
+    return layers[0].over(marked).over(layers[1])
+
+
+def plan_of(item: pytest.Item) -> Plan:
+    """Return the plan of a test, made when it was collected or now.
+
+    Raises:
+        ConvergenceUsageError: its marker is wrong.
+    """
+    plan = item.stash.get(PLAN, None)
+    if plan is not None:
+        return plan
+    marked = _marked_options(item)
+    options = _layered(SessionOptions() if marked is None else marked, item.config.stash[SETTINGS])
+    obj = getattr(item, "obj", None)
+    is_given = bool(getattr(obj, "is_hypothesis_test", False))
+    is_function = isinstance(item, pytest.Function) and not _is_unittest(item)
+    schedules: int = options.get("schedules")
+    if marked is not None and not is_function and schedules > 1:
+        raise ConvergenceUsageError(
+            f"schedules={schedules}: only test functions and methods of plain classes can be repeated."
+        )
+    plan = item.stash[PLAN] = Plan(
+        options=options,
+        # Hypothesis tries many examples by itself, each of them a run; repeating it all would multiply the two.
+        schedules=1 if marked is None or is_given else schedules,
+        is_marked=marked is not None,
+        is_async=marked is not None and is_function and is_async(obj),
+        is_given=is_given,
+    )
+    return plan
+
+
+def _is_unittest(item: pytest.Function) -> bool:
+    return item.parent is not None and type(item).__name__ == "TestCaseFunction"
+
+
+def plan_all(items: Iterable[pytest.Item]) -> None:
+    """Plan every marked test.
+
+    Raises:
+        pytest.UsageError: markers are wrong; the message lists all of them.
+    """
+    wrong = []
+    for item in items:
+        try:
+            plan_of(item)
+        except ConvergenceUsageError as error:
+            wrong.append(f"{item.nodeid}: {error}")
+    if wrong:
+        raise pytest.UsageError("bad use of the marker 'convergence':\n  " + "\n  ".join(wrong))

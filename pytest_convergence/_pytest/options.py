@@ -1,0 +1,194 @@
+"""Command line options and their ini twins.
+
+Read by every test suite that has the plugin installed, so it imports nothing of the engine unless an option asks for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar, final
+
+import pytest
+
+__all__ = ["SETTINGS", "Layer", "Settings", "add_options", "formats_name_run_context", "read_settings"]
+
+_T = TypeVar("_T")
+
+_NOISE_PROFILES: Final = ("uniform", "fast-restart", "heavy-tail", "leader-target", "swarm")
+"""Profiles that belong to the search for schedules, which this version does not have."""
+
+_NOT_YET: Final = {
+    "--convergence-replay": "replaying a token is not available yet; rerun a failing schedule with --convergence-seed=SEED",
+    "--convergence-report": "writing diagrams is not available yet; outcome.trace.render() draws a run",
+}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one source (the command line, the ini file) says about every test; ``None`` where it says nothing."""
+
+    schedules: int | None = None
+    seed: int | None = None
+    profile: str | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The plugin's options for one pytest session.
+
+    Attributes:
+        command_line, ini: seed, profile and schedules by source, because the marker stands between the two.
+        metrics: the file to write metrics to.
+        check_determinism: whether each schedule is run twice.
+    """
+
+    command_line: Layer
+    ini: Layer
+    metrics: Path | None
+    check_determinism: bool
+
+
+SETTINGS: Final = pytest.StashKey[Settings]()
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a whole number is needed, not {text!r}") from None
+
+
+def _count(text: str) -> int:
+    number = _whole(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"a whole number >= 1 is needed, not {text!r}")
+    return number
+
+
+def _profile(text: str) -> str:
+    if text in _NOISE_PROFILES:
+        raise argparse.ArgumentTypeError(
+            f"the profile {text!r} is not available yet; use a network profile such as 'lossy'"
+        )
+    # Imported here: only a session that sets a profile pays for the engine.
+    from pytest_convergence._engine.sim.conditions import Network
+    from pytest_convergence.errors import ConvergenceUsageError
+
+    try:
+        Network.of(text)
+    except ConvergenceUsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _refuse(option: str) -> Callable[[str], str]:
+    def refuse(text: str) -> str:
+        raise argparse.ArgumentTypeError(_NOT_YET[option])
+
+    return refuse
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the options of the command line and their ini twins."""
+    group = parser.getgroup("convergence", "agents that must agree, in a simulated world")
+    group.addoption(
+        "--convergence-schedules",
+        type=_count,
+        metavar="N",
+        help="run each test with the convergence marker under N schedules; goes before the marker's schedules=",
+    )
+    group.addoption(
+        "--convergence-seed",
+        type=_whole,
+        metavar="SEED",
+        help="seed of the first schedule of each test; goes before the marker's seed=",
+    )
+    group.addoption(
+        "--convergence-profile",
+        type=_profile,
+        metavar="NAME",
+        help="network profile of every session (perfect, lan, wan, lossy, flaky, chaos); goes before the marker's network=",
+    )
+    group.addoption(
+        "--convergence-metrics",
+        metavar="FILE",
+        help="write metrics of all sessions to FILE in the Prometheus text format",
+    )
+    group.addoption(
+        "--convergence-check-determinism",
+        action="store_true",
+        default=None,
+        help="run each schedule of each marked test twice, and fail with the first difference if the two runs differ",
+    )
+    for option in _NOT_YET:
+        group.addoption(option, type=_refuse(option), help=argparse.SUPPRESS)
+    parser.addini(
+        "convergence_schedules", "like --convergence-schedules, but the marker goes before it", default=None
+    )
+    parser.addini("convergence_seed", "like --convergence-seed, but the marker goes before it", default=None)
+    parser.addini(
+        "convergence_profile", "like --convergence-profile, but the marker goes before it", default=None
+    )
+    parser.addini("convergence_metrics", "like --convergence-metrics; relative to the rootdir", default=None)
+    parser.addini(
+        "convergence_check_determinism", "like --convergence-check-determinism", type="bool", default=False
+    )
+
+
+def _ini(config: pytest.Config, name: str, parse: Callable[[str], _T]) -> _T | None:
+    """Read an ini key.
+
+    Raises:
+        pytest.UsageError: its value is not what the key needs.
+    """
+    try:
+        text = config.getini(name)
+        return parse(text) if text else None
+    except (argparse.ArgumentTypeError, TypeError) as error:
+        raise pytest.UsageError(f"ini key {name}: {error}") from None
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Gather what the command line and the ini file say.
+
+    Raises:
+        pytest.UsageError: an ini key has a bad value.
+    """
+    option: Callable[[str], Any] = config.getoption
+    metrics = option("convergence_metrics")
+    metrics_ini = _ini(config, "convergence_metrics", str)
+    check = option("convergence_check_determinism")
+    return Settings(
+        command_line=Layer(
+            schedules=option("convergence_schedules"),
+            seed=option("convergence_seed"),
+            profile=option("convergence_profile"),
+        ),
+        ini=Layer(
+            schedules=_ini(config, "convergence_schedules", _count),
+            seed=_ini(config, "convergence_seed", _whole),
+            profile=_ini(config, "convergence_profile", _profile),
+        ),
+        metrics=(
+            config.invocation_params.dir / metrics
+            if metrics
+            else config.rootpath / metrics_ini
+            if metrics_ini
+            else None
+        ),
+        check_determinism=bool(config.getini("convergence_check_determinism") if check is None else check),
+    )
+
+
+def formats_name_run_context(config: pytest.Config) -> bool:
+    """Whether a configured log format names ``agent`` or ``virtual_time``; then every record needs them."""
+    if config.pluginmanager.get_plugin("logging-plugin") is None:
+        return False
+    names = ("log_format", "log_cli_format", "log_file_format")
+    formats = [str(config.getoption(name, None) or config.getini(name) or "") for name in names]
+    return any("%(agent)" in text or "%(virtual_time)" in text for text in formats)

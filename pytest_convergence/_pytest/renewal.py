@@ -1,0 +1,46 @@
+"""Sets up anew, between two schedules of one test, the fixtures that hold a session; all others stay.
+
+A session runs once, so the body's next run needs another, and so does every fixture that was made from it. pytest caches
+a fixture's value in its definition until it is finished: those that depend on a session are finished in reverse order and
+the test's request is made anew, upon which filling it finds the values of the others still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from pytest_convergence._pytest.async_fixtures import DEFERRED
+
+__all__ = ["SET_UP", "note_set_up", "renew_fixtures"]
+
+_PER_RUN: Final = frozenset({"convergence_engine", "convergence_session", "simulated_agents"})
+
+SET_UP: Final = pytest.StashKey[list[tuple[Any, Any]]]()
+"""The function-scoped fixtures of a test that depend on its session: definition and request, in the order of set-up."""
+
+
+def note_set_up(item: pytest.Item, definition: Any, request: Any) -> None:
+    """Remember a fixture that has been set up, if it depends on a session."""
+    noted = item.stash.setdefault(SET_UP, [])
+    if request.scope != "function":
+        return
+    names = {one.argname for one, _ in noted}
+    if definition.argname in _PER_RUN or not names.isdisjoint(definition.argnames):
+        noted.append((definition, request))
+
+
+def renew_fixtures(item: pytest.Function, between: Callable[[], None]) -> None:
+    """Finish what depends on a session, call ``between``, and set it up again."""
+    __tracebackhide__ = True
+    noted = item.stash.setdefault(SET_UP, [])
+    deferred = item.stash.get(DEFERRED, {})
+    while noted:
+        definition, request = noted.pop()
+        deferred.pop(id(definition), None)
+        definition.finish(request)
+    between()
+    item._initrequest()
+    item.setup()

@@ -1,0 +1,96 @@
+"""What the plugin says: the header, the section in the summary, what is added to reports, the metrics file.
+
+Numbers travel on test reports, as builtin types, from wherever a test ran to the process that prints: the same process, or
+xdist's controller. There, and only there, they are merged.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import TYPE_CHECKING, Any, Final, final
+
+import pytest
+
+from pytest_convergence._pytest.options import SETTINGS
+
+if TYPE_CHECKING:
+    from pytest_convergence.metrics import Tally
+
+__all__ = ["REPORT_ATTRIBUTE", "Summary", "header", "is_controller"]
+
+REPORT_ATTRIBUTE: Final = "convergence"
+"""The attribute of test reports that carries a tally."""
+
+
+def is_controller(config: pytest.Config) -> bool:
+    """Whether this process prints, and is no worker of xdist."""
+    return not hasattr(config, "workerinput")
+
+
+def header(config: pytest.Config) -> str:
+    """Return the line of the header: the version, and what was set."""
+    try:
+        version = importlib.metadata.version("pytest-convergence")
+    except importlib.metadata.PackageNotFoundError:
+        version = "(not installed)"
+    settings = config.stash[SETTINGS]
+    said = [f"convergence: {version}"]
+    for name in ("schedules", "seed", "profile"):
+        value = getattr(settings.command_line, name)
+        if value is None:
+            value = getattr(settings.ini, name)
+        if value is not None:
+            said.append(f"{name} {value}")
+    if settings.check_determinism:
+        said.append("each schedule twice")
+    return ", ".join(said)
+
+
+@final
+class Summary:
+    """Merges what reports bring, and says it at the end. Registered where the summary is printed."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._tally: Tally | None = None
+
+    @property
+    def tally(self) -> Tally:
+        """What all tests did so far."""
+        if self._tally is None:
+            from pytest_convergence.metrics import Tally
+
+            self._tally = Tally()
+        return self._tally
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add up what a test's sessions did."""
+        brought = report.__dict__.get(REPORT_ATTRIBUTE)
+        if brought is not None:
+            self.tally.merge(brought)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Write the section "convergence", if there is something to tell."""
+        if self._tally:
+            from pytest_convergence._pytest.summary import summary_lines
+
+            terminalreporter.write_sep("=", "convergence")
+            for line in summary_lines(self._tally):
+                terminalreporter.write_line(line)
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the metrics file."""
+        path = self._config.stash[SETTINGS].metrics
+        if path is None:
+            return
+        from pytest_convergence.metrics import registry_of, write_metrics
+
+        try:
+            write_metrics(path, registry_of(self.tally))
+        except OSError as error:
+            reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+            if reporter is not None:
+                reporter.ensure_newline()
+                reporter.write_line(
+                    f"convergence: the metrics could not be written to {path}: {error}", red=True
+                )

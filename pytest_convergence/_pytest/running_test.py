@@ -1,0 +1,162 @@
+"""The test that runs: what its sessions are made from, and what became of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, final
+
+import pytest
+
+from pytest_convergence._engine.run.options import UNSET, SessionOptions
+from pytest_convergence._engine.run.session import Session
+from pytest_convergence._pytest.marker import Plan
+from pytest_convergence.metrics import Tally
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.base.trace import Trace
+    from pytest_convergence._engine.run.outcome import Outcome
+
+__all__ = ["RUNNING", "Made", "Run", "RunningTest", "derive_seed"]
+
+_KEPT_SESSIONS: Final = 8
+"""How many sessions of a run are kept for the report: a test under Hypothesis makes hundreds."""
+
+
+def derive_seed(nodeid: str, base: int | None, index: int) -> int:
+    """Return the seed of a test's schedule ``index``: the same in every process, another for every test."""
+    text = f"{nodeid}\n{'' if base is None else base}\n{index}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+@final
+@dataclass(slots=True)
+class Made:
+    """A session that the present run made.
+
+    Attributes:
+        label: its name, and a number where another has the same name.
+        outcome: what it came to, ``None`` while it has not ended.
+    """
+
+    label: str
+    session: Session
+    outcome: Outcome | None = None
+
+
+@final
+@dataclass(slots=True)
+class Run:
+    """One run of the test's body, under one schedule.
+
+    Attributes:
+        index: the number of the schedule, from 0.
+        seed: what is given to sessions as their seed; ``None`` lets each find its own.
+        sessions: the newest of those that were made; the last one is the last that was made or ended.
+        made: how many were made.
+        is_counted: whether the schedule has been counted.
+    """
+
+    index: int
+    seed: int | None
+    sessions: list[Made] = field(default_factory=list)
+    made: int = 0
+    is_counted: bool = False
+
+
+@final
+class RunningTest:
+    """One test while pytest runs it; kept in the item's stash.
+
+    Attributes:
+        item: the test.
+        plan: how it is run.
+        run: the present run of its body, or the last one.
+        tally: what its sessions did since the last report.
+        keeps_traces: whether every outcome is kept for a comparison, and traces must be on.
+        sessions_ended, virtual_seconds, real_seconds: sums over all its sessions.
+    """
+
+    def __init__(self, item: pytest.Item, plan: Plan) -> None:
+        self.item = item
+        self.plan = plan
+        self.tally = Tally()
+        self.keeps_traces = False
+        self.sessions_ended = 0
+        self.virtual_seconds = 0.0
+        self.real_seconds = 0.0
+        self._base_seed: int | None = plan.options.get("seed")
+        self.run = Run(0, self._base_seed)
+
+    def begin_run(self, index: int, *, again: bool = False) -> None:
+        """The body is about to run under schedule ``index``, or to run under it again."""
+        seed = derive_seed(self.item.nodeid, self._base_seed, index) if index else self._base_seed
+        self.run = Run(index, seed, is_counted=again)
+
+    # -- sessions ------------------------------------------------------------------------------------------------------
+
+    def defaults(self) -> SessionOptions:
+        """The options of a session of this test that is given none, in the present run."""
+        seed = self.run.seed
+        options = SessionOptions(seed=UNSET if seed is None else seed).over(self.plan.options)
+        if self.keeps_traces and not options.trace_window():
+            options = SessionOptions(trace=True).over(options)
+        return options
+
+    def make_session(self, options: dict[str, Any], *, name: str | None = None) -> Session:
+        """Make a session that belongs to this test.
+
+        Raises:
+            ConvergenceUsageError: an option is wrong.
+        """
+        run = self.run
+        merged = SessionOptions.parse(options).over(self.defaults())
+        run.made += 1
+        if "name" in options:
+            name = merged.get("name")
+        elif name is None:
+            name = f"{self.item.name} session {run.made}"
+        session = Session(merged, name=name, seed_from=self.item.nodeid, finished=self.finished)
+        self._keep(session, None)
+        return session
+
+    def _keep(self, session: Session, outcome: Outcome | None) -> None:
+        """Put ``session`` at the end of those of this run."""
+        kept = self.run.sessions
+        for made in kept:
+            if made.session is session:
+                kept.remove(made)
+                break
+        else:
+            alike = sum(made.session.name == session.name for made in kept)
+            made = Made(f"{session.name} ({alike + 1})" if alike else session.name, session)
+        made.outcome = outcome
+        kept.append(made)
+        if len(kept) > _KEPT_SESSIONS and not self.keeps_traces:
+            del kept[0]
+
+    def finished(self, session: Session, outcome: Outcome) -> None:
+        """A session of this test has ended."""
+        self.tally.add(outcome.metrics.as_dict())
+        for name, reached in session.sometimes_reached.items():
+            self.tally.note_sometimes(f"{self.item.nodeid}: {name}", reached)
+        if self.plan.is_given or not self.run.is_counted:
+            self.tally.schedules += 1  # each example of Hypothesis is a schedule of its own
+            self.run.is_counted = True
+        self.sessions_ended += 1
+        self.virtual_seconds += outcome.metrics.virtual_seconds
+        self.real_seconds += outcome.metrics.real_seconds
+        self._keep(session, outcome)
+        self.item.ihook.pytest_convergence_session_finished(item=self.item, session=session, outcome=outcome)
+
+    def traces(self) -> dict[str, Trace]:
+        """The traces of the present run, by session."""
+        return {made.label: made.outcome.trace for made in self.run.sessions if made.outcome is not None}
+
+    def drain(self) -> dict[str, Any] | None:
+        """Hand over what was counted since the last time, as builtin types."""
+        tally, self.tally = self.tally, Tally()
+        return tally.as_wire() if tally else None
+
+
+RUNNING: Final = pytest.StashKey[RunningTest]()

@@ -1,0 +1,24 @@
+"""Hooks that other plugins and ``conftest.py`` may implement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.run.outcome import Outcome
+    from pytest_convergence._engine.run.session import Session
+
+
+@pytest.hookspec
+def pytest_convergence_session_finished(item: pytest.Item, session: Session, outcome: Outcome) -> None:
+    """Called when a session of a test has ended, converged or not.
+
+    Runs inside the run: what it raises ends the test. Under xdist it is called in the worker.
+
+    Args:
+        item: the test that the session belongs to.
+        session: the session.
+        outcome: what it came to; ``outcome.metrics`` holds the numbers.
+    """

@@ -1,0 +1,72 @@
+"""The pytest plugin: wiring only.
+
+Loaded at the start of every pytest run, so it imports no engine: what runs tests is imported when a test that needs it has
+been collected.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_convergence import hookspecs
+from pytest_convergence._pytest import options
+from pytest_convergence._pytest.collecting import AsyncCollection
+from pytest_convergence._pytest.reporting import Summary, header, is_controller
+from pytest_convergence.fixtures import (
+    convergence_engine,
+    convergence_session,
+    convergence_session_factory,
+    simulated_agents,
+)
+
+__all__ = ["convergence_engine", "convergence_session", "convergence_session_factory", "simulated_agents"]
+
+_FIXTURES = frozenset(__all__)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register options and ini keys."""
+    options.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the hooks of hookspecs.py."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker and read the options."""
+    config.addinivalue_line(
+        "markers",
+        "convergence(*, pattern, agents, network, faults, schedules, explore, sync, resolve, seed, timeout, trace, max_events, "
+        "real_timeout, properties): run the test in a simulated world with these agents and this network.",
+    )
+    config.stash[options.SETTINGS] = options.read_settings(config)
+    if is_controller(config):
+        config.pluginmanager.register(Summary(config), "convergence-summary")
+    if config.pluginmanager.has_plugin("asyncio") or config.pluginmanager.has_plugin("anyio"):
+        config.pluginmanager.register(AsyncCollection(), "convergence-collection")
+    if options.formats_name_run_context(config):
+        from pytest_convergence._pytest import logs
+
+        logs.install(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say the version, and what was set."""
+    return header(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Check markers, and get ready for the tests that need it."""
+    concerned = [
+        item
+        for item in items
+        if "convergence" in item.keywords or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    ]
+    if concerned:
+        from pytest_convergence._pytest import runtime
+
+        runtime.collected(config, concerned)
