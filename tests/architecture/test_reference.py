@@ -7,8 +7,11 @@ import pytest
 
 import pytest_convergence
 from pytest_convergence import errors
+from pytest_convergence._engine.run.options import DEFAULTS
+from pytest_convergence._engine.run.outcome import RunMetrics
 from pytest_convergence._engine.sim.conditions import PROFILES
 from pytest_convergence._engine.sim.faults import FAULT_KINDS
+from pytest_convergence.metrics import Tally, registry_of
 from tests.architecture.source import ROOT
 
 _REFERENCE = ROOT / "docs" / "reference"
@@ -43,6 +46,26 @@ def test_the_network_page_has_the_numbers_of_every_profile() -> None:
 
 def test_the_network_page_lists_the_fault_kinds() -> None:
     assert set(_rows("network.md", "## Fault kinds")) == set(FAULT_KINDS)
+
+
+def test_the_metrics_page_lists_the_metrics_that_a_session_writes() -> None:
+    tally = Tally()
+    tally.add(RunMetrics(outcome="converged").as_dict())
+    exported = {
+        f"{metric.name}_total" if metric.type == "counter" else metric.name: [metric.type, *sorted(labels)]
+        for metric in registry_of(tally).collect()
+        if (labels := {label for sample in metric.samples for label in sample.labels} - {"le"}) is not None
+    }
+    shown = {
+        name: [cells[0], *sorted(re.findall(r"`(\w+)`", cells[1]))]
+        for name, cells in _rows("metrics.md", "# Metrics").items()
+    }
+    assert shown == exported
+
+
+def test_the_marker_table_lists_every_option_that_a_marker_takes() -> None:
+    only_for_sessions = {"schedule", "goal", "states", "name"}
+    assert set(_rows("plugin.md", "## Marker")) == DEFAULTS.keys() - only_for_sessions
 
 
 def test_every_public_name_is_in_the_reference() -> None:
