@@ -8,23 +8,24 @@ Theory of operation
 1. Each agent starts with a proposal. In round ``r`` every agent casts one *vote* for a value. Once it knows
    that a value has a quorum of votes it *confirms* that value; once it knows that none can have one, or gives
    up waiting, it confirms *nothing*. A value that a quorum confirmed is *decided*.
-2. A quorum ``q`` is more than half of the ``n`` configured agents. Vote and confirmation of a round are cast
-   once, and are durable before anybody is told.
-3. An agent leaves round ``r`` after ``n - q + 1`` confirmations or more, its own among them. If one of them
-   names a value, it votes for that value in ``r + 1`` (it *adopts* it). If all are empty and the votes it saw
-   were not all alike, it is *free*: it may revise its vote. If all are empty and it saw no dissent, it keeps
-   its vote.
-4. An agent that hears of a later round joins it. It keeps its own value if the one it heard from was free (or
-   if votes are never revised in this configuration), otherwise it votes like the one it heard from.
+2. A quorum is more than half of the configured agents, or as many more as are asked for. Vote and
+   confirmation of a round are cast once, and are durable before anybody is told.
+3. An agent leaves round ``r`` after the confirmations of a quorum, its own among them. If one of them names
+   a value, it votes for that value in ``r + 1`` (it *adopts* it). If all are empty and the votes it saw were
+   not all alike, it is *free*: it may revise its vote. If all are empty and it saw no dissent, it keeps its
+   vote.
+4. An agent that hears of a later round joins it. If the one it heard from was free, so is the joiner, and it
+   may revise its vote by what it knows; otherwise it votes like the one it heard from. (Where votes are never
+   revised it always keeps its own.)
 
 Why it is safe
 5. *One value per round.* Two confirmed values of a round would both have a quorum of votes; quorums share an
    agent, and that agent voted once.
-6. *Across rounds.* Let ``v`` be decided in ``r``. Then q agents confirmed it, and any ``n - q + 1``
-   confirmations of the round include one of theirs. So whoever leaves ``r`` adopts ``v``, nobody enters ``r +
-   1`` free, and joiners copy: all votes of ``r + 1`` are ``v``. Nobody can see dissent there, so the only
-   votes of ``r + 2`` are ``v``, and so on. Only ``v`` can ever be confirmed after ``r``. (Where votes are
-   never revised the q voters of ``v`` vote for it for ever, and the others are too few for another quorum.)
+6. *Across rounds.* Let ``v`` be decided in ``r``. Then a quorum confirmed it, and any other quorum of
+   confirmations of the round includes one of theirs. So whoever leaves ``r`` adopts ``v``, nobody enters
+   ``r + 1`` free, and joiners copy: all votes of ``r + 1`` are ``v``. Nobody can see dissent there, so the
+   only votes of ``r + 2`` are ``v``, and so on. Only ``v`` can ever be confirmed after ``r``. (Where votes
+   are never revised the voters of ``v`` vote for it for ever, and the others are too few for a quorum.)
 7. *A crash* between casting and telling changes nothing, because the restarted agent finds what it cast.
 
 Why it ends
@@ -185,8 +186,7 @@ class Voting:
             return []
         if self.name not in self.confirms:
             return self._confirm(()) if len(self.votes) >= self.rules.quorum else []
-        enough = len(self.agents) - self.rules.quorum + 1
-        return self._leave() if len(self.confirms) >= enough else []
+        return self._leave() if len(self.confirms) >= self.rules.quorum else []
 
     def _confirm(self, value: tuple[Any, ...]) -> list[Effect]:
         self.confirms[self.name] = value
@@ -209,11 +209,23 @@ class Voting:
             return [CancelTimer(ROUND_TIMER), Observe("undecided", {"round": self.round})]
         if named:
             return self._enter(self.round + 1, named[0], free=False)
-        value = revised(self.name, self.vote, tally, self.rules.revise, self.rules.tie) if free else self.vote
-        effects: list[Effect] = []
-        if value != self.vote and value not in self.votes.values():
-            effects.append(Observe("propose", {"value": value}))  # a revision that nobody had voted for
-        return effects + self._enter(self.round + 1, value, free=free)
+        value = self._revised() if free else self.vote
+        return [*self._proposed(value), *self._enter(self.round + 1, value, free=free)]
+
+    def _revised(self) -> Any:
+        return revised(self.name, self.vote, self._tally(), self.rules.revise, self.rules.tie)
+
+    def _proposed(self, value: Any) -> list[Effect]:
+        """Say so if ``value`` is one that nobody had voted for: a revision made it."""
+        known = value in self.votes.values()
+        return [] if known else [Observe("propose", {"value": value})]
+
+    def _join(self, sender: str, payload: Any) -> list[Effect]:
+        """Enter the later round that ``sender`` is in; as freely as it did, but knowing less of the votes before."""
+        free = payload["free"]
+        self.votes[sender] = payload["vote"]  # the newest that is known of it
+        value = self._revised() if free or self.rules.fixed else payload["vote"]
+        return [*self._proposed(value), *self._enter(payload["round"], value, free=free)]
 
     def _on_ballot(self, sender: str, payload: Any) -> list[Effect]:
         number = payload["round"]
@@ -221,8 +233,7 @@ class Voting:
             return [self._ballot_to(sender)]  # it is behind; this lets it join
         effects: list[Effect] = []
         if number > self.round:
-            own = payload["free"] or self.rules.fixed
-            effects += self._enter(number, self.vote if own else payload["vote"], free=payload["free"])
+            effects += self._join(sender, payload)
         elif payload["ask"]:
             effects.append(self._ballot_to(sender))
         self.votes.setdefault(sender, payload["vote"])

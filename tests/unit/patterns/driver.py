@@ -60,7 +60,7 @@ class Agent:
     machine: Machine | None = None
     durable: dict[str, Any] = field(default_factory=dict)
     unsynced: list[tuple[str, Any]] = field(default_factory=list)
-    timers: dict[str, int] = field(default_factory=dict)
+    timers: dict[str, tuple[int, bool]] = field(default_factory=dict)  # name to number, background
     life: int = 0
 
 
@@ -93,6 +93,7 @@ class World:
         self._heap: list[tuple[int, int, bool, Callable[..., None], tuple[Any, ...]]] = []
         self._numbers: dict[tuple[str, str], int] = {}
         self._seq = 0
+        self._dead: set[int] = set()  # events of the foreground that nobody waits for any more
         self._plan_partitions()
         for name in agents:
             self._at(0, self.start, name)
@@ -120,8 +121,10 @@ class World:
         agent = self.agents[name]
         if agent.machine is None:
             return
-        agent.machine, agent.timers = None, {}
+        agent.machine = None
         agent.life += 1
+        for timer in list(agent.timers):
+            self._disarm(agent, timer)
         kept = self.random.randint(0, len(agent.unsynced))
         agent.durable.update(agent.unsynced[:kept])
         if kept < len(agent.unsynced) and self.random.random() < 0.5:
@@ -148,9 +151,10 @@ class World:
 
     def step(self) -> None:
         """Let the next event happen."""
-        at, _, background, call, args = heapq.heappop(self._heap)
+        at, seq, background, call, args = heapq.heappop(self._heap)
         self.now = at
-        self.foreground -= not background
+        self.foreground -= not background and seq not in self._dead
+        self._dead.discard(seq)
         call(*args)
 
     def run(
@@ -223,7 +227,7 @@ class World:
         elif isinstance(effect, SetTimer):
             self._arm(agent, effect)
         elif isinstance(effect, CancelTimer):
-            agent.timers.pop(effect.name, None)
+            self._disarm(agent, effect.name)
         elif isinstance(effect, Persist):
             agent.unsynced.append((effect.key, snapshot(effect.value)))
             self.record("persist", agent.name, detail={"key": effect.key, "channel": "pattern"})
@@ -235,7 +239,11 @@ class World:
             self.record("decide", agent.name, detail={"value": effect.value})
         elif isinstance(effect, Observe):
             self.record("observe", agent.name, detail={"fact": effect.fact, **effect.data})
-            if effect.fact in ("leader", "round") and self._noisy() and self.random.random() < self.noise.target:
+            if (
+                effect.fact in ("leader", "round")
+                and self._noisy()
+                and self.random.random() < self.noise.target
+            ):
                 self.partition([agent.name])
                 self._at(min(self.now + self.random.randrange(2 * SECOND), self.noise.until), self.heal)
 
@@ -249,16 +257,24 @@ class World:
             extra = self.random.randint(0, timer.spread_ns)
         else:
             extra = timer.spread_ns * agent.rank // len(self.names)
-        self._seq += 1
-        agent.timers[timer.name] = self._seq
+        self._disarm(agent, timer.name)
+        number = self._seq + 1
+        agent.timers[timer.name] = (number, timer.background)
         at = self.now + timer.delay_ns + extra
-        self._at(at, self._fire, agent.name, timer.name, self._seq, background=timer.background)
+        self._at(at, self._fire, agent.name, timer.name, number, background=timer.background)
+
+    def _disarm(self, agent: Agent, timer: str) -> None:
+        number, background = agent.timers.pop(timer, (0, True))
+        if not background:
+            self._dead.add(number)
+            self.foreground -= 1
 
     def _fire(self, name: str, timer: str, armed: int) -> None:
         agent = self.agents[name]
-        if agent.timers.get(timer) != armed or agent.machine is None:
+        if agent.timers.get(timer, (0, True))[0] != armed:
             return
         del agent.timers[timer]
+        assert agent.machine is not None
         self.record("timer", name, detail=timer)
         self._run(agent, agent.machine.on_timer(timer))
 

@@ -42,7 +42,9 @@ def test_a_quorum_is_a_count_or_a_part_of_the_agents_and_never_less_than_a_major
 
 @pytest.mark.parametrize("quorum", [0, 1, 2, 6, -1])
 def test_a_count_that_two_values_could_reach_or_nobody_can_is_refused(quorum):
-    with pytest.raises(ConvergenceUsageError, match=f"quorum={quorum} is out of range for 5 agents: it must be 3 to 5"):
+    with pytest.raises(
+        ConvergenceUsageError, match=f"quorum={quorum} is out of range for 5 agents: it must be 3 to 5"
+    ):
         quorum_count(quorum, 5)
 
 

@@ -8,8 +8,23 @@ from typing import Any
 import pytest
 
 from pytest_convergence import ConvergenceUsageError
-from pytest_convergence._engine.base.effects import CancelTimer, Effect, Observe, Persist, Send, SetTimer, Sync
-from pytest_convergence._engine.patterns.raft import TRANSITIONS, Event, LeaderView, RaftElection, RaftTiming, Role
+from pytest_convergence._engine.base.effects import (
+    CancelTimer,
+    Effect,
+    Observe,
+    Persist,
+    Send,
+    SetTimer,
+    Sync,
+)
+from pytest_convergence._engine.patterns.raft import (
+    TRANSITIONS,
+    Event,
+    LeaderView,
+    RaftElection,
+    RaftTiming,
+    Role,
+)
 from pytest_convergence.errors import InternalError
 from tests.unit.patterns.driver import MS
 
