@@ -115,19 +115,25 @@ class CalmChoices:
 class SeededChoices:
     """Draws every choice from one stream, in the order in which the run asks."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_draws", "_stream")
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+        self._draws: dict[int, tuple[Domain, Callable[[], int]]] = {}
 
     def every(self, stem: str, domain: Domain) -> Callable[[], int]:
-        """Draw afresh at each occurrence."""
-        random = self._stream.random
+        """Draw afresh at each occurrence. Sites with the same domain share one function: the stream is one anyway."""
+        known = self._draws.get(id(domain))
+        if known is None:
+            known = self._draws[id(domain)] = (domain, self._draw(domain))
+        return known[1]
+
+    def _draw(self, domain: Domain) -> Callable[[], int]:
+        random, decode = self._stream.random, domain.decode
         fuse = getattr(domain, "fuse", None)
         if fuse is not None:  # a domain on a hot path hands out one closure instead of two calls
             fused: Callable[[], int] = fuse(random)
             return fused
-        decode = domain.decode
         return lambda: decode(random())
 
     def rare(self, stem: str, rate: float, domain: Domain) -> Next:

@@ -86,6 +86,7 @@ class Conduct:
         limit_ns = options.timeout_ns() if timeout is None else to_ns(timeout, "timeout")
         if session.goal is not None and session.goal.timeout is not None:
             limit_ns = min(limit_ns, to_ns(session.goal.timeout))
+        self._bounds_before = (self.world.timeout_ns, self.world.max_events)
         self.world.timeout_ns = self.started_ns + limit_ns
         self.world.max_events = self.world.happened + options.get("max_events")
         kinds = frozenset(options.get("faults")) | frozenset(session.schedule.faults)
@@ -214,6 +215,7 @@ class Conduct:
             self.is_over = True
             await self._stop()
             self.world.idle, self.world.fail, self.world.after_step = self._hooks_before
+            self.world.timeout_ns, self.world.max_events = self._bounds_before
 
     def _work_done(self, work: asyncio.Task[Any]) -> None:
         if self.is_over or self._end.done():
@@ -290,10 +292,12 @@ class Conduct:
         waiter: asyncio.Future[Any] = self.loop.create_future()
         entry = (predicate, waiter)
         self._view_waiters.append(entry)
+        self.fabric.views_watched = True
         try:
             return await waiter
         finally:
             self._view_waiters.remove(entry)
+            self.fabric.views_watched = bool(self._view_waiters)
 
     def views_changed(self) -> None:
         """Some protocol reacted: its view may be another."""
@@ -330,7 +334,7 @@ class Conduct:
         """End the run with ``error``, unless it has ended already. Crossing the time bound while settling is no error."""
         if self.is_over or self._end.done():
             return
-        if self._settling is not None and isinstance(error, BudgetExceeded) and self.world.now_ns > self.world.timeout_ns:
+        if self._settling is not None and isinstance(error, BudgetExceeded) and self.world.now_ns >= self.world.timeout_ns:
             self.world.timeout_ns = 1 << 62
             self._settling.stable = False
             self._settled()
@@ -356,7 +360,7 @@ class Conduct:
     async def _stop(self) -> None:
         """Cancel what still runs of this session, and give it a few turns to clean up."""
         own = {node.life for node in self.fabric.nodes.values()}
-        left = [task for task in asyncio.all_tasks(self.loop) if getattr(task, "life", None) in own and not task.done()]
+        left = [task for task in self.loop.live_tasks() if task.life in own]
         for node in self.fabric.nodes.values():
             if node.is_paused:
                 node.release()

@@ -16,6 +16,7 @@ from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.loop import WorldLoop
 from pytest_convergence._engine.sim.node import Node
 from pytest_convergence._engine.sim.shims import InsideRun, outside_world
+from pytest_convergence._engine.sim.tasks import WorldTask
 from pytest_convergence._engine.sim.watchdog import guard
 from pytest_convergence._engine.sim.world import World
 from pytest_convergence.errors import BudgetExceeded, ConvergenceUsageError, DeadlockError
@@ -100,7 +101,7 @@ def _run(loop: WorldLoop, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     failure: list[BaseException] = []
 
     def fail(error: BaseException) -> None:
-        if not failure:
+        if not failure and not task.done():
             failure.append(error)
             task.cancel()
             loop.stop()
@@ -118,7 +119,7 @@ def _run(loop: WorldLoop, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     world.fail, world.idle = fail, idle
     task.add_done_callback(lambda _: loop.stop())
     loop.run_forever()
-    if failure and not (task.done() and not task.cancelled() and task.exception() is not failure[0]):
+    if failure:
         raise failure[0]
     return task.result()
 
@@ -126,11 +127,11 @@ def _run(loop: WorldLoop, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 def _finish(loop: WorldLoop) -> None:
     """Cancel what still runs, finalise async generators, then close what a crash had parked."""
     world = loop.world
-    world.fail = world.idle = lambda *_: False  # type: ignore[assignment]
-    world.idle = lambda: False
+    world.fail = _ignore
+    world.idle = bool
     world.after_step = None
     world.timeout_ns = world.max_events = 1 << 62
-    left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+    left = loop.live_tasks()
     if left:
         for task in left:
             if _is_alive(task):
@@ -142,25 +143,28 @@ def _finish(loop: WorldLoop) -> None:
         task.add_done_callback(lambda _: loop.stop())
         loop.call_soon(_count_down, loop, 50)
         loop.run_forever()
-    world.closed = True
-    for task in asyncio.all_tasks(loop):
+    world.close()
+    for task in loop.live_tasks():
         _bury(task)
 
 
-def _is_alive(task: asyncio.Task[Any]) -> bool:
-    life = getattr(task, "life", None)
-    return life is None or life.alive
+def _ignore(_: BaseException) -> None:
+    """The run is over: what goes wrong while it is cleared away is no finding."""
+
+
+def _is_alive(task: WorldTask) -> bool:
+    return task.life is None or task.life.alive
 
 
 def _count_down(loop: WorldLoop, turns: int) -> None:
     """Stop the loop after so many turns: code that refuses to be cancelled must not hold up the test."""
-    if turns == 0 or not any(_is_alive(task) for task in asyncio.all_tasks(loop)):
+    if turns == 0 or not any(_is_alive(task) for task in loop.live_tasks()):
         loop.stop()
     else:
         loop.call_soon(_count_down, loop, turns - 1)
 
 
-def _bury(task: asyncio.Task[Any]) -> None:
+def _bury(task: WorldTask) -> None:
     """Close the coroutine of a task that will never run again; the world is closed, so it can touch nothing."""
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     coro: Any = task.get_coro()

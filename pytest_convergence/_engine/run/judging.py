@@ -45,6 +45,7 @@ class Judge:
         agents = tuple(session.agents)
         self._scope = Scope(
             agents,
+            quorum=None if pattern is None else pattern.quorum_of(agents),
             allowed=None if pattern is None else (lambda value: bool(pattern.valid(value, agents, inputs))),
             subject=session,
         )
@@ -137,6 +138,8 @@ class Judge:
         """The largest set of live agents that all reach one another (the first such set, for equal sizes)."""
         fabric = self._conduct.fabric
         alive = [name for name in self._conduct.session.agents if fabric.nodes[name].life.alive]
+        if not any(rule.severs for rule in fabric.rules):
+            return tuple(alive)
         best: list[str] = []
         for start in alive:
             group = [start]

@@ -1,67 +1,84 @@
-"""Lets the replicas of a session's agents synchronise through messages over the simulated links."""
+"""Lets the replicas of a session's agents synchronise through messages over the simulated links.
+
+A replica's machine is made when the replica is first written to, or first hears from another. Sessions that share no
+state pay nothing, and their traces hold nothing of it.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
+from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.sim.machines import MachineHost
+from pytest_convergence._engine.state.conflicts import Conflict
 from pytest_convergence._engine.state.delta_sync import DeltaSync
+from pytest_convergence._engine.state.updates import Update
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.conduct import Conduct
 
 __all__ = ["Replication"]
 
+_CHANNEL = "sync"
+
 
 @final
 class Replication:
-    """One synchronisation machine for each replica, hosted like any protocol on its agent's node."""
+    """One synchronisation machine for each replica in use, hosted like any protocol on its agent's node."""
 
-    __slots__ = ("_conduct", "_hosts")
+    __slots__ = ("_conduct", "_hosts", "_names")
 
     def __init__(self, conduct: Conduct) -> None:
         self._conduct = conduct
         self._hosts: dict[str, MachineHost] = {}
-        session = conduct.session
-        names = tuple(session.agents)
-        for rank, (name, agent) in enumerate(session.agents.items()):
-            peers = [other for other in names if other != name]
+        self._names = tuple(conduct.session.agents)
+
+    def start(self) -> None:
+        """Begin: tell the others what was written before the run, and write the initial states."""
+        session, nodes = self._conduct.session, self._conduct.fabric.nodes
+        for name, agent in session.agents.items():
+            nodes[name].receivers[_CHANNEL] = partial(self._first_message, name)
+            replica = agent.state
+            replica.on_update = partial(self._tell, name)
+            replica.on_conflict = partial(self._report, name)
+            if replica.version:
+                self._host(name)
+            initial = session.initial_states.get(name)
+            if initial:
+                replica.merge(initial)
+
+    def _host(self, name: str) -> MachineHost:
+        host = self._hosts.get(name)
+        if host is None:
+            conduct = self._conduct
+            replica = conduct.session.agents[name].state
+            peers = [other for other in self._names if other != name]
             host = self._hosts[name] = MachineHost(
                 conduct.fabric.nodes[name],
-                "sync",
-                lambda replica=agent.state, peers=peers: DeltaSync(replica, peers),  # type: ignore[misc]
-                rank=rank,
+                _CHANNEL,
+                lambda: DeltaSync(replica, peers),
+                rank=self._names.index(name),
                 failed=conduct.machine_failed,
                 changed=conduct.views_changed,
             )
-            agent.state.on_update = self._teller(name, host)
-            agent.state.on_conflict = self._reporter(name)
+            host.start()  # announces everything that the replica holds
+        return host
 
-    def _teller(self, name: str, host: MachineHost) -> Any:
+    def _first_message(self, name: str, message: Message) -> None:
+        self._host(name).on_message(message)
+
+    def _tell(self, name: str, update: Update) -> None:
         node = self._conduct.fabric.nodes[name]
+        node.fabric.note("state", node, {"update": str(update)})
+        if name in self._hosts:
+            self._hosts[name].command("update", update)
+        else:
+            self._host(name)
 
-        def tell(update: Any) -> None:
-            node.fabric.note("state", node, {"update": str(update)})
-            host.command("update", update)
-
-        return tell
-
-    def _reporter(self, name: str) -> Any:
+    def _report(self, name: str, conflict: Conflict) -> None:
         node = self._conduct.fabric.nodes[name]
-
-        def report(conflict: Any) -> None:
-            node.fabric.note("conflict", node, {"path": conflict.path, "conflict": str(conflict)})
-
-        return report
-
-    def start(self) -> None:
-        """Begin: write the initial states, and tell the others what was written before the run."""
-        session = self._conduct.session
-        for name, host in self._hosts.items():
-            host.start()
-            initial = session.initial_states.get(name)
-            if initial:
-                session.agents[name].state.merge(initial)
+        node.fabric.note("conflict", node, {"path": conflict.path, "conflict": str(conflict)})
 
     def is_busy(self) -> bool:
         """Whether some replica still waits for an acknowledgement of a peer that it can reach."""

@@ -27,7 +27,7 @@ from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.rules import NetworkControl
 from pytest_convergence._engine.state.conflicts import Conflict, distinct_conflicts
 from pytest_convergence._engine.state.replica import Replica
-from pytest_convergence.errors import ConvergenceUsageError
+from pytest_convergence.errors import ConvergenceUsageError, RunFailure
 
 __all__ = ["Session"]
 
@@ -160,7 +160,11 @@ class Session:
         return raise_or_return(conduct)
 
     def _run_alone(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Conduct:
-        conduct: Conduct = run_in_world(main, self.options, seed=self.schedule.seed)
+        try:
+            conduct: Conduct = run_in_world(main, self.options, seed=self.schedule.seed)
+        except RunFailure as failure:  # found by the world itself: a thread that was blocked
+            failure.outcome = failure.outcome or self.outcome
+            raise
         return conduct
 
     async def execute(

@@ -91,6 +91,8 @@ def split_views(views: dict[str, Any], connected: Callable[[str, str], bool]) ->
     """Return two connected agents with different views, or ``None`` if there are none."""
     names = list(views)
     keys = {name: key_of(view) for name, view in views.items()}
+    if len(set(keys.values())) < 2:
+        return None
     for place, one in enumerate(names):
         for other in names[place + 1 :]:
             if keys[one] != keys[other] and connected(one, other):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 from pytest_convergence._engine.base.choices import Choices
 from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, CODE, DEFAULT_WINDOW, LOST, Trace, TraceEvent
-from pytest_convergence._engine.sim.conditions import Network
+from pytest_convergence._engine.sim.conditions import FateDomain, Network
 from pytest_convergence._engine.sim.links import Link
 from pytest_convergence._engine.sim.node import Node
 from pytest_convergence._engine.sim.world import World
@@ -31,6 +31,7 @@ class Fabric:
         uid: how many messages were sent.
         lost, duplicated, protocol_sent: counters of messages.
         longest_timer_ns: the longest timer that a machine has armed so far.
+        views_watched: whether somebody waits for a machine's view to change.
         watchers: called with each event that has a detail, by kind; what properties are fed from.
     """
 
@@ -48,6 +49,8 @@ class Fabric:
         self.world = world
         self.choices = choices
         self.conditions = conditions
+        self.base_ns = conditions.least_ns
+        self.fates = FateDomain(conditions)
         self.nodes: dict[str, Node] = {}
         self.rules: list[Rule] = []
         self.names: list[str] = []
@@ -56,11 +59,13 @@ class Fabric:
         self.lost = 0
         self.duplicated = 0
         self.protocol_sent = 0
+        self.views_watched = False
         self.longest_timer_ns = 0
         self.watchers: dict[str, list[Callable[[TraceEvent], None]]] = {}
         self.tracing = trace
         self.record: Callable[[tuple[int, int, int]], None] | None = self.trace._log.extend if trace else None
         self.keep: Callable[[Message], None] = self.trace._messages.append
+        world.closers.append(self.close)
         if trace:
             world.upkeep.append(self.trace.flush)
 
@@ -71,12 +76,18 @@ class Fabric:
         self.nodes[name] = node
         return node
 
+    def close(self) -> None:
+        """The run is over: forget the routes, so that what is left of an agent's code can send nothing."""
+        for node in self.nodes.values():
+            node.routes.clear()
+
     def link(self, source: Node, target_name: str) -> Link:
         """Return the link from ``source`` to the node ``target_name``, made at its first use."""
         link = source.links.get(target_name)
         if link is None:
             link = source.links[target_name] = Link(self, source, self.nodes[target_name])
-            self._apply(link)
+            if self.rules:
+                self._apply(link)
         return link
 
     def links(self) -> Iterable[Link]:
@@ -104,7 +115,8 @@ class Fabric:
 
     def calm_down(self) -> None:
         """No more faults of the schedule's own: links that exist and links to come deliver on time."""
-        self.conditions = Network(latency=self.conditions.least_ns / 1e9)
+        self.conditions = Network(latency=self.base_ns / 1e9)
+        self.fates = FateDomain(self.conditions)
         for link in self.links():
             link.calm_down()
         for node in self.nodes.values():

@@ -10,8 +10,8 @@ from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.messages import Message
-from pytest_convergence._engine.base.trace import AGENT_SHIFT, DUPLICATE, HELD, LOST, RECEIVE, SEND
-from pytest_convergence._engine.sim.conditions import DUPLICATED, OVERTAKEN, FateDomain
+from pytest_convergence._engine.base.trace import AGENT_SHIFT, DUPLICATE, HELD, LOST, SEND
+from pytest_convergence._engine.sim.conditions import DUPLICATED, OVERTAKEN
 from pytest_convergence._engine.sim.conditions import LOST as FATE_LOST
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ class Link:
         "_fate",
         "_last_ns",
         "_next_sequence",
-        "_received",
         "_sent",
         "_world",
         "cut",
@@ -60,10 +59,9 @@ class Link:
         self.target = target
         self.number = 0
         self._last_ns = 0
-        self._base_ns = fabric.conditions.least_ns
-        self._fate = fabric.choices.every(f"deliver {source.name}→{target.name}", FateDomain(fabric.conditions))
+        self._base_ns = fabric.base_ns
+        self._fate = fabric.choices.every(f"deliver {source.name}→{target.name}", fabric.fates)
         self._sent = SEND | source.index << AGENT_SHIFT
-        self._received = RECEIVE | target.index << AGENT_SHIFT
         self._arrive = self.arrive  # bound once
         self._arrive_background = self.arrive_background
         self.cut = False
@@ -175,11 +173,6 @@ class Link:
         self._world.background -= 1
         self.arrive(message)
 
-    def received(self, message: Message) -> None:
-        """Record that the recipient took the message: from here on it may depend on it."""
-        record = self._fabric.record
-        if record is not None:
-            record((self._world.now_ns, self._received, message.uid))
 
 
 def _on_time() -> int:

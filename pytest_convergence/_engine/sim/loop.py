@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["StepHandle", "TimerStep", "WorldLoop"]
 
 _STEPS_PER_BATCH: Final = 1024
+_TASKS_KEPT: Final = 64
 
 
 class StepHandle(asyncio.Handle):
@@ -98,6 +99,8 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self.driver = driver
         self._ready_append: Callable[[StepHandle | TimerStep], None]
         self._tasks_made = 0
+        self._tasks: list[WorldTask] = []
+        self._tasks_limit = _TASKS_KEPT
         super().__init__(IdleSelector())
         self._ready_append = self._ready.append
 
@@ -118,8 +121,22 @@ class WorldLoop(asyncio.SelectorEventLoop):
             if not ready:
                 if len(events) == world.background and (self._stopping or not world.idle() or not events):
                     break
+                event = pop(events)
+                at_ns, _, function, argument = event
                 steps += 1
-                self._jump(pop(events))
+                if function is enqueue:
+                    if argument._callback is None:
+                        world.timer_discarded()
+                        continue
+                    argument._scheduled = False
+                if at_ns > world.now_ns:
+                    if at_ns > world.timeout_ns:
+                        self._out_of_time(event)
+                        break
+                    world.now_ns = at_ns
+                function(argument)
+                if world.after_step is not None:
+                    world.after_step()
             while events and events[0][0] <= world.now_ns:
                 _, _, function, argument = pop(events)
                 steps += 1
@@ -129,6 +146,8 @@ class WorldLoop(asyncio.SelectorEventLoop):
                         continue
                     argument._scheduled = False
                 function(argument)
+                if world.after_step is not None:
+                    world.after_step()
             count = len(ready)
             steps += count
             for _ in range(count):
@@ -152,18 +171,14 @@ class WorldLoop(asyncio.SelectorEventLoop):
                 break
         world.account(steps)
 
-    def _jump(self, event: tuple[int, int, Callable[[Any], object], Any]) -> None:
-        """Let time jump to ``event`` and let it happen."""
-        at_ns, _, function, argument = event
+    def _out_of_time(self, event: tuple[int, int, Callable[[Any], object], Any]) -> None:
+        """The next event lies beyond the budget of virtual time: put it back, and let time stop where the budget ends."""
         world = self.world
-        if function is self._ready_append:
-            if argument._callback is None:
-                world.timer_discarded()
-                return
-            argument._scheduled = False
-        if at_ns > world.now_ns:
-            world.now_ns = at_ns
-        function(argument)
+        if event[2] is self._ready_append:
+            event[3]._scheduled = True
+        heapq.heappush(world.events, event)
+        world.now_ns = max(world.now_ns, world.timeout_ns)
+        world.time_is_up()
 
     def _callback_failed(self, handle: asyncio.Handle, error: BaseException) -> None:
         self.call_exception_handler(
@@ -249,7 +264,15 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._tasks_made += 1
         task = new_task(self, self._tasks_made, coro, name, context, **options)
         task.life = OWNER.get() if context is None else context.get(OWNER)
+        self._tasks.append(task)
+        if len(self._tasks) > self._tasks_limit:
+            self._tasks = self.live_tasks()
+            self._tasks_limit = 2 * len(self._tasks) + _TASKS_KEPT
         return task
+
+    def live_tasks(self) -> list[WorldTask]:
+        """Return the tasks that are not done, oldest first. (``asyncio.all_tasks`` looks at those of every loop.)"""
+        return [task for task in self._tasks if not task.done()]
 
     # -- what would leave the world ------------------------------------------------------------------------------
 

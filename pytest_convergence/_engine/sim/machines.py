@@ -22,6 +22,7 @@ from pytest_convergence._engine.base.effects import (
     Sync,
 )
 from pytest_convergence._engine.base.messages import Message, snapshot
+from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
 from pytest_convergence._engine.sim.links import Link
 from pytest_convergence._engine.sim.node import Life, Node
 
@@ -57,8 +58,11 @@ class MachineHost:
     __slots__ = (
         "_channel",
         "_disk",
+        "_fabric",
         "_factory",
         "_links",
+        "_received",
+        "_unsynced",
         "_node",
         "_rank",
         "_spreads",
@@ -78,14 +82,17 @@ class MachineHost:
         *,
         rank: int = 0,
         failed: Callable[[Node, BaseException], None],
-        changed: Callable[[], None] | None = None,
+        changed: Callable[[], None],
     ) -> None:
         self._node = node
+        self._fabric = node.fabric
         self._channel = channel
         self._factory = factory
         self._rank = rank
         self._disk = node.disk(channel)
         self._links: dict[str, Link] = node.links
+        self._received = RECEIVE | node.index << AGENT_SHIFT
+        self._unsynced = self._disk._unsynced
         self._timers: dict[str, _Timer] = {}
         self._spreads: dict[str, Callable[[], int]] = {}
         self.failed = failed
@@ -117,9 +124,10 @@ class MachineHost:
         life.steps = step = life.steps + 1
         if step >= life.fuse and not node.may_react(self.on_message, message):
             return
-        fabric = node.fabric
-        link = fabric.nodes[message.sender].links[node.name]
-        link.received(message)
+        fabric = self._fabric
+        record = fabric.record
+        if record is not None:
+            record((fabric.world.now_ns, self._received, message.uid))
         try:
             effects = self.machine.on_message(message.sender, message.type, message.payload)
             if effects:
@@ -167,12 +175,12 @@ class MachineHost:
                 link = links.get(to)
                 if link is None:
                     link = self._node.fabric.link(self._node, to)
-                if self._disk.dirty:
+                if self._unsynced:
                     self._unsynced_send(to, kind)
                 link.post(payload if type(payload) in _ATOMS else snapshot(payload), kind, channel)
             else:
                 self._carry_out_slowly(effect)
-        if self.changed is not None:
+        if self._fabric.views_watched:
             self.changed()
 
     def _carry_out_slowly(self, effect: Effect) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
 from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
@@ -31,20 +31,24 @@ class Mailbox:
     """Messages for one life of a behaviour, oldest first.
 
     Attributes:
+        messages: what arrived and was not received.
         idle_loops: how many ``async for … in agent.inbox`` wait here: they are content to wait for ever.
     """
 
-    __slots__ = ("_loop", "_node", "_received", "_replies", "_waiters", "idle_loops", "messages")
+    __slots__ = ("_fabric", "_loop", "_node", "_received", "_replies", "_waiters", "idle_loops", "messages")
 
     def __init__(self, node: Node, loop: asyncio.AbstractEventLoop) -> None:
         self._node = node
+        self._fabric = node.fabric
         self._loop = loop
         self._received = RECEIVE | node.index << AGENT_SHIFT
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: list[_Waiter] = []
         self._replies: dict[int, asyncio.Future[Message]] = {}
         self.messages: deque[Message] = deque()
         self.idle_loops = 0
         node.receivers["user"] = self.deliver
+
+    # -- from the network ----------------------------------------------------------------------------------------------
 
     def deliver(self, message: Message) -> None:
         """Take a message from the network."""
@@ -52,8 +56,14 @@ class Mailbox:
             self._deliver_reply(message)
             return
         self.messages.append(message)
-        if self._waiters:
-            self._wake(message)
+        for future, sender, kind in self._waiters:
+            if (
+                not future.done()
+                and (sender is None or message.sender == sender)
+                and (kind is None or message.type == kind)
+            ):
+                future.set_result(None)
+                return
 
     def _deliver_reply(self, message: Message) -> None:
         asked = self._replies.pop(message.reply_to or 0, None)
@@ -61,14 +71,9 @@ class Mailbox:
             asked.set_result(message)
         else:
             # The request was given up or already answered: nobody is left whom the reply is for.
-            fabric = self._node.fabric
-            fabric.note("observe", self._node, {"fact": "late_reply", "message": message.id})
+            self._fabric.note("observe", self._node, {"fact": "late_reply", "message": message.id})
 
-    def _wake(self, message: Message) -> None:
-        for waiter in self._waiters:
-            if not waiter.future.done() and _fits(message, waiter.sender, waiter.kind):
-                waiter.future.set_result(None)
-                return
+    # -- to the behaviour ----------------------------------------------------------------------------------------------
 
     def take(self, sender: str | None = None, kind: str | None = None) -> Message | None:
         """Take the oldest message that fits, if there is one."""
@@ -79,35 +84,42 @@ class Mailbox:
             message = messages.popleft()
         else:
             for place, message in enumerate(messages):
-                if _fits(message, sender, kind):
+                if (sender is None or message.sender == sender) and (kind is None or message.type == kind):
                     del messages[place]
                     break
             else:
                 return None
-        fabric = self._node.fabric
-        if fabric.record is not None:
-            fabric.record((fabric.world.now_ns, self._received, message.uid))
+        record = self._fabric.record
+        if record is not None:
+            record((self._fabric.world.now_ns, self._received, message.uid))
         return message
 
     async def receive(self, sender: str | None = None, kind: str | None = None) -> Message:
         """Wait for the oldest message that fits, and take it."""
         message = self.take(sender, kind)
         while message is None:
-            waiter = _Waiter(asyncio.Future(loop=self._loop), sender, kind)
-            self._waiters.append(waiter)
+            future: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+            waiter = _Waiter(future, sender, kind)
+            waiters = self._waiters
+            waiters.append(waiter)
             try:
-                await waiter.future
+                await future
             finally:
-                self._waiters.remove(waiter)
-                if waiter.future.done() and not waiter.future.cancelled() and self._waiters:
-                    self._wake_for_the_rest()
+                if waiters[-1] is waiter:
+                    waiters.pop()
+                else:
+                    self._waiters.remove(waiter)
+                if waiters:
+                    self._pass_on()
             message = self.take(sender, kind)
         return message
 
-    def _wake_for_the_rest(self) -> None:
-        """Pass the wake-up on: a receiver that was cancelled just then would otherwise leave its message asleep."""
+    def _pass_on(self) -> None:
+        """Wake another receiver: one that was woken and cancelled at once would leave its message asleep."""
         for message in self.messages:
-            self._wake(message)
+            for future, sender, kind in self._waiters:
+                if sender in (None, message.sender) and kind in (None, message.type) and not future.done():
+                    future.set_result(None)
 
     async def reply(self, uid: int) -> Message:
         """Wait for the reply to the message ``uid``."""
@@ -117,29 +129,32 @@ class Mailbox:
             message = await future
         finally:
             self._replies.pop(uid, None)
-        fabric = self._node.fabric
-        if fabric.record is not None:
-            fabric.record((fabric.world.now_ns, self._received, message.uid))
+        record = self._fabric.record
+        if record is not None:
+            record((self._fabric.world.now_ns, self._received, message.uid))
         return message
-
-    @property
-    def waiting(self) -> int:
-        """How many receivers wait."""
-        return len(self._waiters)
 
     def __aiter__(self) -> Mailbox:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> Message:
         message = self.take()
         if message is not None:
             return message
-        self.idle_loops += 1
-        try:
-            return await self.receive()
-        finally:
-            self.idle_loops -= 1
-
-
-def _fits(message: Message, sender: str | None, kind: str | None) -> bool:
-    return (sender is None or message.sender == sender) and (kind is None or message.type == kind)
+        # The common case, without a second coroutine.
+        while True:
+            self.idle_loops += 1
+            future: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+            waiter = _Waiter(future, None, None)
+            waiters = self._waiters
+            waiters.append(waiter)
+            try:
+                await future
+            finally:
+                self.idle_loops -= 1
+                waiters.remove(waiter)
+                if waiters:
+                    self._pass_on()
+            message = self.take()
+            if message is not None:
+                return message

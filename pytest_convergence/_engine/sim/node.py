@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.sim.clock import NodeClock
 from pytest_convergence._engine.sim.storage import Disk
 
@@ -54,6 +55,7 @@ class Node:
 
     Attributes:
         receivers: channel -> what takes a message of that channel.
+        routes: the links that the behaviour may use without a further look.
         deferred: messages and timers that came while the node was paused.
         on_crash, on_restart: what the floor above does when a life ends or begins.
     """
@@ -72,6 +74,7 @@ class Node:
         "on_restart",
         "plan",
         "receivers",
+        "routes",
     )
 
     def __init__(self, fabric: Fabric, name: str, index: int, plan: StepPlan | None) -> None:
@@ -81,6 +84,7 @@ class Node:
         self.plan = plan
         self.clock = NodeClock()
         self.links: dict[str, Link] = {}
+        self.routes: dict[Any, Callable[..., Message]] = {}
         self.disks: dict[str, Disk] = {}
         self.receivers: dict[str, Callable[[Message], object]] = {}
         self.deferred: list[tuple[Callable[[Any], object], Any]] = []
@@ -105,6 +109,23 @@ class Node:
         if disk is None:
             disk = self.disks[channel] = Disk(self, channel)
         return disk
+
+    def route(self, key: Any, name: str) -> Callable[..., Message]:
+        """Return what posts a message of the behaviour to ``name``, and remember it under ``key`` while that is safe."""
+        link = self.fabric.link(self, name)
+        disk = self.disks.get("user")
+        if disk is not None and disk.dirty and self.fabric.watchers.get("send"):
+            return lambda *message: self._show(link.post(*message))
+        self.routes[key] = link.post
+        return link.post
+
+    def _show(self, message: Message) -> Message:
+        """Let properties see what is sent while writes are not durable."""
+        fabric = self.fabric
+        event = TraceEvent(-1, fabric.world.now_ns, "send", self.name, message)
+        for watch in fabric.watchers["send"]:
+            watch(event)
+        return message
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
@@ -141,6 +162,7 @@ class Node:
             return
         life.alive = False
         life.fuse = 0
+        self.routes.clear()
         self.fabric.note("crash", self, {"step": life.steps})
         self.deferred.clear()
         for disk in self.disks.values():

@@ -59,15 +59,19 @@ class Disk:
 
     def put(self, key: str, value: Any) -> None:
         """Write a value; it becomes durable with the next :meth:`sync`."""
-        self.writes += 1
-        self._unsynced.append((key, snapshot(value)))
+        self._write(key, snapshot(value))
         self._note("persist", {"key": key, "value": snapshot(value), "channel": self._channel})
 
     def delete(self, key: str) -> None:
         """Remove a key, durably with the next :meth:`sync`."""
-        self.writes += 1
-        self._unsynced.append((key, _DELETED))
+        self._write(key, _DELETED)
         self._note("persist", {"key": key, "deleted": True, "channel": self._channel})
+
+    def _write(self, key: str, value: Any) -> None:
+        self.writes += 1
+        self._unsynced.append((key, value))
+        if self._channel == "user":
+            self._node.routes.clear()  # what is sent from here on is sent before a sync
 
     def sync(self) -> None:
         """Make every write so far durable."""
@@ -90,7 +94,8 @@ class Disk:
 
     def crash(self) -> None:
         """Lose what was not synced, or what the schedule chooses of it."""
-        unsynced, self._unsynced = self._unsynced, []
+        unsynced = list(self._unsynced)
+        self._unsynced.clear()  # the list stays the same one: a machine's host looks at it before it sends
         if not unsynced:
             return
         kept, torn = divmod(self._after_crash(), 2)

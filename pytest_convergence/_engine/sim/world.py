@@ -24,13 +24,16 @@ from pytest_convergence.errors import BudgetExceeded, LivelockError
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Life
 
-__all__ = ["EPOCH_NS", "OWNER", "World"]
+__all__ = ["EPOCH_NS", "NEVER_NS", "OWNER", "World"]
 
 OWNER: Final[ContextVar[Life | None]] = ContextVar("pytest_convergence_owner", default=None)
 """Whose code runs: the life of an agent. Tasks inherit it, so everything that an agent starts is the agent's."""
 
 EPOCH_NS: Final = 946_684_800 * NS_PER_SECOND
 """What ``time.time()`` says at virtual time 0: 2000-01-01T00:00:00Z."""
+
+NEVER_NS: Final = 1 << 62
+"""An instant that does not come."""
 
 _FREE_POLLS: Final = 1_000
 _POLL_COST_NS: Final = 1_000
@@ -51,6 +54,7 @@ class World:
         max_events, timeout_ns: the budgets.
         idle: called when only background events are left; returns whether to go on with them.
         fail: called with what ended the run (a budget, a livelock); must make the run end.
+        upkeep, closers: called now and then, and when the run is over.
         after_step: called after every step while somebody asked for it (properties that must always hold).
     """
 
@@ -64,6 +68,7 @@ class World:
         "after_step",
         "background",
         "closed",
+        "closers",
         "epoch_ns",
         "events",
         "fail",
@@ -93,6 +98,7 @@ class World:
         self.after_step: Callable[[], None] | None = None
         self.upkeep: list[Callable[[], None]] = []
         self.closed = False
+        self.closers: list[Callable[[], None]] = []
         self.suspended = False
         self.skewed = False
         self.seed = seed
@@ -102,6 +108,12 @@ class World:
         self._poll_ns = -1
         self._stuck_steps = 0
         self._stuck_time_ns = -1
+
+    def close(self) -> None:
+        """The run is over: nothing of it can be touched any more."""
+        self.closed = True
+        for close in self.closers:
+            close()
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -201,12 +213,7 @@ class World:
                 )
             )
         elif self.now_ns > self.timeout_ns:
-            self.fail(
-                BudgetExceeded(
-                    f"the run went over its virtual time budget of timeout={self.timeout_ns / NS_PER_SECOND:g} seconds. "
-                    "If it should take that long, raise timeout."
-                )
-            )
+            self.time_is_up()
         if self.now_ns != self._stuck_time_ns:
             self._stuck_time_ns = self.now_ns
             self._stuck_steps = 0
@@ -220,6 +227,18 @@ class World:
                     "move. Some agent wakes itself, or agents wake each other, without ever waiting."
                 )
             )
+
+    def time_is_up(self) -> None:
+        """Fail the run: the budget of virtual time is used up. Said once; what ends the run may still take its time."""
+        limit_ns = self.timeout_ns
+        self.fail(
+            BudgetExceeded(
+                f"the run went over its virtual time budget of timeout={limit_ns / NS_PER_SECOND:g} seconds. "
+                "If it should take that long, raise timeout."
+            )
+        )
+        if self.timeout_ns == limit_ns:
+            self.timeout_ns = NEVER_NS
 
 
 def _is_cancelled(event: Event) -> bool:

@@ -1,0 +1,98 @@
+"""Prints the table of speeds: ``python -m benchmarks`` (``--quick`` for fewer rounds, names to choose cases)."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks import cases, references
+from benchmarks.measuring import Row, costs_at_most, cost_us, faster_than, pin
+
+SMALL = {"kind": "gossip", "hops": 3}
+
+
+def rows(rounds: int) -> dict[str, Callable[[], Row]]:
+    """Every line of the table by its short name."""
+    simpy = references.simpy_gossip
+
+    def versus_simpy(name: str, case: Callable[..., int], bar: float, **options: object) -> Callable[[], Row]:
+        payload = options.get("payload", 0)
+        return lambda: faster_than(name, partial(case, **options), partial(simpy, payload=payload), bar, rounds)
+
+    agents, machines = cases.agent_gossip, cases.machine_gossip
+    return {
+        "agents": versus_simpy("100 agents, trace on, x SimPy", agents, 1.7),
+        "agents-off": versus_simpy("100 agents, trace off, x SimPy", agents, 2.3, trace=False),
+        "agents-dict": versus_simpy("100 agents, a small dict, trace on, x SimPy", agents, 0, payload=SMALL),
+        "machines": versus_simpy("100 machines, trace on, x SimPy", machines, 4.5),
+        "machines-off": versus_simpy("100 machines, trace off, x SimPy", machines, 7, trace=False),
+        "machines-dict": versus_simpy("100 machines, a small dict, trace on, x SimPy", machines, 0, payload=SMALL),
+        "asyncio": versus_simpy("unmodified asyncio, trace on, x SimPy", cases.asyncio_gossip, 1.2),
+        "ping-pong": lambda: faster_than(
+            "asyncio.Queue ping-pong, x CPython's own loop", cases.world_ping_pong, references.stock_ping_pong, 1, rounds
+        ),
+        "sleeps-trio": lambda: faster_than(
+            "virtual sleeps, x trio's autojump clock", cases.world_sleeps, references.trio_sleeps, 8, rounds
+        ),
+        "sleeps-looptime": lambda: faster_than(
+            "virtual sleeps, x looptime", cases.world_sleeps, references.looptime_sleeps, 100, rounds
+        ),
+        "causality-10": lambda: _causality(10, rounds),
+        "causality-100": lambda: _causality(100, rounds),
+        "causality-1000": lambda: _causality(1000, rounds),
+        "scale-agents": lambda: costs_at_most(
+            "cost per message, 1,000 agents to 10", partial(agents, 1000), partial(agents, 10), 2.5, rounds
+        ),
+        "scale-messages": lambda: costs_at_most(
+            "cost per message, 10^6 messages to 10^4",
+            partial(agents, 100, 1_000_000),
+            partial(_repeated, agents, 10_000, 10),
+            1.25,
+            max(3, rounds // 2),
+        ),
+        "tiny": lambda: _tiny(rounds),
+    }
+
+
+def _repeated(case: Callable[..., int], messages: int, times: int) -> int:
+    return sum(case(100, messages) for _ in range(times))
+
+
+def _causality(agents: int, rounds: int) -> Row:
+    case = cases.machine_gossip
+    name = f"machines, trace and causality on to off, {agents} agents"
+    return costs_at_most(name, partial(case, agents), partial(case, agents, trace=False), 1.7, rounds)
+
+
+def _tiny(rounds: int) -> Row:
+    cost_us(cases.tiny_sessions)
+    costs = [cost_us(cases.tiny_sessions) for _ in range(rounds)]
+    middle = sorted(costs)[len(costs) // 2]
+    return Row("tiny sessions per second, trace on", tuple(1e6 / cost for cost in costs), 2000, middle, 0.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help="short names of lines; default: all")
+    parser.add_argument("--quick", action="store_true", help="3 rounds instead of 7")
+    parser.add_argument("--list", action="store_true", help="list the short names")
+    options = parser.parse_args()
+    table = rows(3 if options.quick else 7)
+    unknown = [name for name in options.names if name not in table]
+    if options.list or unknown:
+        print("\n".join([*(f"unknown: {name}" for name in unknown), *table]))
+        return
+    pin()
+    print(f"Python {platform.python_version()}, process CPU time, one processor; medians of paired ratios")
+    print(f"{'case':<58} {'ratio':>7}   {'least – greatest':^17}  {'bar':>8}  {'':<7} {'case':>13} {'reference':>13}")
+    begun = time.monotonic()
+    for name in options.names or table:
+        print(table[name](), flush=True)
+    print(f"{time.monotonic() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
