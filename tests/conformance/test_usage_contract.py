@@ -1,0 +1,190 @@
+"""The examples of the usage contract, section by section, as a user would write them.
+
+Each stands here as the contract has it; imports are filled in at the top, and names that an example leaves open just before
+it. What the contract says in words around its examples is tested in the modules beside this one.
+"""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_convergence import ConvergenceUsageError, Criterion, Goal, Message, assert_merge_laws
+from pytest_convergence import strategies as cst
+
+# -- 1. fixtures and marker -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.convergence(
+    pattern="consensus",
+    agents=3,
+    network="lossy",
+    faults=["crash", "partition"],
+    schedules=5,
+    explore="random",
+    sync="delta",
+    resolve="last-write",
+    seed=7,
+    timeout=60,
+)
+def test_the_marker_takes_every_option_of_the_contract(convergence_session):
+    proposals = dict.fromkeys(convergence_session.agents, "A")
+    assert convergence_session.run(proposals=proposals).output == "A"
+
+
+# -- 2. a pattern with its reference agents ----------------------------------------------------------------------------
+
+
+@pytest.mark.convergence(pattern="consensus", agents=["planner", "coder", "reviewer"])
+def test_agents_agree_on_a_plan(convergence_session):
+    outcome = convergence_session.run(proposals={"planner": "A", "coder": "A", "reviewer": "B"})
+    assert outcome.converged
+    assert outcome.output == "A"
+
+
+@pytest.mark.convergence(pattern="leader-follower", agents=3)
+def test_a_leader_does_a_task_with_its_followers(convergence_session):
+    async def async_fn(leader, followers):
+        return leader.name, sorted(follower.name for follower in followers)
+
+    outcome = convergence_session.run(task=async_fn)
+    leader, followers = outcome.output
+    assert outcome.converged
+    assert sorted([leader, *followers]) == ["agent-1", "agent-2", "agent-3"]
+
+
+# -- 3. your own agents ------------------------------------------------------------------------------------------------
+
+
+async def server(agent):
+    async for message in agent.inbox:
+        await agent.reply(message, message.payload.upper())
+
+
+async def client(agent):
+    await asyncio.sleep(30)  # virtual: takes no time
+    return await agent.request("server", "hello", timeout=5)
+
+
+@pytest.mark.convergence(agents={"server": server, "client": client})
+def test_request_and_reply(convergence_session):
+    outcome = convergence_session.run()
+    assert outcome.results["client"] == "HELLO"
+    assert outcome.duration >= 30  # virtual seconds
+
+
+# -- 4. a scenario that drives the world -------------------------------------------------------------------------------
+
+
+@pytest.mark.convergence(pattern="leader-follower", agents=5)
+def test_a_new_leader_after_a_partition(convergence_session):
+    async def scenario(session):
+        first = await session.wait_for_leader()
+        with session.network.partition([first]):  # the rest are the other side
+            second = await session.wait_for_leader(other_than=first, timeout=30)
+        assert second.name != first.name
+
+    outcome = convergence_session.run(scenario)
+    assert outcome.converged  # the old leader has stepped down and follows
+
+
+@pytest.mark.convergence(pattern="leader-follower", agents=5)
+async def test_a_new_leader_after_a_partition_in_an_async_test(convergence_session):
+    async def scenario(session):
+        first = await session.wait_for_leader()
+        with session.network.partition([first]):
+            second = await session.wait_for_leader(other_than=first, timeout=30)
+        assert second.name != first.name
+
+    outcome = await convergence_session.execute(scenario)
+    assert outcome.converged
+
+
+# -- 5. state, conflicts -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.convergence(agents=["a", "b", "c"], sync="delta", resolve="last-write")
+def test_replicas_meet_after_a_partition(convergence_session):
+    async def scenario(session):
+        a, b, c = session.agents.values()
+        with session.network.partition([a], [b, c]):
+            a.state.set("plan.title", "from a")
+            b.state.set("plan.title", "from b")
+            await session.sleep(5)
+
+    outcome = convergence_session.run(scenario)
+    assert outcome.converged
+    assert [c.path for c in outcome.conflicts] == ["plan.title"]
+    assert outcome.conflicts[0].resolution is not None
+
+
+# -- 6. the engine, as the original system has it ----------------------------------------------------------------------
+
+
+def test_coordination(convergence_engine):
+    session = convergence_engine.create_session(
+        "test-session",
+        agents=["agent-1", "agent-2", "agent-3"],
+        goal=Goal("Test coordination", success_criteria=["all agents agree"]),
+    )
+
+    async def work(session):
+        for agent in session.agents.values():
+            agent.state.set("status", "done")
+        return {"status": "simulated"}
+
+    outcome = convergence_engine.run(session, work)
+    assert outcome.converged
+    assert outcome.output == {"status": "simulated"}
+    assert convergence_engine.stats().converged_sessions == 1
+
+
+def test_a_criterion_of_my_own(convergence_engine):
+    session = convergence_engine.create_session(
+        "budget",
+        agents=2,
+        goal=Goal(
+            "Stay cheap",
+            success_criteria=[Criterion("budget kept", lambda session: session.now < 1, weight=2.0, required=True)],
+        ),
+    )
+    outcome = convergence_engine.run(session)
+    assert [(result.name, result.met) for result in outcome.criteria] == [("budget kept", True)]
+
+
+# -- 9. Hypothesis -----------------------------------------------------------------------------------------------------
+
+
+@given(schedule=cst.schedules(faults=["loss", "duplicate", "delay"]), states=cst.conflicting_states(agents=3))
+def test_documents_converge(convergence_session_factory, schedule, states):
+    session = convergence_session_factory(agents=states.agents, states=states, sync="delta", schedule=schedule)
+    assert session.run().converged
+
+
+@given(schedule=cst.schedules(faults=["loss", "duplicate", "delay"]), states=cst.conflicting_states(agents=3))
+def test_a_sync_strategy_that_is_to_come_is_rejected_by_name(convergence_session_factory, schedule, states):
+    with pytest.raises(ConvergenceUsageError, match="sync='crdt' is not available yet"):
+        convergence_session_factory(agents=states.agents, states=states, sync="crdt", schedule=schedule)
+
+
+messages = [Message("a", "b", "first"), ("a", "second"), ("b", {"third": 3})]
+
+
+@given(cst.message_orderings(messages, order="causal"))
+def test_order_does_not_matter(ordering):
+    assert all(isinstance(message, Message) for message in ordering)
+    from_a = [message.payload for message in ordering if message.sender == "a"]
+    assert from_a == ["first", "second"]
+    assert len(ordering) == 3
+
+
+def my_merge(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Keep the greater value of each field: a join, whatever the field's type."""
+    return {key: max(state[key] for state in (one, other) if key in state) for key in sorted({*one, *other})}
+
+
+@given(cst.conflicting_states(agents=3, fields={"title": st.text(), "count": st.integers()}))
+def test_my_merge_is_a_join(states):
+    assert_merge_laws(my_merge, states)
