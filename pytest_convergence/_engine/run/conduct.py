@@ -120,8 +120,7 @@ class Conduct:
         self.replication = Replication(self)
         self._host_pattern()
         for name, behaviour in session.behaviours.items():
-            if behaviour is not None:
-                self._start_behaviour(session.agents[name], behaviour)
+            self._start_behaviour(session.agents[name], behaviour)
         if "partition" in self._kinds:
             self._partitions = Partitions(fabric, list(session.agents))
         self.replication.start()
@@ -163,16 +162,15 @@ class Conduct:
                 changed=self.views_changed,
             )
             return
-        agent._mailbox = Mailbox(node, self.loop)
         node.on_restart.append(lambda: self._begin_life(agent, behaviour))
         self._begin_life(agent, behaviour)
 
     def _begin_life(self, agent: SimulatedAgent, behaviour: Any) -> None:
         node = self.fabric.nodes[agent.name]
-        if node.lives > 1:
-            agent._mailbox = Mailbox(node, self.loop)  # what the life before had not received is gone with it
-            self.results.pop(agent.name, None)
-        self.tasks[agent.name] = self.spawn(node, self._behave(agent, behaviour), agent.name)
+        agent._mailbox = Mailbox(node, self.loop)  # what the life before had not received is gone with it
+        self.results.pop(agent.name, None)
+        if behaviour is not None:  # without one the agent does what the scenario tells it
+            self.tasks[agent.name] = self.spawn(node, self._behave(agent, behaviour), agent.name)
 
     def spawn(self, node: Node, coro: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Start a task that belongs to the present life of ``node``."""
