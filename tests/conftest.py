@@ -1,11 +1,20 @@
 """What every test directory shares: pytester, and the folder of public test vectors."""
 
+import importlib
 import os
+import pkgutil
 from pathlib import Path
 
 import pytest
 
+import pytest_convergence
+
 pytest_plugins = ["pytester"]
+
+# After each pytest run inside this one, pytester forgets the modules that the run was the first to import. The plugin imports
+# lazily, so the next run would get second copies of its classes beside the first. Everything is imported once, here.
+for _module in pkgutil.walk_packages(pytest_convergence.__path__, "pytest_convergence."):
+    importlib.import_module(_module.name)
 
 _ROOT = Path(__file__).resolve().parents[1]
 
