@@ -257,7 +257,7 @@ class Conduct:
         for name, task in self.tasks.items():
             if not task.done() and self.fabric.nodes[name].life.alive:
                 mailbox = self.session.agents[name]._mailbox
-                if mailbox is None or not mailbox.idle_loops:
+                if mailbox is None or not mailbox.is_idle:
                     return False
         return True
 

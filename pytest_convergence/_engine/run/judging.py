@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, final
 
-from pytest_convergence._engine.base.trace import KINDS, TraceEvent
+from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.monitor import Monitor
-from pytest_convergence._engine.check.property import FinalState, Kind, Property, Scope, Violation
+from pytest_convergence._engine.check.property import FinalState, Property, Scope, Violation
 from pytest_convergence._engine.check.registry import find_property
 from pytest_convergence._engine.run.hosting import real_seconds
 from pytest_convergence._engine.run.lifecycle import SessionState
@@ -22,7 +22,8 @@ __all__ = ["GENERIC_PROPERTIES", "Judge", "raise_or_return"]
 GENERIC_PROPERTIES: Final = ("promises_survive_restart", "reply_before_sync")
 """Properties that every session is checked for; they speak of facts that agents observe, and cost nothing without."""
 
-_STEP_KINDS: Final = frozenset({Kind.ALWAYS, Kind.NEVER, Kind.SOMETIMES})
+_FACT_KINDS: Final = frozenset({"observe", "decide", "persist", "sync", "crash", "restart", "send"})
+"""What checkers ask for sooner or later; the fabric shows a sending only while its agent has unsynced writes."""
 
 
 @final
@@ -72,12 +73,12 @@ class Judge:
             return
         self._monitors.append(Monitor(properties, self._scope))
         fabric = self._conduct.fabric
-        for kind in KINDS:
-            if kind not in self._watched and kind not in {"send", "receive", "step"}:
-                self._watched.add(kind)
-                fabric.watchers.setdefault(kind, []).append(self.feed)
-        fabric.watchers.setdefault("send", []).append(self.feed)
-        if any(prop.kind in _STEP_KINDS for prop in properties) and any("step" in m.kinds for m in self._monitors):
+        asked = [prop.checker(self._scope).kinds for prop in properties]
+        by_event = frozenset().union(*(kinds for kinds in asked if "step" not in kinds))
+        for kind in sorted((_FACT_KINDS | by_event) - self._watched):
+            self._watched.add(kind)
+            fabric.watchers.setdefault(kind, []).append(self.feed)
+        if any("step" in kinds for kinds in asked):  # asked after every step, and by nothing else
             self._conduct.world.after_step = self._after_step
 
     def feed(self, event: TraceEvent) -> None:

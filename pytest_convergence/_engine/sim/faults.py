@@ -53,7 +53,7 @@ class _Outage:
 
 
 _SITES: Final[tuple[tuple[str, float, Domain], ...]] = (
-    ("stall", 0.05, _Stall()),
+    ("stall", 0.02, _Stall()),
     ("pause", 0.01, _Outage("paused for", 2_000_000)),
     ("crash", 0.01, _Outage("crashed, back after", 2_000_000)),
 )
@@ -93,14 +93,16 @@ class StepPlan:
     def disturb(self, node: Node, life: Life) -> bool:
         """Do what was planned for this step; return whether the step must wait, or will never run."""
         step = life.steps
-        due = sorted((at, kind, option) for kind, (at, option) in self._due.items() if at <= step)
-        for _, kind, _ in due:
-            self._plan(kind, step)
+        kind, option = "", 0
+        for name in self._next:  # in the order of _SITES: the worst wins
+            at, value = self._due.get(name, (_NEVER, 0))
+            if at <= step:
+                kind, option = name, value
+                self._plan(name, step)
         self._aim()
         life.fuse = self.next_step
-        if not due:
+        if not kind:
             return False
-        _, kind, option = due[0]  # "crash" sorts before "pause" and "stall": the worst wins
         world = node.fabric.world
         if kind == "crash":
             self._crashes += 1

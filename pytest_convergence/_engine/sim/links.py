@@ -166,7 +166,7 @@ class Link:
         if life.paused:
             target.deferred.append((self._arrive, message))
             return
-        target.receivers[message.channel](message)
+        target.receivers[message[8]](message)
 
     def arrive_background(self, message: Message) -> None:
         """The same for a message of a protocol, which does not keep the world awake."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, TypeAlias, final
 
 from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Mailbox"]
 
 
-class _Waiter(NamedTuple):
-    future: asyncio.Future[None]
-    sender: str | None
-    kind: str | None
+_Waiter: TypeAlias = "tuple[asyncio.Future[None], str | None, str | None, bool]"
+"""Who waits: the future that wakes it, the sender and the type that it waits for, and whether it may wait for ever."""
 
 
 @final
@@ -32,10 +30,9 @@ class Mailbox:
 
     Attributes:
         messages: what arrived and was not received.
-        idle_loops: how many ``async for … in agent.inbox`` wait here: they are content to wait for ever.
     """
 
-    __slots__ = ("_fabric", "_loop", "_node", "_received", "_replies", "_waiters", "idle_loops", "messages")
+    __slots__ = ("_fabric", "_loop", "_node", "_received", "_replies", "_waiters", "messages")
 
     def __init__(self, node: Node, loop: asyncio.AbstractEventLoop) -> None:
         self._node = node
@@ -45,18 +42,17 @@ class Mailbox:
         self._waiters: list[_Waiter] = []
         self._replies: dict[int, asyncio.Future[Message]] = {}
         self.messages: deque[Message] = deque()
-        self.idle_loops = 0
         node.receivers["user"] = self.deliver
 
     # -- from the network ----------------------------------------------------------------------------------------------
 
     def deliver(self, message: Message) -> None:
         """Take a message from the network."""
-        if message.reply_to is not None:
+        if message[7] is not None:  # a reply; by index: the fields of a named tuple cost a call each
             self._deliver_reply(message)
             return
         self.messages.append(message)
-        for future, sender, kind in self._waiters:
+        for future, sender, kind, _ in self._waiters:
             if (
                 not future.done()
                 and (sender is None or message.sender == sender)
@@ -91,7 +87,7 @@ class Mailbox:
                 return None
         record = self._fabric.record
         if record is not None:
-            record((self._fabric.world.now_ns, self._received, message.uid))
+            record((self._fabric.world.now_ns, self._received, message[6]))
         return message
 
     async def receive(self, sender: str | None = None, kind: str | None = None) -> Message:
@@ -99,7 +95,7 @@ class Mailbox:
         message = self.take(sender, kind)
         while message is None:
             future: asyncio.Future[None] = asyncio.Future(loop=self._loop)
-            waiter = _Waiter(future, sender, kind)
+            waiter = (future, sender, kind, False)
             waiters = self._waiters
             waiters.append(waiter)
             try:
@@ -117,7 +113,7 @@ class Mailbox:
     def _pass_on(self) -> None:
         """Wake another receiver: one that was woken and cancelled at once would leave its message asleep."""
         for message in self.messages:
-            for future, sender, kind in self._waiters:
+            for future, sender, kind, _ in self._waiters:
                 if sender in (None, message.sender) and kind in (None, message.type) and not future.done():
                     future.set_result(None)
 
@@ -131,8 +127,13 @@ class Mailbox:
             self._replies.pop(uid, None)
         record = self._fabric.record
         if record is not None:
-            record((self._fabric.world.now_ns, self._received, message.uid))
+            record((self._fabric.world.now_ns, self._received, message[6]))
         return message
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether an ``async for … in agent.inbox`` waits here and nobody else: it is content to wait for ever."""
+        return bool(self._waiters) and not self._replies and all(forever for _, _, _, forever in self._waiters)
 
     def __aiter__(self) -> Mailbox:
         return self
@@ -143,15 +144,13 @@ class Mailbox:
             return message
         # The common case, without a second coroutine.
         while True:
-            self.idle_loops += 1
             future: asyncio.Future[None] = asyncio.Future(loop=self._loop)
-            waiter = _Waiter(future, None, None)
+            waiter = (future, None, None, True)
             waiters = self._waiters
             waiters.append(waiter)
             try:
                 await future
             finally:
-                self.idle_loops -= 1
                 waiters.remove(waiter)
                 if waiters:
                     self._pass_on()
