@@ -9,6 +9,13 @@ import pytest
 from tests.architecture.markdown import Block, blocks_of, pages, python_blocks
 from tests.architecture.source import ROOT, tracked_files
 
+_INI = """
+[pytest]
+addopts = --strict-markers
+filterwarnings =
+    error
+    ignore:The configuration option .asyncio_default_fixture_loop_scope:pytest.PytestDeprecationWarning
+"""
 _KINDS = {"python", "python fails", "python fragment"}
 _BLOCKS = python_blocks()
 _RUNNING = [block for block in _BLOCKS if block.info == "python"]
@@ -44,7 +51,7 @@ def test_a_code_block_that_shows_a_failure_fails(block: Block, pytester: pytest.
 
 
 def _run(block: Block, pytester: pytest.Pytester) -> pytest.RunResult:
-    pytester.makeini("[pytest]\naddopts = --strict-markers\n")
+    pytester.makeini(_INI)
     pytester.makepyfile(test_block="\n" * (block.line - 1) + block.text)
     return pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider")
 
