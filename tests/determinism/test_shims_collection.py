@@ -58,7 +58,7 @@ def test_a_collector_that_was_off_stays_off_and_is_never_run() -> None:
 
 def test_allocations_alone_never_free_a_cycle_inside_a_run(collection: Collection) -> None:
     garbage = cycle()
-    kept = [[] for _ in range(100_000)]
+    kept: list[list[int]] = [[] for _ in range(100_000)]
     assert kept
     assert garbage() is not None
 
@@ -150,7 +150,7 @@ def test_the_points_depend_on_events_alone() -> None:
         for step in range(1, 60):
             events = EVENTS_BEFORE_FIRST_POINT + step * EVENTS_PER_POINT // 2
             weakref.finalize(Node(), seen.append, step)
-            clutter = [[] for _ in range(noise)]
+            clutter: list[list[int]] = [[] for _ in range(noise)]
             collection.point(events)
             seen.append(-step)
             del clutter

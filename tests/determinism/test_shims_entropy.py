@@ -1,5 +1,7 @@
 """Inside a run entropy and identity come from the agent's stream; the process's own generators are left alone."""
 
+# ruff: noqa: PLW0108 - a lambda looks the function up when it is called, as programs do
+
 import os
 import platform
 import random
@@ -21,6 +23,18 @@ from tests.determinism.shim_harness import SmallWorld, run
 
 made_before = SystemRandom()
 
+
+def seeded_again() -> float:
+    generator = random.Random(7)
+    generator.seed()
+    return generator.random()
+
+
+def drawn_after_seed() -> float:
+    random.seed()
+    return random.random()
+
+
 SOURCES: dict[str, Callable[[], Any]] = {
     "random.random": lambda: random.random(),
     "random.randint": lambda: random.randint(0, 10**12),
@@ -29,9 +43,9 @@ SOURCES: dict[str, Callable[[], Any]] = {
     "random.gauss": lambda: [random.gauss() for _ in range(3)],
     "random.choice by name": lambda: [choice("abcdefgh") for _ in range(20)],
     "random.getstate": lambda: random.getstate(),
-    "random.seed()": lambda: (random.seed(), random.random()),
+    "random.seed()": drawn_after_seed,
     "random.Random()": lambda: random.Random().random(),
-    "Random().seed()": lambda: (generator := random.Random(7), generator.seed(), generator.random())[2],
+    "Random().seed()": seeded_again,
     "SystemRandom": lambda: SystemRandom().random(),
     "SystemRandom made before": lambda: made_before.getrandbits(64),
     "secrets.token_hex": lambda: secrets.token_hex(),
@@ -153,7 +167,7 @@ def test_bad_sizes_are_refused_as_ever() -> None:
 
 def test_the_hidden_generator_itself_draws_from_the_stream() -> None:
     def program() -> tuple[float, int]:
-        hidden = random._inst  # type: ignore[attr-defined]
+        hidden = random._inst
         return hidden.random(), hidden.randint(0, 10**9)
 
     state = random.getstate()

@@ -5,7 +5,8 @@
    garbage collector, so it is asked.
 2. A frame of the program is shown with its file, line and text. Of frames of asyncio and of this package the first one is
    shown, which is what the program called; what lies beneath it is theirs.
-3. At the bottom is a future. If it is a task, or gathers some, their chains follow. Tasks that wait for each other are named.
+3. At the bottom is a future. If it is a task, or gathers some, their chains follow. Tasks that wait for each other are
+   named.
 
 Needs no debug mode of asyncio.
 """

@@ -3,11 +3,11 @@
 1. One daemon thread for each process, started with the first guarded run. While runs come and go it looks at the clock
    a few times a second; when none has come for a while it blocks until the next one.
 2. Over budget, it records where the thread of the run is, then raises :class:`Overrun` there. In the main thread by
-   a signal, which also ends a blocking call (``lock.acquire()``, ``read()``, a C sleep); in another thread by an asynchronous
-   exception, which needs Python code to run there.
+   a signal, which also ends a blocking call (``lock.acquire()``, ``read()``, a C sleep); in another thread by an
+   asynchronous exception, which needs Python code to run there.
 3. ``Overrun`` is a ``KeyboardInterrupt``, since asyncio lets nothing else out of a task. While a guard is entered in
-   the main thread, SIGINT is handled by it: a signal that the watchdog has sent raises ``Overrun``, any other one is passed on to the
-   handler that was there before. So a real Ctrl-C stays what it was.
+   the main thread, SIGINT is handled by it: a signal that the watchdog has sent raises ``Overrun``, any other one is
+   passed on to the handler that was there before. So a real Ctrl-C stays what it was.
 4. Leaving takes the lock that the watchdog holds while it interrupts. What it has sent until then is waited for and
    absorbed, so that an interrupt never arrives after the run it was meant for.
 5. Code that swallows the interrupt gets another one each second; code that cannot be interrupted is named on stderr.
@@ -15,7 +15,8 @@
 
 from __future__ import annotations
 
-import _signal
+# The C module beneath `signal`: its functions take a twentieth of the time, and a guard is entered for every run.
+import _signal  # type: ignore[import-not-found]
 import ctypes
 import os
 import sys
@@ -23,6 +24,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, final
@@ -191,10 +193,8 @@ class Guard:
                 break
             _sleep(0.001)
         if self._asynchronous:
-            try:
+            with suppress(Overrun):  # it may come while it is being taken back
                 _raise_in_thread(self.thread_id, None)
-            except Overrun:  # it came while it was being taken back
-                pass
 
 
 @final
@@ -236,9 +236,7 @@ class Watchdog:
     def _start(self) -> None:
         with self.lock, outside_world():
             if self._thread is None:
-                thread = threading.Thread(
-                    target=self._watch, name="pytest-convergence watchdog", daemon=True
-                )
+                thread = threading.Thread(target=self._watch, name="pytest-convergence watchdog", daemon=True)
                 thread.start()
                 self._thread = thread
 
@@ -312,7 +310,7 @@ _WATCHDOG: Final = Watchdog()
 
 
 def guard(seconds: float | None, describe: str | Callable[[], str] = "the run") -> Guard:
-    """Bound the real time of what happens inside ``with guard(…) as budget:``, on the thread that enters it.
+    """Bound the real time of the ``with`` block that this guards, on the thread that enters it.
 
     When time is up, :class:`Overrun` (a ``KeyboardInterrupt``) is raised in that thread, and
     ``budget.expired`` and ``budget.stack`` are set. Whoever catches it inside the ``with`` may say it in its own words; if

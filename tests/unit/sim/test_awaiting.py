@@ -88,7 +88,8 @@ def test_an_asynchronous_generator_is_seen_through() -> None:
             pass
 
     assert re.search(
-        r"reader\(\) at .*async for _ in numbers\(\).* → .*numbers\(\) at .* → waits_for_queue\(\)", described(reader)
+        r"reader\(\) at .*async for _ in numbers\(\).* → .*numbers\(\) at .* → waits_for_queue\(\)",
+        described(reader),
     )
 
 
@@ -123,7 +124,9 @@ def test_a_task_that_is_awaited_is_followed() -> None:
     async def parent() -> None:
         await asyncio.get_running_loop().create_task(waits_for_queue(), name="child")
 
-    assert re.search(r"→ task 'child', which waits in waits_for_queue\(\) at .* → Queue\.get", described(parent))
+    assert re.search(
+        r"→ task 'child', which waits in waits_for_queue\(\) at .* → Queue\.get", described(parent)
+    )
 
 
 def test_the_branches_of_a_gather_are_listed() -> None:

@@ -7,7 +7,6 @@ that ask the world, so it stands after a run where it stood before.
 from __future__ import annotations
 
 import random
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
@@ -15,7 +14,7 @@ from types import BuiltinMethodType, MethodType
 from typing import Any, Final
 
 from pytest_convergence._engine.sim.shims.asking import SimulatedWorld, asked_world, running_loop
-from pytest_convergence._engine.sim.shims.patching import Row, delegate
+from pytest_convergence._engine.sim.shims.patching import Home, Row, delegate
 
 __all__ = ["HOST_NAME", "PROCESS_ID", "cover_hidden_generator", "hidden_generator_names", "rows"]
 
@@ -32,18 +31,17 @@ _MULTICAST: Final = 1 << 40  # RFC 9562, 6.10: a random node sets it, as no netw
 
 
 def hidden_generator_names() -> list[str]:
-    """The functions of module random: methods of its one hidden instance."""
-    hidden = random._inst  # type: ignore[attr-defined]
+    """The functions of module random: methods of its one hidden instance, or what has replaced them."""
     return [
         name
         for name, value in vars(random).items()
-        if isinstance(value, MethodType | BuiltinMethodType) and value.__self__ is hidden
+        if isinstance(value, MethodType | BuiltinMethodType) and isinstance(value.__self__, Random | Home)
     ]
 
 
 def cover_hidden_generator(shims: Mapping[str, Any]) -> None:
     """Let the hidden instance of module random, which some libraries hand out, answer as the module's functions do."""
-    vars(random._inst).update({name: shim for name, shim in shims.items() if isinstance(shim, MethodType)})  # type: ignore[attr-defined]
+    vars(random._inst).update({name: shim for name, shim in shims.items() if isinstance(shim, MethodType)})
 
 
 def rows() -> Iterator[Row]:
@@ -94,10 +92,10 @@ def _random_bytes(world: SimulatedWorld, original: Any, size: int, /, *flags: An
     return world.entropy().randbytes(size) if isinstance(size, int) and size >= 0 else original(size, *flags)
 
 
-def _make_rng(original: property) -> property:
+def _make_rng(original: property) -> Any:
     running, ask, real = running_loop, asked_world, original.fget
 
-    def rng(self: tempfile._RandomNameSequence) -> Random:
+    def rng(self: object) -> Random:
         world = None if running() is None else ask()
         generator: Random = real(self) if world is None else world.entropy()  # type: ignore[misc]
         return generator

@@ -10,7 +10,7 @@ from threading import Lock
 from types import MethodType
 from typing import Any, Final, NamedTuple, Self, final
 
-from pytest_convergence._engine.sim.shims import clocks, entropy
+from pytest_convergence._engine.sim.shims import clocks, entropy, refusals
 from pytest_convergence._engine.sim.shims.collection import Collection
 from pytest_convergence._engine.sim.shims.patching import (
     Home,
@@ -30,6 +30,7 @@ def all_rows() -> Iterator[Row]:
     """Return every leak that is closed by a replacement."""
     yield from clocks.rows()
     yield from entropy.rows()
+    yield from refusals.rows()
 
 
 class _Print(NamedTuple):
@@ -49,13 +50,14 @@ class Installation:
         places: in how many further places the originals had been captured, and were replaced.
     """
 
-    __slots__ = ("_homes", "_lock", "_pending", "_prints", "installed", "patches", "places")
+    __slots__ = ("_homes", "_lock", "_pending", "_prints", "_unloaded", "installed", "patches", "places")
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._homes: dict[str, Home] = {}
         self._pending: list[Row] = []
         self._prints: list[_Print] = []
+        self._unloaded: list[Row] = []
         self.patches: dict[str, Patch] = {}
         self.places = 0
         self.installed = False
@@ -68,13 +70,14 @@ class Installation:
                     _let_time_machine_go_first()
                     self._install(list(all_rows()))
                     self.installed = True
-        if self._pending or not self._is_intact():
+        if self._pending or not self._is_intact() or any(map(_is_wanted, self._unloaded)):
             self._repair()
 
     def _install(self, rows: list[Row]) -> None:
         self._pending = []
         fresh: list[Patch] = []
-        for row in rows:
+        self._unloaded = [row for row in rows if not _is_wanted(row)]
+        for row in filter(_is_wanted, rows):
             found = locate(row.target)
             if found is None:
                 continue
@@ -128,12 +131,19 @@ class Installation:
             for patch in self.patches.values():
                 if namespace_of(patch.owner).get(patch.name) is patch.original:
                     patch.put()
-            if any(self._is_free(row) for row in self._pending):
-                self._install(self._pending)
+            waiting = [*self._pending, *self._unloaded]
+            if any(map(_is_free, waiting)):
+                self._install(waiting)
 
-    def _is_free(self, row: Row) -> bool:
-        found = locate(row.target)
-        return found is not None and is_genuine(*found)
+
+def _is_wanted(row: Row) -> bool:
+    return not row.when_loaded or row.target.partition(":")[0] in sys.modules
+
+
+def _is_free(row: Row) -> bool:
+    """Whether a row that could not be installed can be installed now."""
+    found = locate(row.target) if _is_wanted(row) else None
+    return found is not None and is_genuine(*found)
 
 
 def _is_hashable(patch: Patch) -> bool:

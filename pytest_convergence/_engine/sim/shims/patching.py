@@ -37,8 +37,8 @@ __all__ = ["Home", "Patch", "Row", "delegate", "is_genuine", "locate", "namespac
 
 _INERT: Final = frozenset(
     {
-        NoneType, bool, int, float, str, bytes, tuple, list, dict, set, frozenset, property, ModuleType, GetSetDescriptorType,
-        MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType,
+        NoneType, bool, int, float, str, bytes, tuple, list, dict, set, frozenset, property, ModuleType,
+        GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType,
     }
 )  # fmt: skip
 """Kinds of values that cannot be, and are not searched for, a captured function."""
@@ -47,6 +47,8 @@ Make = Callable[[Any], Callable[..., Any]]
 
 _OWN_PACKAGE: Final = __name__.partition(".")[0]
 _HEAP_TYPE: Final = 1 << 9
+_IMMUTABLE_TYPE: Final = 1 << 8
+_MARK: Final = "__pytest_convergence__"
 _NAMESPACE_OF_TYPE: Final = type.__dict__["__dict__"].__get__
 
 
@@ -56,15 +58,17 @@ class Row(NamedTuple):
     Attributes:
         target: the function, as ``module:name`` or ``module:Class.name``.
         closed: what it answers inside a run, for the documentation.
-        make: makes the replacement of a given original. The replacement of a module's function takes one argument more, the first,
-            that it ignores.
+        make: makes the replacement of a given original. The replacement of a module's function takes one argument more,
+            the first, that it ignores.
         source: the kind of leak.
+        when_loaded: replace it only once the program has imported its module.
     """
 
     target: str
     closed: str
     make: Make
     source: str
+    when_loaded: bool = False
 
 
 @final
@@ -115,7 +119,7 @@ class Patch:
         self.captured = getattr(owner.holder, name)
         function = make(self.original)
         _dress(function, self.captured, name, owner)
-        if owner.is_static:
+        if isinstance(self.original, ClassMethodDescriptorType):
             self.shim: Any = classmethod(function)
         elif isinstance(function, property) or owner.is_class:
             self.shim = function
@@ -160,7 +164,8 @@ def locate(target: str) -> tuple[Owner, str] | None:
     if name not in vars(holder):
         return None
     is_class = isinstance(holder, type)
-    return Owner(holder, module_name, is_class, is_class and not holder.__flags__ & _HEAP_TYPE), name
+    is_static = is_class and (not holder.__flags__ & _HEAP_TYPE or bool(holder.__flags__ & _IMMUTABLE_TYPE))
+    return Owner(holder, module_name, is_class, is_static), name
 
 
 def is_genuine(owner: Owner, name: str) -> bool:
@@ -168,6 +173,8 @@ def is_genuine(owner: Owner, name: str) -> bool:
     value = namespace_of(owner)[name]
     if isinstance(value, property):
         value = value.fget
+    if hasattr(value, _MARK):
+        return False
     if isinstance(value, MethodType):
         # The functions of module random are methods of its hidden instance.
         return type(value.__self__).__module__ == owner.module and value.__name__ == name
@@ -198,12 +205,14 @@ def delegate(answer: Callable[..., Any], running: Callable[[], Any], ask: Callab
 def _dress(function: Any, captured: Any, name: str, owner: Owner) -> None:
     """Let a replacement look like the original: name, text and signature."""
     if isinstance(function, property):
+        setattr(function.fget, _MARK, True)
         return
+    setattr(function, _MARK, True)
     function.__name__ = name
     function.__qualname__ = f"{owner.holder.__name__}.{name}" if owner.is_class else name
     function.__module__ = owner.module
     function.__doc__ = getattr(captured, "__doc__", None)
-    if owner.is_class and not owner.is_static:
+    if owner.is_class and not isinstance(captured, BuiltinFunctionType):
         function.__wrapped__ = captured
         return
     try:

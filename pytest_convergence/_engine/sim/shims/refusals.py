@@ -1,0 +1,296 @@
+"""What cannot be simulated is refused, loudly: threads, processes, signals, sockets, file descriptors that wait.
+
+The refusal names what the program called, the line of the program that called it, and what to do instead. Calls that only
+let time pass (a ``Condition.wait`` with a timeout, a ``select`` of nothing) let virtual time pass.
+
+Refused is what is called inside a run, on the thread of its world, by the program; the same calls by a debugger, by another
+thread, or outside a run go through.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType, FunctionType
+from typing import Any, Final, NamedTuple, NoReturn
+
+from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.shims.asking import SimulatedWorld, asked_world, is_tool, running_loop
+from pytest_convergence._engine.sim.shims.patching import Make, Row, delegate
+from pytest_convergence.errors import SimulationEscapeError
+
+__all__ = ["refuse", "rows"]
+
+_OWN_PACKAGE: Final = __name__.partition(".")[0]
+
+
+class _Kind(NamedTuple):
+    """A way out of the world: why it is closed, what to do instead, and the functions that lead there."""
+
+    name: str
+    why: str
+    instead: str
+    functions: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+
+
+_THREADS: Final = _Kind(
+    "threads",
+    "When a real thread runs is not determined by the schedule.",
+    "Start a task instead (asyncio.create_task), or call the function directly; asyncio.to_thread(function) runs it at "
+    "once, inline.",
+    functions=("_thread:start_new_thread", "_thread:start_new", "_thread:start_joinable_thread"),
+    methods=(
+        "concurrent.futures.thread:ThreadPoolExecutor.submit",
+        "concurrent.futures.process:ProcessPoolExecutor.submit",
+        "threading:Thread.join",
+    ),
+)
+_PROCESSES: Final = _Kind(
+    "processes",
+    "When a real process runs, and what it answers, is not determined by the schedule.",
+    "Let an agent play the process, or start it before the run and give the agents its results.",
+    functions=(
+        "os:fork",
+        "os:forkpty",
+        "os:posix_spawn",
+        "os:posix_spawnp",
+        "os:system",
+        "os:execv",
+        "os:execve",
+        "_posixsubprocess:fork_exec",
+        "_winapi:CreateProcess",
+    ),
+    methods=("subprocess:Popen.__init__",),
+)
+_SIGNALS: Final = _Kind(
+    "signals",
+    "Signals arrive from outside the schedule.",
+    "Send the agent a message, or use agent.crash() and agent.restart(); install handlers before the run.",
+    functions=(
+        "signal:signal",
+        "signal:alarm",
+        "signal:setitimer",
+        "signal:pause",
+        "signal:raise_signal",
+        "signal:pthread_kill",
+        "signal:set_wakeup_fd",
+        "signal:siginterrupt",
+        "signal:sigwait",
+        "signal:sigwaitinfo",
+        "signal:sigtimedwait",
+        "os:kill",
+        "os:killpg",
+    ),
+)
+_SOCKETS: Final = _Kind(
+    "sockets",
+    "When the real network answers, and what, is not determined by the schedule.",
+    "Let agents exchange messages (agent.send, agent.request), give them a client that does no I/O, or do the I/O outside "
+    "the run.",
+    functions=(
+        "socket:getaddrinfo",
+        "socket:gethostbyname",
+        "socket:gethostbyname_ex",
+        "socket:gethostbyaddr",
+        "socket:getnameinfo",
+        "socket:create_connection",
+        "socket:create_server",
+        "socket:socketpair",
+        "socket:fromfd",
+    ),
+    methods=(
+        "socket:socket.__init__",
+        *(
+            f"_socket:socket.{name}"
+            for name in (
+                "connect", "connect_ex", "recv", "recv_into", "recvfrom", "recvmsg", "send", "sendall", "sendto", "sendmsg",
+            )
+        ),
+        "socket:socket.accept",
+        "ssl:SSLSocket.read",
+        "ssl:SSLSocket.write",
+        "ssl:SSLSocket.send",
+        "ssl:SSLSocket.do_handshake",
+    ),
+)  # fmt: skip
+_DESCRIPTORS: Final = _Kind(
+    "file descriptors",
+    "When a real file descriptor becomes ready is not determined by the schedule.",
+    "Use an asyncio.Queue or messages between agents, or do the I/O outside the run.",
+    functions=("os:pipe", "os:pipe2", "os:openpty", "os:eventfd", "select:poll"),
+    methods=("selectors:_BaseSelectorImpl.__init__",),
+)
+_LOOPS: Final = _Kind(
+    "event loops",
+    "A second event loop would run on real time.",
+    "Use the running loop: await the coroutine, or start a task with asyncio.create_task.",
+    functions=("asyncio.events:new_event_loop",),
+)
+_WAITS: Final = _Kind(
+    "blocking waits",
+    "It would block the only thread of the world, and only another thread could end the wait.",
+    "Use the asyncio counterpart (asyncio.Event, asyncio.Condition, asyncio.Queue, asyncio.Lock) and await it.",
+)
+_KINDS: Final = (_THREADS, _PROCESSES, _SIGNALS, _SOCKETS, _DESCRIPTORS, _LOOPS)
+_ONLY_IF_LOADED: Final = frozenset({"concurrent.futures.process"})
+_FORKS: Final = frozenset({"os:fork", "os:forkpty"})
+
+
+def rows() -> Iterator[Row]:
+    """Return what is replaced, and by what."""
+    for kind in _KINDS:
+        for target in kind.functions:
+            refusal = _refusal(kind, target)
+            make = _make_fork(refusal) if target in _FORKS else delegate(refusal, running_loop, asked_world)
+            yield Row(target, "refused", make, kind.name)
+        for target in kind.methods:
+            when_loaded = target.partition(":")[0] in _ONLY_IF_LOADED
+            yield Row(target, "refused", _method(_refusal(kind, target)), kind.name, when_loaded)
+    yield Row(
+        "threading:Condition.wait",
+        "with a timeout: virtual time passes; without: refused",
+        _method(_condition_wait),
+        _WAITS.name,
+    )
+    yield Row(
+        "select:select",
+        "of nothing: virtual time passes; of file descriptors: refused",
+        delegate(_select, running_loop, asked_world),
+        _DESCRIPTORS.name,
+    )
+
+
+def refuse(kind: _Kind, call: str, frame: FrameType | None) -> NoReturn:
+    """Raise the error that names the call and the program's own line.
+
+    Raises:
+        SimulationEscapeError: always.
+    """
+    entry, user = _program_frame(frame)
+    name = call if entry is None else f"{entry} ({call})"
+    raise SimulationEscapeError(f"{name} was called inside a run{_place(user)}. {kind.why} {kind.instead}")
+
+
+def _refusal(kind: _Kind, target: str) -> Callable[..., Any]:
+    call = _public_name(target)
+
+    def answer(_world: SimulatedWorld, original: Any, /, *args: Any, **options: Any) -> Any:
+        frame = sys._getframe(1)
+        if _is_for_tool(frame):
+            return original(*args, **options)
+        return refuse(kind, call, frame)
+
+    return answer
+
+
+def _public_name(target: str) -> str:
+    return target.replace(":", ".").replace(".__init__", "").lstrip("_")
+
+
+def _method(answer: Callable[..., Any]) -> Make:
+    """Make replacements of methods: the same as :func:`delegate`, with ``self`` among the arguments."""
+
+    def make(original: Any) -> Callable[..., Any]:
+        running, ask = running_loop, asked_world
+
+        def shim(*args: Any, **options: Any) -> Any:
+            if running() is None:
+                return original(*args, **options)
+            world = ask()
+            if world is None:
+                return original(*args, **options)
+            return answer(world, original, *args, **options)
+
+        return shim
+
+    return make
+
+
+# -- forks -------------------------------------------------------------------------------------------------------------
+
+
+def _make_fork(refusal: Callable[..., Any]) -> Make:
+    """Make replacements of fork(), which warns about its caller: outside a run it has to see that caller."""
+
+    def make(original: Any) -> Callable[..., Any]:
+        def shim(_home: object, /) -> Any:
+            world = None if running_loop() is None else asked_world()
+            return _call_from(sys._getframe(1), original) if world is None else refusal(world, original)
+
+        return shim
+
+    return make
+
+
+def _call(function: Callable[[], Any]) -> Any:
+    return function()
+
+
+def _call_from(frame: FrameType, function: Callable[[], Any]) -> Any:
+    """Call ``function`` so that a warning about its caller is one about ``frame``."""
+    code = _call.__code__.replace(
+        co_filename=frame.f_code.co_filename, co_name=frame.f_code.co_name, co_firstlineno=frame.f_lineno - 1
+    )
+    return FunctionType(code, frame.f_globals)(function)
+
+
+# -- waits that let time pass --------------------------------------------------------------------------------------------
+
+
+def _condition_wait(world: SimulatedWorld, original: Any, self: Any, timeout: float | None = None) -> Any:
+    frame = sys._getframe(1)
+    if _is_for_tool(frame):
+        return original(self, timeout)
+    if timeout is None:
+        refuse(_WAITS, "threading.Condition.wait", frame)
+    world.sleep_blocking(round(max(timeout, 0) * NS_PER_SECOND))
+    return False
+
+
+def _select(world: SimulatedWorld, original: Any, /, *args: Any) -> Any:
+    frame = sys._getframe(1)
+    if _is_for_tool(frame) or len(args) < 3:
+        return original(*args)
+    readers, writers, others, *rest = args
+    timeout = rest[0] if rest else None
+    if any((readers, writers, others)) or timeout is None:
+        refuse(_DESCRIPTORS, "select.select", frame)
+    world.sleep_blocking(round(max(timeout, 0) * NS_PER_SECOND))
+    return [], [], []
+
+
+# -- whose call it is ----------------------------------------------------------------------------------------------------
+
+
+def _is_library(frame: FrameType) -> bool:
+    """Whether ``frame`` belongs to the standard library or to this package."""
+    top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return top == _OWN_PACKAGE or top in sys.stdlib_module_names
+
+
+def _program_frame(frame: FrameType | None) -> tuple[str | None, FrameType | None]:
+    """Return what the program called in the standard library, if it was not the function itself, and where."""
+    entry: str | None = None
+    while frame is not None and _is_library(frame):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] != _OWN_PACKAGE:
+            entry = f"{module}.{frame.f_code.co_qualname}"
+        frame = frame.f_back
+    return entry, frame
+
+
+def _is_for_tool(frame: FrameType | None) -> bool:
+    """Whether a test tool made the call, be it through the standard library."""
+    _, program = _program_frame(frame)
+    return program is not None and is_tool(program)
+
+
+def _place(frame: FrameType | None) -> str:
+    if frame is None:
+        return ""
+    filename, number = frame.f_code.co_filename, frame.f_lineno
+    line = linecache.getline(filename, number, frame.f_globals).strip()
+    text = f" `{line}`" if line else ""
+    return f", at {filename}:{number} in {frame.f_code.co_qualname}{text}"

@@ -1,0 +1,304 @@
+"""Replacements are installed once, kept in place, cheap, and listed."""
+
+import datetime
+import subprocess
+import sys
+import threading
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pytest_convergence._engine.sim.shims import InsideRun, coverage, install, prompts_outside_world
+from pytest_convergence._engine.sim.shims import installation as installation_module
+from pytest_convergence._engine.sim.shims.installation import Installation, all_rows
+from pytest_convergence._engine.sim.shims.patching import (
+    Row,
+    delegate,
+    is_genuine,
+    locate,
+    namespace_of,
+    sweep,
+)
+from pytest_convergence.errors import ConvergenceWarning
+from tests.determinism.shim_harness import run
+
+PROGRAM = """
+import asyncio, os, random, secrets, socket, tempfile, time, uuid, weakref
+from datetime import datetime, timezone
+from random import choice
+from time import monotonic
+
+from tests.determinism.shim_harness import run
+
+def program():
+    finalized = []
+    class Node:
+        pass
+    node = Node()
+    node.me = node
+    weakref.finalize(node, finalized.append, "collected")
+    del node
+    clutter = [[] for _ in range(2_000)]
+    return [
+        time.time(), time.monotonic(), monotonic(), time.perf_counter_ns(), time.process_time(), time.gmtime(),
+        datetime.now(timezone.utc), random.random(), random.Random().random(), choice(range(10**6)), secrets.token_hex(),
+        os.urandom(8), uuid.uuid1(), uuid.uuid4(), next(tempfile._get_candidate_names()), os.getpid(), socket.gethostname(),
+        list(finalized), time.sleep(5), time.monotonic(),
+    ]
+
+first, second = run(program), run(program)
+assert first == second, (first, second)
+print(first)
+"""
+
+
+def test_fresh_processes_with_other_hash_seeds_see_the_same_values() -> None:
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={
+                "PYTHONHASHSEED": seed,
+                "PYTHONPATH": ":".join(path or "." for path in sys.path),
+                "TZ": "UTC",
+            },
+        ).stdout
+        for seed in ("0", "1")
+    }
+    assert len(printed) == 1
+    assert "2000" in printed.pop()
+
+
+def test_installing_again_changes_nothing() -> None:
+    install()
+    before = {target: id(vars(datetime)[target]) for target in ("datetime", "date")}
+    shims = _everything_in_place()
+    install()
+    assert _everything_in_place() == shims
+    assert {target: id(vars(datetime)[target]) for target in ("datetime", "date")} == before
+
+
+def _everything_in_place() -> dict[str, Any]:
+    return {row.target: _current(row) for row in all_rows() if not row.when_loaded and locate(row.target)}
+
+
+def _current(row: Row) -> Any:
+    found = locate(row.target)
+    assert found is not None
+    owner, name = found
+    return namespace_of(owner)[name]
+
+
+def test_every_row_that_this_platform_has_is_installed() -> None:
+    install()
+    missing = [
+        row.target
+        for row in all_rows()
+        if not row.when_loaded and (found := locate(row.target)) and is_genuine(*found)
+    ]
+    assert not missing
+
+
+def test_threads_may_install_at_the_same_time() -> None:
+    threads = [threading.Thread(target=install) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert run(lambda: True)
+
+
+def test_the_coverage_names_what_is_closed_and_what_is_not() -> None:
+    rows = coverage()
+    assert {"time.time", "datetime.datetime.now", "os.urandom", "random.random"} <= {
+        row.source for row in rows
+    }
+    assert "not covered" in {row.kind for row in rows}
+    assert all(row.closed for row in rows)
+
+
+# -- one installation of its own, on a module of its own -----------------------------------------------------------------
+
+
+def answer_five(_world: Any, _original: Any) -> int:
+    return 5
+
+
+@pytest.fixture
+def clock() -> Iterator[Any]:
+    """A module with a function of its own that rows can name."""
+    module = types.ModuleType("clock_of_test")
+    exec("def read():\n    return 0\nclass Clock:\n    def read(self):\n        return 0\n", vars(module))
+    sys.modules["clock_of_test"] = module
+    yield module
+    del sys.modules["clock_of_test"]
+
+
+def _in_a_run() -> bool:
+    return True
+
+
+def _some_world() -> object:
+    return object()
+
+
+def row_for(target: str) -> Row:
+    return Row(target, "always 5", delegate(answer_five, _in_a_run, _some_world), "clocks")
+
+
+@pytest.fixture
+def installation(monkeypatch: pytest.MonkeyPatch) -> Installation:
+    monkeypatch.setattr(installation_module, "all_rows", lambda: iter([row_for("clock_of_test:read")]))
+    return Installation()
+
+
+def test_a_replacement_goes_where_the_original_was_captured(clock: Any, installation: Installation) -> None:
+    user: Any = types.ModuleType("user_of_test")
+    user.captured = clock.read
+    sys.modules["user_of_test"] = user
+    try:
+        installation.install()
+        assert user.captured() == clock.read() == 5
+        assert installation.places == 1
+    finally:
+        del sys.modules["user_of_test"]
+
+
+def test_what_a_test_put_in_place_stays_and_is_replaced_once_it_is_gone(
+    clock: Any, installation: Installation
+) -> None:
+    original = clock.read
+    clock.read = lambda: 42
+    installation.install()
+    assert clock.read() == 42
+    installation.install()
+    assert clock.read() == 42
+    clock.read = original
+    installation.install()
+    assert clock.read() == 5
+
+
+def test_what_was_undone_is_put_back_and_what_was_faked_is_not(
+    clock: Any, installation: Installation
+) -> None:
+    original = clock.read
+    installation.install()
+    clock.read = original
+    installation.install()
+    assert clock.read() == 5
+    clock.read = lambda: 42
+    installation.install()
+    assert clock.read() == 42
+    del clock.read
+    installation.install()
+    assert not hasattr(clock, "read")
+
+
+def test_a_function_is_replaced_when_its_module_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, clock: Any
+) -> None:
+    row = row_for("clock_of_test:read")._replace(when_loaded=True)
+    monkeypatch.setattr(installation_module, "all_rows", lambda: iter([row]))
+    installation = Installation()
+    module = sys.modules.pop("clock_of_test")
+    installation.install()
+    assert module.read() == 0
+    sys.modules["clock_of_test"] = module
+    installation.install()
+    assert module.read() == 5
+
+
+def test_what_this_platform_does_not_have_is_passed_over(monkeypatch: pytest.MonkeyPatch, clock: Any) -> None:
+    targets = ["no_such_module:f", "clock_of_test:no_such_function", "clock_of_test:NoSuchClass.f"]
+    monkeypatch.setattr(installation_module, "all_rows", lambda: map(row_for, targets))
+    installation = Installation()
+    installation.install()
+    assert not installation.patches
+
+
+def test_an_interpreter_that_keeps_types_closed_is_reported(
+    monkeypatch: pytest.MonkeyPatch, clock: Any
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("the dictionary was not found")
+
+    monkeypatch.setattr("pytest_convergence._engine.sim.shims.patching._set_on_static_type", refuse)
+    row = row_for("datetime:timedelta.total_seconds")
+    monkeypatch.setattr(installation_module, "all_rows", lambda: iter([row]))
+    with pytest.warns(
+        ConvergenceWarning, match=r"datetime\.timedelta\.total_seconds shows the real world .*agent\.now"
+    ):
+        Installation().install()
+
+
+def test_time_machine_gets_its_pointers_first(
+    monkeypatch: pytest.MonkeyPatch, installation: Installation, clock: Any
+) -> None:
+    order: list[int] = []
+    extension: Any = types.ModuleType("_time_machine")
+    extension.patch_if_needed = lambda: order.append(clock.read())
+    monkeypatch.setitem(sys.modules, "_time_machine", extension)
+    installation.install()
+    assert order == [0]
+
+
+def test_the_sweep_leaves_alone_what_it_cannot_or_should_not_change(clock: Any) -> None:
+    def outer() -> Any:
+        def inner() -> Any:
+            return late
+
+        clock.inner = inner  # its cell is empty while the sweep looks
+        sweep({clock.read: len})
+        late = inner
+        return late
+
+    clock.keep = [clock.read]
+    clock.closed = datetime.timedelta  # an immutable class
+    outer()
+    assert clock.keep[0].__name__ == "read"
+    assert clock.read is len
+
+
+# -- the debugger's prompt -----------------------------------------------------------------------------------------------
+
+
+class FakeBudget:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def suspend(self) -> None:
+        self.calls.append("suspend")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
+
+@pytest.mark.parametrize("with_budget", [True, False])
+def test_the_prompt_of_a_debugger_is_outside_the_world_and_off_the_budget(with_budget: bool) -> None:
+    import time
+
+    class Debugger:
+        def interaction(self, frame: Any, trace: Any = None) -> None:
+            self.saw = time.time()
+
+    debugger, budget = Debugger(), FakeBudget()
+
+    def program() -> float:
+        prompts_outside_world(debugger, budget=budget if with_budget else None)
+        debugger.interaction(None, trace=None)
+        return time.time()
+
+    virtual = run(program)
+    assert virtual < 1_000_000_000 < debugger.saw
+    assert budget.calls == (["suspend", "resume"] if with_budget else [])
+
+
+def test_a_run_can_be_entered_again_and_again() -> None:
+    for _ in range(3):
+        with InsideRun() as inside:
+            inside.collection.point(1)
