@@ -113,7 +113,7 @@ class Trace(Sequence[TraceEvent]):
         self._messages_base = 1  # uids count from 1
         self._details: list[Any] = []
         self._details_base = 0
-        self._hash = hashlib.sha256()
+        self._hash: Any = None  # made when the first chunk leaves the window
         self._finished: str | None = None
         self.dropped = 0
 
@@ -142,6 +142,8 @@ class Trace(Sequence[TraceEvent]):
         chunk, messages_end, details_end = self._chunks.pop(0)
         gone = messages_end - self._messages_base
         gone_details = details_end - self._details_base
+        if self._hash is None:
+            self._hash = hashlib.sha256()
         self._feed(self._hash, chunk, self._messages[:gone], self._details[:gone_details])
         del self._messages[:gone], self._details[:gone_details]
         self._messages_base, self._details_base = messages_end, details_end
@@ -160,7 +162,7 @@ class Trace(Sequence[TraceEvent]):
 
     def digest(self) -> str:
         """Return the hex SHA-256 of everything that happened, equal for equal runs on any machine."""
-        total = self._hash.copy()
+        total = hashlib.sha256() if self._hash is None else self._hash.copy()
         messages_base, details_base = self._messages_base, self._details_base
         for chunk, messages_end, details_end in self._chunks:
             messages = self._messages[messages_base - self._messages_base : messages_end - self._messages_base]

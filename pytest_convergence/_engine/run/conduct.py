@@ -34,7 +34,9 @@ from pytest_convergence._engine.sim.loop import WorldLoop
 from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.sim.mailbox import Mailbox
 from pytest_convergence._engine.sim.node import Node
+from pytest_convergence._engine.sim.shims.asking import TOOLS
 from pytest_convergence._engine.sim.world import OWNER
+from pytest_convergence._engine.state.values import checksum_of
 from pytest_convergence.errors import AgentError, BudgetExceeded, DeadlockError
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ __all__ = ["SCENARIO", "Conduct", "Ending"]
 
 SCENARIO: Final = "scenario"
 """The lane of what the test itself does."""
+
+
+_EMPTY: Final = checksum_of({})
 
 
 @final
@@ -86,6 +91,7 @@ class Conduct:
         limit_ns = options.timeout_ns() if timeout is None else to_ns(timeout, "timeout")
         if session.goal is not None and session.goal.timeout is not None:
             limit_ns = min(limit_ns, to_ns(session.goal.timeout))
+        self._hooks_before = (self.world.idle, self.world.fail, self.world.after_step)
         self._bounds_before = (self.world.timeout_ns, self.world.max_events)
         self.world.timeout_ns = self.started_ns + limit_ns
         self.world.max_events = self.world.happened + options.get("max_events")
@@ -103,8 +109,8 @@ class Conduct:
 
     # -- begin ---------------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Set everything going."""
+    def begin(self, scenario: Callable[[], Coroutine[Any, Any, Any]] | None = None) -> None:
+        """Set everything going. The scenario takes the first step, so that its rules are there before anybody sends."""
         session, fabric = self.session, self.fabric
         self.scenario_node = fabric.add_node(SCENARIO)
         calm = session.schedule.kind == "calm"
@@ -112,13 +118,15 @@ class Conduct:
             node = fabric.add_node(name, None if calm else StepPlan(fabric.choices, name, self._kinds))
             agent._attach(node)
             node.on_crash.append(self._crashed)
-        self._hooks_before = (self.world.idle, self.world.fail, self.world.after_step)
         self.world.idle, self.world.fail = self.idle, self.fail
         self.judge.begin()
         if "skew" in self._kinds:
             self._skew_clocks()
         self.replication = Replication(self)
         self._host_pattern()
+        if scenario is not None:
+            self._work = self.spawn(self.scenario_node, scenario(), SCENARIO)
+            self._work.add_done_callback(self._work_done)
         for name, behaviour in session.behaviours.items():
             self._start_behaviour(session.agents[name], behaviour)
         if "partition" in self._kinds:
@@ -181,33 +189,35 @@ class Conduct:
 
     async def _behave(self, agent: SimulatedAgent, behaviour: Any) -> None:
         node = self.fabric.nodes[agent.name]
+        life = node.life
         self.fabric.note("start", node, None)
         try:
             result = await behaviour(agent)
         except asyncio.CancelledError:
             self.fabric.note("stop", node, None)
             raise
-        except Exception as error:
-            self.fabric.note("error", node, f"{type(error).__name__}: {error}")
-            self.agent_failed(agent.name, error)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            if life.alive:  # what comes of code that crashed its own agent concerns nobody
+                self.fabric.note("error", node, f"{type(error).__name__}: {error}")
+                self.agent_failed(agent.name, error)
             return
-        self.results[agent.name] = result
-        self.fabric.note("return", node, canonical(result))
-        self.check_finished()
+        if life.alive:
+            self.results[agent.name] = result
+            self.fabric.note("return", node, canonical(result))
+            self.check_finished()
 
     # -- work ----------------------------------------------------------------------------------------------------------
 
     async def conduct(self, scenario: Callable[[], Coroutine[Any, Any, Any]] | None) -> None:
         """Run to the end; what went wrong is in :attr:`ending`."""
-        session = self.session
-        session._move(SessionState.EXECUTING)
-        if scenario is not None:
-            self._work = self.spawn(self.scenario_node, scenario(), SCENARIO)
-            self._work.add_done_callback(self._work_done)
         try:
+            self.begin(scenario)
+            self.session._move(SessionState.EXECUTING)
             await self._end
-        except asyncio.CancelledError:
-            self.ending.error = self.ending.error or asyncio.CancelledError()
+        except BaseException as error:  # the set-up failed, or the whole run was cancelled
+            self.ending.error = self.ending.error or error
             raise
         finally:
             self.is_over = True
@@ -341,7 +351,10 @@ class Conduct:
         self._end.set_result(None)
 
     def agent_failed(self, name: str, error: BaseException) -> None:
-        """A behaviour raised."""
+        """A behaviour raised. What test tools raise to steer the test (a skip, a rejected example) goes on to them as it is."""
+        if not isinstance(error, Exception) or type(error).__module__.partition(".")[0] in TOOLS:
+            self.fail(error)
+            return
         failure = AgentError(f"agent {name!r} raised {type(error).__name__}: {error}", agent=name)
         failure.__cause__ = error
         self.fail(failure)
@@ -400,7 +413,8 @@ class Conduct:
             if host is not None and host.machine is not None:
                 seen = getattr(host.machine, "view", None)
                 view[key] = seen() if seen is not None else None
-        view["state"] = self.session.agents[name].state.checksum
+        replica = self.session.agents[name].state
+        view["state"] = replica.checksum if replica.version else _EMPTY
         return view
 
     def views(self) -> dict[str, Any]:

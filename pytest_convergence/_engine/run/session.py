@@ -205,7 +205,6 @@ class Session:
         self._move(SessionState.COORDINATING)
         conduct = self._conduct = Conduct(self, loop, timeout, dict(inputs))
         try:
-            conduct.begin()
             await conduct.conduct(self._work(scenario, inputs))
         finally:
             self.outcome = conduct.judge.outcome()

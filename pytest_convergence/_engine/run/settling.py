@@ -37,7 +37,7 @@ class Settling:
         self._window_ns = conduct.window_ns()
         world = conduct.world
         self._limit_ns = min(world.now_ns + max(_LEAST_LIMIT_NS, _WINDOWS * self._window_ns), world.timeout_ns)
-        self._last = conduct.fingerprint()
+        self._last = ""
         self._since_ns = world.now_ns
         self.changed_ns = world.now_ns
         self.stable = True
@@ -47,6 +47,7 @@ class Settling:
         if self._conduct.is_still():
             self._done()  # nothing is left that could change anything
         else:
+            self._last = self._conduct.fingerprint()
             self._arm()
 
     def _arm(self) -> None:
@@ -78,8 +79,17 @@ def key_of(view: Any) -> Hashable:
     return canonical(view)
 
 
+def _all_equal(views: dict[str, Any]) -> bool:
+    """Whether all views are equal outright, which is the usual end and cheap to see."""
+    values = iter(views.values())
+    first = next(values, None)
+    return all(view == first for view in values)
+
+
 def largest_group(views: dict[str, Any]) -> int:
     """Return the size of the largest group of agents with equal views."""
+    if _all_equal(views):
+        return len(views)
     counts: dict[Hashable, int] = {}
     for view in views.values():
         key = key_of(view)
@@ -89,10 +99,10 @@ def largest_group(views: dict[str, Any]) -> int:
 
 def split_views(views: dict[str, Any], connected: Callable[[str, str], bool]) -> tuple[str, str] | None:
     """Return two connected agents with different views, or ``None`` if there are none."""
+    if _all_equal(views):
+        return None
     names = list(views)
     keys = {name: key_of(view) for name, view in views.items()}
-    if len(set(keys.values())) < 2:
-        return None
     for place, one in enumerate(names):
         for other in names[place + 1 :]:
             if keys[one] != keys[other] and connected(one, other):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.choices import Choices
 from pytest_convergence._engine.base.messages import Message
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.rules import Rule
 
 __all__ = ["Fabric"]
+
+_ON_TIME: Final = FateDomain(Network())
+"""The fates of a network that has calmed down: there is but one."""
 
 
 @final
@@ -115,8 +118,7 @@ class Fabric:
 
     def calm_down(self) -> None:
         """No more faults of the schedule's own: links that exist and links to come deliver on time."""
-        self.conditions = Network(latency=self.base_ns / 1e9)
-        self.fates = FateDomain(self.conditions)
+        self.fates = _ON_TIME
         for link in self.links():
             link.calm_down()
         for node in self.nodes.values():
