@@ -9,7 +9,7 @@ from __future__ import annotations
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final, final
 
-from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.messages import Message, snapshot
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, DUPLICATE, HELD, LOST, SEND
 from pytest_convergence._engine.sim.conditions import DUPLICATED, OVERTAKEN
 from pytest_convergence._engine.sim.conditions import LOST as FATE_LOST
@@ -145,7 +145,8 @@ class Link:
     def _duplicate(self, at_ns: int, message: Message) -> None:
         self._fabric.duplicated += 1
         self._fabric.mark(DUPLICATE, self.source, message)
-        self._push(at_ns, message)
+        # The recipient may change the payload that it is given: a copy is a snapshot of its own.
+        self._push(at_ns, message._replace(payload=snapshot(message.payload)))
 
     def _push(self, at_ns: int, message: Message) -> None:
         if message.channel == "user":
