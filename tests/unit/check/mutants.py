@@ -100,7 +100,7 @@ class NeverStands(RaftElection):
         return self._follow(Event.ELECTION_LOST) + self._arm_election()
 
 
-class ForgetsTheDecision(Voting):
+class ForgetsItsVotes(Voting):
     """Nothing is durable."""
 
     def on_start(self, durable: Mapping[str, Any]) -> Iterable[Effect]:
@@ -114,6 +114,16 @@ class DecidesAlone(Voting):
         if self.repeats < 2:
             return []
         return self._decide(self._tally().leading[0])
+
+
+class ForgetsTheDecision(DecidesAlone):
+    """Takes what leads, and after a crash asks again and takes what leads then."""
+
+    def on_start(self, durable: Mapping[str, Any]) -> Iterable[Effect]:
+        return super().on_start({})
+
+    def _on_decided(self, sender: str, payload: Any) -> list[Effect]:
+        return []
 
 
 class CountsBallots(Voting):
@@ -153,5 +163,3 @@ class NeverRepeats(Voting):
     def on_timer(self, name: str) -> Iterable[Effect]:
         effects = super().on_timer(name)
         return [effect for effect in effects if not isinstance(effect, Send)]
-
-
