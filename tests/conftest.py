@@ -11,8 +11,8 @@ import pytest_convergence
 
 pytest_plugins = ["pytester"]
 
-# After each pytest run inside this one, pytester forgets the modules that the run was the first to import. The plugin imports
-# lazily, so the next run would get second copies of its classes beside the first. Everything is imported once, here.
+# After each pytest run inside this one, pytester forgets the modules that the run was the first to import. The plugin
+# imports lazily, so the next run would get second copies of its classes beside the first. All is imported once, here.
 for _module in pkgutil.walk_packages(pytest_convergence.__path__, "pytest_convergence."):
     importlib.import_module(_module.name)
 
