@@ -361,6 +361,8 @@ class Conduct:
 
     def machine_failed(self, node: Node, error: BaseException) -> None:
         """A machine raised."""
+        if self.is_over:
+            return
         self.fabric.note("error", node, f"{type(error).__name__}: {error}")
         self.agent_failed(node.name, error)
 
@@ -370,7 +372,7 @@ class Conduct:
 
     async def _stop(self) -> None:
         """Cancel what still runs of this session, and give it a few turns to clean up."""
-        own = {node.life for node in self.fabric.nodes.values()}
+        own = {node.life for node in self.fabric.nodes.values() if node.life.alive}
         left = [task for task in self.loop.live_tasks() if task.life in own]
         for node in self.fabric.nodes.values():
             if node.is_paused:
@@ -411,11 +413,17 @@ class Conduct:
         for key, hosts in (("pattern", self.hosts), ("machine", self.user_hosts)):
             host = hosts.get(name)
             if host is not None and host.machine is not None:
-                seen = getattr(host.machine, "view", None)
-                view[key] = seen() if seen is not None else None
+                view[key] = self._ask(name, host)
         replica = self.session.agents[name].state
         view["state"] = replica.checksum if replica.version else _EMPTY
         return view
+
+    def _ask(self, name: str, host: MachineHost) -> Any:
+        try:
+            return host.machine.view() if hasattr(host.machine, "view") else None
+        except Exception as error:  # the user's own machine
+            self.machine_failed(self.fabric.nodes[name], error)
+            return None
 
     def views(self) -> dict[str, Any]:
         """The views of the agents that are alive."""

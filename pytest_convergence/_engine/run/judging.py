@@ -8,6 +8,7 @@ from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.monitor import Monitor
 from pytest_convergence._engine.check.property import FinalState, Property, Scope, Violation
 from pytest_convergence._engine.check.registry import find_property
+from pytest_convergence._engine.run.goal import CriterionResult, Goal
 from pytest_convergence._engine.run.hosting import real_seconds
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._engine.run.outcome import Outcome, RunMetrics
@@ -157,22 +158,24 @@ class Judge:
         """Draw up the outcome, and move the session to its final state."""
         conduct = self._conduct
         session = conduct.session
-        failed = conduct.ending.error is not None
         reasons: list[str] = []
         views = conduct.views()
-        output, criteria = None, ()
-        if failed:
-            reasons.append(f"{type(conduct.ending.error).__name__}: {conduct.ending.error}")
+        output: Any = None
+        criteria: tuple[CriterionResult, ...] = ()
+        if conduct.ending.error is None:
+            session._move(SessionState.CONVERGING)
+            try:
+                output = self._output()
+                reasons += self._reasons(views)
+                if session.goal is not None:
+                    criteria = session.goal.judge(session)
+                    reasons += _missed(session.goal, criteria)
+            except Exception as error:  # a criterion of the test's own
+                conduct.ending.error = error
+        if conduct.ending.error is not None:
+            reasons = [f"{type(conduct.ending.error).__name__}: {conduct.ending.error}"]
             session._move(SessionState.FAILED)
         else:
-            session._move(SessionState.CONVERGING)
-            output = self._output()
-            reasons += self._reasons(views)
-            if session.goal is not None:
-                criteria = session.goal.judge(session)
-                if not session.goal.is_met(criteria):
-                    missed = ", ".join(repr(result.name) for result in criteria if not result.met)
-                    reasons.append(f"the goal {session.goal.description!r} was missed: {missed}")
             session._move(SessionState.DIVERGED if reasons else SessionState.CONVERGED)
         outcome = Outcome(
             converged=session.state is SessionState.CONVERGED,
@@ -246,6 +249,14 @@ class Judge:
             crashes=self.crashes,
             events=conduct.world.happened,
         )
+
+
+def _missed(goal: Goal, criteria: tuple[CriterionResult, ...]) -> list[str]:
+    """Say which criteria a goal was missed by; nothing if it was met."""
+    if goal.is_met(criteria):
+        return []
+    missed = ", ".join(repr(result.name) for result in criteria if not result.met)
+    return [f"the goal {goal.description!r} was missed: {missed}"]
 
 
 def _difference(conduct: Conduct, one: str, other: str) -> str:

@@ -99,16 +99,18 @@ class MachineHost:
         self.changed = changed
         self.decided = False
         self.decision: Any = None
-        self.machine = factory()
+        self.machine: Machine = None  # type: ignore[assignment]  # until it starts, and while it is crashed
         node.receivers[channel] = self.on_message
         node.on_crash.append(self._crashed)
         node.on_restart.append(self.start)
 
     def start(self) -> None:
         """Begin a life with what is durable."""
-        if self.machine is None:
+        try:
             self.machine = self._factory()
-        self._react(self.machine.on_start, self._disk.snapshot())
+            self.carry_out(self.machine.on_start(self._disk.snapshot()))
+        except Exception as error:
+            self.failed(self._node, error)
 
     def _crashed(self) -> None:
         self._timers.clear()
