@@ -78,13 +78,13 @@ def test_a_bug_in_a_voting_is_caught(bug, name, noise, seeds, at_least):
 @pytest.mark.parametrize("noise", [*PROFILES, LEADER_TARGET], ids=["uniform", "fast", "tail", "leader"])
 def test_the_election_without_a_bug_is_silent(noise, pre_vote):
     pattern = LeaderFollower(pre_vote=pre_vote)
-    assert trials(lambda agent: pattern.machine(agent, FIVE, {}), pattern, 25, profiles=[noise]) == {}
+    assert trials(lambda agent: pattern.machine(agent, FIVE, {}), pattern, 10, profiles=[noise]) == {}
 
 
 @pytest.mark.parametrize("noise", PROFILES, ids=["uniform", "fast", "tail"])
 def test_the_bully_algorithm_without_a_bug_is_silent(noise):
     pattern = LeaderFollower("bully")
-    assert trials(lambda agent: pattern.machine(agent, FIVE, {}), pattern, 25, profiles=[noise]) == {}
+    assert trials(lambda agent: pattern.machine(agent, FIVE, {}), pattern, 10, profiles=[noise]) == {}
 
 
 @pytest.mark.parametrize("noise", PROFILES, ids=["uniform", "fast", "tail"])
@@ -95,4 +95,4 @@ def test_the_bully_algorithm_without_a_bug_is_silent(noise):
 )
 def test_consensus_without_a_bug_is_silent(noise, pattern):
     inputs = {"proposals": PROPOSALS}
-    assert trials(lambda agent: pattern.machine(agent, FIVE, inputs), pattern, 25, profiles=[noise]) == {}
+    assert trials(lambda agent: pattern.machine(agent, FIVE, inputs), pattern, 10, profiles=[noise]) == {}

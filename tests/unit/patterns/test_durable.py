@@ -1,9 +1,16 @@
 """Durable state under torn writes."""
 
 import itertools
+from typing import Any
 
 from pytest_convergence._engine.base.effects import Persist, Sync
 from pytest_convergence._engine.patterns.durable import Slots
+
+
+def write(slots: Slots, state: dict[str, Any]) -> Persist:
+    persist = slots.save(state)[0]
+    assert isinstance(persist, Persist)
+    return persist
 
 
 def test_a_new_agent_has_no_state():
@@ -17,21 +24,23 @@ def test_every_write_is_synced_at_once():
 
 
 def test_the_newest_whole_state_is_found_and_the_next_write_spares_it():
-    slots, disk = Slots("raft"), {}
+    slots = Slots("raft")
+    disk: dict[str, Any] = {}
     for term in range(1, 6):
-        write = slots.save({"term": term})[0]
-        disk[write.key] = write.value
+        persist = write(slots, {"term": term})
+        disk[persist.key] = persist.value
         restarted = Slots("raft")
         assert restarted.load(disk) == {"term": term}
-        assert restarted.save({})[0].key != write.key
+        assert write(restarted, {}).key != persist.key
 
 
 def test_whatever_is_left_of_a_torn_write_the_state_before_is_found():
-    slots, disk = Slots("raft"), {}
+    slots = Slots("raft")
+    disk: dict[str, Any] = {}
     for term in (1, 2):
-        write = slots.save({"term": term})[0]
-        disk[write.key] = write.value
-    torn = slots.save({"term": 3})[0]
+        persist = write(slots, {"term": term})
+        disk[persist.key] = persist.value
+    torn = write(slots, {"term": 3})
     for length, kind in itertools.product(range(3), (list, tuple)):
         assert Slots("raft").load({**disk, torn.key: kind(torn.value[:length])}) == {"term": 2}
     assert Slots("raft").load({**disk, torn.key: "garbage"}) == {"term": 2}

@@ -95,7 +95,7 @@ def test_without_pre_vote_it_does():
 @pytest.mark.parametrize("pre_vote", [True, False])
 @pytest.mark.parametrize("noise", [*PROFILES, LEADER_TARGET], ids=["uniform", "fast", "tail", "leader"])
 def test_no_term_has_two_leaders_and_after_the_faults_there_is_one(noise, pre_vote):
-    for seed in range(40):
+    for seed in range(15):
         running = world(LeaderFollower(pre_vote=pre_vote), seed, noise)
         running.run(until=noise.until)
         assert running.settle(20 * SECOND, lambda: agreed(running) is not None), seed  # noqa: B023 - called at once
@@ -108,7 +108,7 @@ def test_no_term_has_two_leaders_and_after_the_faults_there_is_one(noise, pre_vo
 
 @pytest.mark.parametrize("noise", PROFILES, ids=["uniform", "fast", "tail"])
 def test_after_the_faults_the_bully_algorithm_has_one_leader_too(noise):
-    for seed in range(60):
+    for seed in range(30):
         running = world(LeaderFollower("bully"), seed, noise)
         running.run(until=noise.until)
         assert running.settle(20 * SECOND, lambda: agreed(running) is not None), seed  # noqa: B023 - called at once

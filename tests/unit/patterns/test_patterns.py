@@ -1,5 +1,7 @@
 """The pattern objects and their registry: options, inputs, outputs, errors."""
 
+from typing import Any
+
 import pytest
 
 from pytest_convergence import ConvergenceUsageError
@@ -8,7 +10,7 @@ from pytest_convergence._engine.patterns.bully import BullyElection
 from pytest_convergence._engine.patterns.consensus import Consensus
 from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
 from pytest_convergence._engine.patterns.paxos import Paxos
-from pytest_convergence._engine.patterns.raft import LeaderView, RaftElection
+from pytest_convergence._engine.patterns.raft import LeaderView, RaftElection, RaftTiming
 from pytest_convergence._engine.patterns.registry import PATTERN_NAMES, PatternRegistry, find_pattern
 from pytest_convergence._engine.patterns.voting import Voting
 
@@ -46,7 +48,7 @@ def test_what_is_neither_name_nor_pattern_is_refused(pattern):
 
 
 def test_a_pattern_can_be_added_to_a_registry_once_and_to_no_other():
-    class Renamed:
+    class QuorumRead:
         """A pattern of somebody else's."""
 
         name = "quorum-read"
@@ -56,7 +58,7 @@ def test_a_pattern_can_be_added_to_a_registry_once_and_to_no_other():
         )
 
     registry = PatternRegistry()
-    pattern = Renamed()
+    pattern: Any = QuorumRead()
     registry.add(pattern)
     assert registry.find("quorum-read") is pattern
     assert "quorum-read" in registry.names
@@ -76,10 +78,16 @@ def test_the_algorithm_makes_the_machine_and_the_properties():
     assert LeaderFollower("bully").properties == ("eventually_one_leader",)
 
 
+def raft_timing(pattern: LeaderFollower) -> RaftTiming:
+    machine = pattern.machine("a", THREE, {})
+    assert isinstance(machine, RaftElection)
+    return machine.timing
+
+
 def test_the_election_timeout_follows_the_heartbeat_unless_it_is_given():
-    timing = LeaderFollower(heartbeat_seconds=1).machine("a", THREE, {}).timing
+    timing = raft_timing(LeaderFollower(heartbeat_seconds=1))
     assert (timing.election_min_ns, timing.election_max_ns) == (5 * NS_PER_SECOND, 10 * NS_PER_SECOND)
-    timing = LeaderFollower(election_timeout_seconds=(1, 2)).machine("a", THREE, {}).timing
+    timing = raft_timing(LeaderFollower(election_timeout_seconds=(1, 2)))
     assert timing.election_spread_ns == NS_PER_SECOND
 
 

@@ -223,7 +223,7 @@ def test_a_minority_decides_nothing():
 @pytest.mark.parametrize("quorum", [None, 4])
 def test_under_noise_nobody_decides_differently_and_in_the_end_all_decide(noise, quorum):
     pattern = Consensus(algorithm="paxos", quorum=quorum)
-    for seed in range(50):
+    for seed in range(25):
         running = world("ABCDE", pattern, seed, noise)
         running.run(until=noise.until)
         assert running.settle(60 * SECOND, lambda: pattern.output(running.views()) is not None), seed  # noqa: B023

@@ -80,7 +80,7 @@ def test_a_ballot_is_repeated_to_those_whose_part_is_missing():
     machine.on_message("b", "vote", ballot(1, "B"))
     effects = list(machine.on_timer("round"))
     assert sent(effects) == [("c", "vote")]
-    assert effects[0].payload["ask"] is True
+    assert [effect.payload["ask"] for effect in effects if isinstance(effect, Send)] == [True]
 
 
 def test_who_is_asked_answers_with_its_ballot():
@@ -204,9 +204,11 @@ def test_who_has_decided_answers_a_ballot_with_the_decision():
 
 def test_an_agent_that_hears_nothing_stops_keeping_the_world_awake_until_it_hears_something():
     machine = started()
-    effects = [list(machine.on_timer("round"))[-1] for _ in range(25)]
-    assert [effect.background for effect in effects] == [False] * 19 + [True] * 6
-    assert effects[-1].delay_ns == 8 * 250 * MS
+    timers = [
+        effect for _ in range(25) for effect in machine.on_timer("round") if isinstance(effect, SetTimer)
+    ]
+    assert [timer.background for timer in timers] == [False] * 19 + [True] * 6
+    assert timers[-1].delay_ns == 8 * 250 * MS
     woken = list(machine.on_message("b", "vote", ballot(1, "B")))
     assert woken[-1] == SetTimer("round", 250 * MS)
 
@@ -315,7 +317,7 @@ COMPROMISE = Consensus(
     ids=["fixed", "plurality", "tie", "four-fifths", "all", "compromise"],
 )
 def test_under_noise_nobody_decides_differently(noise, pattern, live):
-    for seed in range(50):
+    for seed in range(20):
         running = world(proposals("A", "A", "B", "B", "C"), pattern, seed, noise)
         running.run(until=noise.until)
         decided = running.settle(30 * SECOND, lambda: pattern.output(running.views()) is not None)  # noqa: B023
@@ -327,7 +329,7 @@ def test_under_noise_nobody_decides_differently(noise, pattern, live):
 
 @pytest.mark.parametrize("noise", PROFILES, ids=["uniform", "fast", "tail"])
 def test_a_majority_of_equal_proposals_is_decided_whatever_happens(noise):
-    for seed in range(40):
+    for seed in range(25):
         running = world(proposals("A", "A", "B"), Consensus(), seed, noise)
         running.run(until=noise.until)
         assert running.settle(30 * SECOND, lambda: set(running.views().values()) == {"A"}), seed  # noqa: B023
