@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.run.outcome import Outcome
     from pytest_convergence._engine.run.session import Session
     from pytest_convergence._engine.sim.conditions import Network
-    from pytest_convergence.strategies import assert_merge_laws
+    from pytest_convergence._engine.state.laws import assert_merge_laws
 
 __all__ = [
     "ConvergenceEngine",
@@ -108,7 +108,7 @@ _HOMES: Final = {
     "Decide": "_engine.base.effects",
     "Observe": "_engine.base.effects",
     "VectorClock": "_engine.base.clocks",
-    "assert_merge_laws": "strategies",
+    "assert_merge_laws": "_engine.state.laws",
 }
 
 

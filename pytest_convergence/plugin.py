@@ -22,6 +22,7 @@ from pytest_convergence.fixtures import (
 __all__ = ["convergence_engine", "convergence_session", "convergence_session_factory", "simulated_agents"]
 
 _FIXTURES = frozenset(__all__)
+_ASYNC_PLUGINS = ("asyncio", "pytest_asyncio.plugin", "anyio", "anyio.pytest_plugin")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,13 +40,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and read the options."""
     config.addinivalue_line(
         "markers",
-        "convergence(*, pattern, agents, network, faults, schedules, explore, sync, resolve, seed, timeout, trace, max_events, "
-        "real_timeout, properties): run the test in a simulated world with these agents and this network.",
+        "convergence(*, pattern, agents, network, faults, schedules, explore, sync, resolve, seed, timeout, trace, "
+        "max_events, real_timeout, properties): run the test in a simulated world with these agents and this network.",
     )
     config.stash[options.SETTINGS] = options.read_settings(config)
     if is_controller(config):
         config.pluginmanager.register(Summary(config), "convergence-summary")
-    if config.pluginmanager.has_plugin("asyncio") or config.pluginmanager.has_plugin("anyio"):
+    if any(map(config.pluginmanager.has_plugin, _ASYNC_PLUGINS)):
         config.pluginmanager.register(AsyncCollection(), "convergence-collection")
     if options.formats_name_run_context(config):
         from pytest_convergence._pytest import logs
@@ -69,4 +70,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if concerned:
         from pytest_convergence._pytest import runtime
 
-        runtime.collected(config, concerned)
+        runtime.collected(config, concerned, items)

@@ -25,6 +25,11 @@ __all__ = ["DEFERRED", "Deferred", "deferring", "refuse_unusable", "resolved"]
 
 
 @final
+class TooEarlyError(ConvergenceUsageError, AttributeError):
+    """A deferred fixture was used before it was set up. An ``AttributeError``, since tools ask ``hasattr`` of anything."""
+
+
+@final
 class Deferred:
     """A fixture that will be set up on the simulated loop.
 
@@ -43,9 +48,9 @@ class Deferred:
         self.value: Any = None
 
     def __getattr__(self, attribute: str) -> Any:
-        raise ConvergenceUsageError(
-            f"the fixture {self.name!r} is async (or needs one that is): it is set up on the simulated loop, when the test's "
-            f"body begins, so its {attribute!r} cannot be used before. Ask for it as an argument."
+        raise TooEarlyError(
+            f"the fixture {self.name!r} is async (or needs one that is): it is set up on the simulated loop, when the "
+            f"test's body begins, so its {attribute!r} cannot be used before. Ask for it as an argument."
         )
 
     def __repr__(self) -> str:

@@ -75,7 +75,8 @@ def _check_returned(item: pytest.Function, result: object) -> None:
     if result is not None:
         warnings.warn(
             pytest.PytestReturnNotNoneWarning(
-                f"Test functions should return None, but {item.nodeid} returned {type(result)!r}. Did you mean to use `assert`?"
+                f"Test functions should return None, but {item.nodeid} returned {type(result)!r}. "
+                "Did you mean to use `assert`?"
             ),
             stacklevel=2,
         )

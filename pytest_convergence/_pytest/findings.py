@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 import pytest
 
+from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.running_test import Made, RunningTest
 
@@ -36,7 +38,9 @@ def _schedule_words(running: RunningTest) -> str:
 def _rerun_line(running: RunningTest, seed: int) -> str:
     """Return the command that runs the test under the present schedule alone."""
     config = running.item.config
-    words = ["pytest", config.cwd_relative_nodeid(running.item.nodeid), f"--convergence-seed={seed}"]
+    rest = str(running.item.nodeid).partition("::")[2]
+    path = os.path.relpath(running.item.path, config.invocation_params.dir)
+    words = ["pytest", f"{path}::{rest}", f"--convergence-seed={seed}"]
     if running.plan.schedules > 1:
         words.append("--convergence-schedules=1")
     profile = config.stash[SETTINGS].command_line.profile
@@ -53,7 +57,7 @@ def _session_words(made: Made) -> str:
 
 def describe_failure(running: RunningTest) -> str | None:
     """Return the text of a failure's section, or ``None`` if no session was involved."""
-    sessions = running.run.sessions
+    sessions = [made for made in running.run.sessions if made.session.state is not SessionState.INITIALIZING]
     if not sessions:
         return None
     lines = [_schedule_words(running)]

@@ -51,7 +51,10 @@ def _marked_options(item: pytest.Item) -> SessionOptions | None:
         ConvergenceUsageError: an option is wrong.
     """
     merged: SessionOptions | None = None
-    for mark in item.iter_markers("convergence"):
+    # A mark of a parameter is closer than those of the function, but pytest lists it after them.
+    of_parameters = getattr(getattr(item, "callspec", None), "marks", ())
+    marks = sorted(item.iter_markers("convergence"), key=lambda mark: mark not in of_parameters)
+    for mark in marks:
         if mark.args:
             raise ConvergenceUsageError(
                 f"the marker takes keywords only, not {mark.args[0]!r}; write @pytest.mark.convergence(pattern=…, agents=…)."

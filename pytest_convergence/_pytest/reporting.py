@@ -14,12 +14,17 @@ import pytest
 from pytest_convergence._pytest.options import SETTINGS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_convergence.metrics import Tally
 
-__all__ = ["REPORT_ATTRIBUTE", "Summary", "header", "is_controller"]
+__all__ = ["REPORT_ATTRIBUTE", "USAGE_ERROR", "Summary", "header", "is_controller"]
 
 REPORT_ATTRIBUTE: Final = "convergence"
 """The attribute of test reports that carries a tally."""
+
+USAGE_ERROR: Final = "convergence_usage_error"
+"""What a worker of xdist could not collect: an exception there would only be known as a crash."""
 
 
 def is_controller(config: pytest.Config) -> bool:
@@ -53,6 +58,7 @@ class Summary:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._tally: Tally | None = None
+        self._usage_error: str | None = None
 
     @property
     def tally(self) -> Tally:
@@ -78,19 +84,31 @@ class Summary:
             for line in summary_lines(self._tally):
                 terminalreporter.write_line(line)
 
-    def pytest_sessionfinish(self) -> None:
-        """Write the metrics file."""
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker of xdist has ended."""
+        self._usage_error = getattr(node, "workeroutput", {}).get(USAGE_ERROR, self._usage_error)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Pass on what the workers could not collect; write the metrics file."""
+        if self._usage_error is not None:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            self._say(f"ERROR: {self._usage_error}")
         path = self._config.stash[SETTINGS].metrics
-        if path is None:
-            return
+        if path is not None:
+            self._write_metrics(path)
+
+    def _write_metrics(self, path: Path) -> None:
         from pytest_convergence.metrics import registry_of, write_metrics
 
         try:
             write_metrics(path, registry_of(self.tally))
         except OSError as error:
-            reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-            if reporter is not None:
-                reporter.ensure_newline()
-                reporter.write_line(
-                    f"convergence: the metrics could not be written to {path}: {error}", red=True
-                )
+            self._say(f"convergence: the metrics could not be written to {path}: {error}")
+
+    def _say(self, text: str) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            for line in text.splitlines():
+                reporter.write_line(line, red=True)

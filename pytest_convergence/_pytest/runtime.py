@@ -14,7 +14,7 @@ from pytest_convergence._pytest.debugging import let_debugger_out
 from pytest_convergence._pytest.findings import describe_failure, describe_interruption, set_properties
 from pytest_convergence._pytest.marker import PLAN, plan_all, plan_of
 from pytest_convergence._pytest.renewal import SET_UP, note_set_up
-from pytest_convergence._pytest.reporting import REPORT_ATTRIBUTE
+from pytest_convergence._pytest.reporting import REPORT_ATTRIBUTE, USAGE_ERROR, is_controller
 from pytest_convergence._pytest.running_test import RUNNING, RunningTest
 from pytest_convergence._pytest.tracebacks import without_machinery
 from pytest_convergence.errors import ConvergenceUsageError
@@ -57,9 +57,9 @@ class Runtime:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """A test begins, or begins again."""
         self.current = item
-        for key in (RUNNING, SET_UP, DEFERRED):
-            if key in item.stash:
-                del item.stash[key]
+        item.stash[SET_UP], item.stash[DEFERRED] = [], {}
+        if RUNNING in item.stash:
+            del item.stash[RUNNING]
         plan = item.stash.get(PLAN, None)
         if plan is None or not plan.is_marked:
             return
@@ -142,19 +142,26 @@ class Runtime:
 
 def runtime_of(config: pytest.Config) -> Runtime:
     """Return the runtime of this pytest session; it begins to follow tests now if it has not begun."""
-    runtime = config.pluginmanager.get_plugin(_NAME)
-    if not isinstance(runtime, Runtime):
+    runtime: Runtime | None = config.pluginmanager.get_plugin(_NAME)
+    if runtime is None:
         runtime = Runtime(config)
         config.pluginmanager.register(runtime, _NAME)
         logs.install(config)
     return runtime
 
 
-def collected(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
-    """Prepare for tests that carry the marker or use the fixtures.
+def collected(config: pytest.Config, concerned: Iterable[pytest.Item], items: list[pytest.Item]) -> None:
+    """Prepare for the tests that carry the marker or use the fixtures, of all ``items``.
 
     Raises:
         pytest.UsageError: some markers are wrong; the message lists all of them.
     """
-    plan_all(items)
+    try:
+        plan_all(concerned)
+    except pytest.UsageError as error:
+        if is_controller(config):
+            raise
+        config.workeroutput[USAGE_ERROR] = str(error)
+        items.clear()
+        return
     runtime_of(config)
