@@ -6,6 +6,7 @@ import pytest
 
 from pytest_convergence import (
     AgentCrashedError,
+    AgentError,
     ConvergenceUsageError,
     DeadlockError,
     Message,
@@ -449,3 +450,72 @@ def test_render_draws_the_messages_between_the_agents(convergence_session_factor
     assert "asker" in drawn
     assert "echo" in drawn
     assert "reply" in drawn
+
+
+# -- views -------------------------------------------------------------------------------------------------------------
+
+
+def test_agents_converge_when_what_they_expose_is_equal(convergence_session_factory):
+    async def learner(agent):
+        known = {agent.name}
+        agent.expose(lambda: sorted(known))
+        await agent.broadcast(agent.name)
+        async for message in agent.inbox:
+            known.add(message.payload)
+
+    assert convergence_session_factory(agents={"a": learner, "b": learner, "c": learner}).run().converged
+
+
+def test_agents_diverge_when_what_they_expose_differs_and_the_outcome_shows_both(convergence_session_factory):
+    async def stubborn(agent):
+        agent.expose(lambda: f"{agent.name} is right")
+
+    outcome = convergence_session_factory(agents={"a": stubborn, "b": stubborn}).run()
+    assert not outcome.converged
+    assert outcome.reasons == ("a and b expose different views: 'a is right' and 'b is right'",)
+    assert outcome.agreement == 0.5
+
+
+def test_agents_that_work_in_rounds_get_another_round_before_the_verdict(convergence_session_factory):
+    async def gossip(agent):
+        known = {agent.name}
+        agent.expose(lambda: sorted(known))
+
+        async def tell():
+            while True:
+                await asyncio.sleep(10)
+                await agent.broadcast(sorted(known))
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(tell())
+            async for message in agent.inbox:
+                known.update(message.payload)
+
+    async def scenario(session):
+        pass  # over before anybody has told anything
+
+    assert convergence_session_factory(agents={"a": gossip, "b": gossip}).run(scenario).converged
+
+
+def test_a_view_is_a_function_and_lasts_as_long_as_the_life_that_exposed_it(convergence_session_factory):
+    async def forgetful(agent):
+        if agent.session.now == 0:
+            with pytest.raises(ConvergenceUsageError, match="give a function that returns what the agent holds now"):
+                agent.expose(["not", "a", "function"])
+            agent.expose(lambda: agent.name)
+
+    async def scenario(session):
+        for agent in session.agents.values():
+            await session.sleep(1)
+            agent.crash()
+            agent.restart()
+
+    assert convergence_session_factory(agents={"a": forgetful, "b": forgetful}).run(scenario).converged
+
+
+def test_an_exception_in_a_view_is_the_agents(convergence_session_factory):
+    async def clumsy(agent):
+        agent.expose(lambda: 1 / 0)
+
+    with pytest.raises(AgentError, match="agent 'a' raised ZeroDivisionError"):
+        convergence_session_factory(agents={"a": clumsy}).run()

@@ -64,7 +64,7 @@ class SimulatedAgent:
         storage: what survives a crash.
     """
 
-    __slots__ = ("_mailbox", "_node", "_routes", "name", "session", "state", "storage")
+    __slots__ = ("_mailbox", "_node", "_routes", "_view", "name", "session", "state", "storage")
 
     def __init__(self, session: Session, name: str, state: Replica) -> None:
         self.session = session
@@ -73,6 +73,7 @@ class SimulatedAgent:
         self.storage = AgentStorage(self)
         self._node: Node | None = None
         self._mailbox: Mailbox | None = None
+        self._view: Callable[[], Any] | None = None
         self._routes: dict[Any, Callable[..., Message]] = {}
 
     def _attach(self, node: Node) -> None:
@@ -225,6 +226,25 @@ class SimulatedAgent:
         """Write a fact to the trace, for properties to judge: ``agent.observe("leader", term=3)``."""
         node = self._alive("observe")
         node.fabric.note("observe", node, {"fact": fact, **snapshot(data)})
+
+    def expose(self, view: Callable[[], Any]) -> None:
+        """Say what this agent holds to be agreed, beside its :attr:`state`: agents converge when what they expose is equal.
+
+        Args:
+            view: called without arguments whenever the run compares agents; returns plain data, such as the text of a
+                document. It lasts until the agent crashes, or calls this again.
+
+        Raises:
+            ConvergenceUsageError: ``view`` is not a function.
+            AgentCrashedError: this agent has crashed.
+        """
+        self._alive("expose a view")
+        if not callable(view):
+            raise ConvergenceUsageError(
+                f"agent {self.name!r} cannot expose {view!r}: give a function that returns what the agent holds now, such "
+                "as lambda: dict(notes)."
+            )
+        self._view = view
 
     # -- faults ------------------------------------------------------------------------------------------------------
 

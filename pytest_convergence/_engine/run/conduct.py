@@ -19,6 +19,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.canonical import canonical
+from pytest_convergence._engine.base.messages import snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
 from pytest_convergence._engine.run.hosting import real_seconds, stream
 from pytest_convergence._engine.run.judging import Judge
@@ -30,7 +31,7 @@ from pytest_convergence._engine.run.settling import Settling
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, skew_offset_seconds
-from pytest_convergence._engine.sim.loop import WorldLoop
+from pytest_convergence._engine.sim.loop import TimerStep, WorldLoop
 from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.sim.mailbox import Mailbox
 from pytest_convergence._engine.sim.node import Node
@@ -48,7 +49,7 @@ __all__ = ["SCENARIO", "Conduct", "Ending"]
 SCENARIO: Final = "scenario"
 """The lane of what the test itself does."""
 
-
+_LONGEST_SLEEP_NS: Final = 60 * NS_PER_SECOND
 _EMPTY: Final = checksum_of({})
 
 
@@ -175,6 +176,7 @@ class Conduct:
 
     def _begin_life(self, agent: SimulatedAgent, behaviour: Any) -> None:
         node = self.fabric.nodes[agent.name]
+        agent._view = None
         agent._mailbox = Mailbox(node, self.loop)  # what the life before had not received is gone with it
         self.results.pop(agent.name, None)
         if behaviour is not None:  # without one the agent does what the scenario tells it
@@ -387,8 +389,17 @@ class Conduct:
     # -- what the judges ask -------------------------------------------------------------------------------------------
 
     def window_ns(self) -> int:
-        """The stability window: twice the greatest delay plus the longest period."""
-        return 2 * self.greatest_delay_ns() + self.fabric.longest_timer_ns
+        """The stability window: twice the greatest delay plus the longest period of a protocol or a behaviour."""
+        return 2 * self.greatest_delay_ns() + max(self.fabric.longest_timer_ns, self._longest_sleep_ns())
+
+    def _longest_sleep_ns(self) -> int:
+        """How long behaviours still sleep, up to a minute: those that work in rounds get another one before the verdict."""
+        longest_ns = 0
+        own: set[object] = {self.fabric.nodes[name].life for name in self.tasks}
+        for at_ns, _, _, timer in self.world.events:
+            if isinstance(timer, TimerStep) and not timer.cancelled() and timer._context.get(OWNER) in own:
+                longest_ns = max(longest_ns, at_ns - self.world.now_ns)
+        return min(longest_ns, _LONGEST_SLEEP_NS)
 
     def greatest_delay_ns(self) -> int:
         """The greatest delay that the network's conditions and the rules in force may cause."""
@@ -402,6 +413,8 @@ class Conduct:
 
     def is_still(self) -> bool:
         """Whether nothing at all is left to happen that could change a view."""
+        if self.loop.is_ready:
+            return False
         return not self.world.events or (
             len(self.world.events) == self.world.background and not self.hosts and not self.user_hosts
             and not (self.replication is not None and self.replication.is_busy())
@@ -413,15 +426,18 @@ class Conduct:
         for key, hosts in (("pattern", self.hosts), ("machine", self.user_hosts)):
             host = hosts.get(name)
             if host is not None and host.machine is not None:
-                view[key] = self._ask(name, host)
+                view[key] = self._ask(name, getattr(host.machine, "view", None))
+        exposed = self.session.agents[name]._view
+        if exposed is not None:
+            view["exposed"] = self._ask(name, exposed)
         replica = self.session.agents[name].state
         view["state"] = replica.checksum if replica.version else _EMPTY
         return view
 
-    def _ask(self, name: str, host: MachineHost) -> Any:
+    def _ask(self, name: str, view: Callable[[], Any] | None) -> Any:
         try:
-            return host.machine.view() if hasattr(host.machine, "view") else None
-        except Exception as error:  # the user's own machine
+            return None if view is None else snapshot(view())
+        except Exception as error:  # the user's own function
             self.machine_failed(self.fabric.nodes[name], error)
             return None
 

@@ -262,7 +262,7 @@ def _missed(goal: Goal, criteria: tuple[CriterionResult, ...]) -> list[str]:
 def _difference(conduct: Conduct, one: str, other: str) -> str:
     """Say where two views differ."""
     mine, theirs = conduct.view_of(one), conduct.view_of(other)
-    for part in ("pattern", "machine"):
+    for part in ("pattern", "machine", "exposed"):
         if mine.get(part) != theirs.get(part):
             return f"{mine.get(part)!r} and {theirs.get(part)!r}"
     states = [conduct.session.agents[name].state.as_dict() for name in (one, other)]

@@ -1,9 +1,11 @@
 """Has the run converged? Quiescence, equal views for a window, and what they are worth.
 
-1. A *view* is what an agent exposes: its replica, and what its protocol holds to be agreed.
+1. A *view* is what an agent exposes: its replica, what its protocol holds to be agreed, and what its behaviour said that it
+   exposes.
 2. When the work is done the faults stop, and the world runs on until no user message is in flight and no view has changed
-   for a *window*: twice the greatest delay plus the longest period of any protocol timer. Within a window everything that
-   upkeep can still change has been tried.
+   for a *window*: twice the greatest delay plus the longest period of any protocol timer, or the longest sleep that a
+   behaviour is in. Within a window everything that upkeep can still change has been tried. Agents that chat for ever
+   always have a message under way; they are stable if all that chat has changed no view when the time is up.
 3. Then the views are judged: agents that are alive and connected must expose equal ones.
 """
 
@@ -60,6 +62,7 @@ class Settling:
             return
         now_ns = conduct.world.now_ns
         seen = conduct.fingerprint()
+        self._window_ns = max(self._window_ns, conduct.window_ns())  # who sleeps now may have been at work before
         if seen != self._last:
             self._last = seen
             self._since_ns = self.changed_ns = now_ns
@@ -68,7 +71,7 @@ class Settling:
         if now_ns - self._since_ns >= self._window_ns or (seen == self._last and conduct.is_still()):
             self._done()
         elif now_ns >= self._limit_ns:
-            self.stable = False
+            self.stable = now_ns - self.changed_ns >= self._window_ns
             self._done()
         else:
             self._arm()

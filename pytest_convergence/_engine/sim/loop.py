@@ -171,6 +171,11 @@ class WorldLoop(asyncio.SelectorEventLoop):
                 break
         world.account(steps)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether some step could run at this instant."""
+        return bool(self._ready)
+
     def _out_of_time(self, event: tuple[int, int, Callable[[Any], object], Any]) -> None:
         """The next event lies beyond the budget of virtual time: put it back, and let time stop where the budget ends."""
         world = self.world
