@@ -25,11 +25,16 @@ ABSENT: Final = _Absent()
 
 
 @final
+class _Branch(dict[str, Any]):
+    """A branch that exists because something was stored below it, and only as long."""
+
+
+@final
 class Document:
     """A nested dict with dotted paths.
 
-    Writing below a leaf turns the leaf into a branch: the later write has its way. Deleting the last key of a branch
-    leaves an empty branch.
+    Writing below a leaf turns the leaf into a branch: the later write has its way. With its last key goes a branch that
+    was not itself stored; a dict that was stored stays, empty.
     """
 
     __slots__ = ("_runs", "root")
@@ -42,7 +47,7 @@ class Document:
         """Return what is stored at ``path`` (not a copy), or :data:`ABSENT`."""
         place: Any = self.root
         for segment in path:
-            if type(place) is not dict or segment not in place:
+            if not isinstance(place, dict) or segment not in place:
                 return ABSENT
             place = place[segment]
         return place
@@ -52,16 +57,19 @@ class Document:
         place = self.root
         for segment in path[:-1]:
             below = place.get(segment)
-            if type(below) is not dict:
-                below = place[segment] = {}
+            if not isinstance(below, dict):
+                below = place[segment] = _Branch()
             place = below
         place[path[-1]] = value
 
     def remove(self, path: Path) -> None:
         """Remove what is stored at ``path``, if anything."""
         place = self.get(path[:-1])
-        if type(place) is dict:
-            place.pop(path[-1], None)
+        if not isinstance(place, dict):
+            return
+        place.pop(path[-1], None)
+        if not place and type(place) is _Branch:
+            self.remove(path[:-1])
 
     def apply(self, update: Update) -> None:
         """Carry out one update after those before. An operation on something of the wrong kind starts from nothing."""
@@ -110,7 +118,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: Path = ()) -> 
         path = (*prefix, key)
         if key not in old:
             yield path, new[key]
-        elif is_branch(old[key]) and is_branch(new[key]):
+        elif new[key] and is_branch(old[key]) and is_branch(new[key]):
             yield from differences(old[key], new[key], path)
         elif not same_value(old[key], new[key]):
             yield path, new[key]

@@ -52,4 +52,4 @@ def overlap(one: Path, other: Path) -> bool:
 
 def is_branch(value: Any) -> bool:
     """Whether a value can have paths below it: a dict whose keys are all strings."""
-    return type(value) is dict and all(type(key) is str for key in value)
+    return isinstance(value, dict) and all(type(key) is str for key in value)

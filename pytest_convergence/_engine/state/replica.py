@@ -88,6 +88,7 @@ class Replica:
         "_contested",
         "_decided",
         "_fresh_conflicts",
+        "_joining",
         "_live",
         "_now_ns",
         "_resolver",
@@ -131,6 +132,7 @@ class Replica:
         self._views: dict[str, Document | None] = {}
         self._contested: dict[str, set[Dot]] = {}
         self._waiting: dict[Dot, Update] = {}
+        self._joining: dict[str, int] = {}
         self._conflicts: dict[str, Conflict] = {}
         self._fresh_conflicts: dict[str, Conflict] = {}
         self._decided: Decided = {}
@@ -233,6 +235,8 @@ class Replica:
         if not is_number(by):
             raise ConvergenceUsageError(f"increment({format_path(segments)!r}, by={by!r}): by must be a number.")
         self._expect(segments, is_number, "increment", "a number")
+        if self._turns_leaf_into_branch(segments, by):
+            return by
         total, since = by, self._clock[self.agent] + 1
         run = self._own_run(segments)
         if run is not None:
@@ -251,7 +255,8 @@ class Replica:
         segments = parse_path(path)
         stored = freeze(item, f"the item appended to {format_path(segments)}")
         self._expect(segments, lambda value: type(value) is list, "append", "a list")
-        self._write(Update(self._next_dot(), segments, "append", stored, self._clock, self._now_ns()))
+        if not self._turns_leaf_into_branch(segments, [stored]):
+            self._write(Update(self._next_dot(), segments, "append", stored, self._clock, self._now_ns()))
 
     def merge(self, path: str | Sequence[str] | Mapping[str, Any], values: Mapping[str, Any] | None = None) -> None:
         """Write the leaves of a nested mapping, at ``path`` or at the top; leave everything else as it is.
@@ -274,7 +279,7 @@ class Replica:
             if not isinstance(key, str):
                 raise ConvergenceUsageError(f"merge() takes a mapping whose keys are strings, not {key!r}.")
         for segments, value in leaves(tree, prefix):
-            if value == {} and type(self._view(segments[0]).get(segments)) is dict:
+            if value == {} and isinstance(self._view(segments[0]).get(segments), dict):
                 continue
             self._overwrite(segments, "set", value)
 
@@ -302,7 +307,23 @@ class Replica:
                 "set() or delete() it first."
             )
 
+    def _turns_leaf_into_branch(self, segments: Path, value: Any) -> bool:
+        """Where a write goes below a leaf, write the branch that takes the leaf's place: the leaf must not come back."""
+        view = self._view(segments[0])
+        for depth in range(1, len(segments)):
+            above = view.get(segments[:depth])
+            if above is ABSENT:
+                return False
+            if not isinstance(above, dict):
+                for segment in reversed(segments[depth:]):
+                    value = {segment: value}
+                self._overwrite(segments[:depth], "set", value)
+                return True
+        return False
+
     def _overwrite(self, segments: Path, operation: str, stored: Any) -> None:
+        if operation == "set" and len(segments) > 1 and self._turns_leaf_into_branch(segments, stored):
+            return
         replaced = self._live.at_or_below(segments)
         counted = runs_seen(replaced)
         self._write(
@@ -352,6 +373,8 @@ class Replica:
         for update in delta.updates:
             if not self._clock.covers(*update.dot):
                 self._insert(update)
+                self._joining[update.dot.agent] = update.dot.counter
+        self._joining.clear()
         self._clock |= delta.end
         self._take_waiting()
         self._report_conflicts()
@@ -436,7 +459,9 @@ class Replica:
         return tuple(other for other in self._live.at_or_below(update.segments) if update.replaces(other))
 
     def _has_concurrent(self, update: Update) -> bool:
-        if self._clock <= update.context:
+        # While a delta is joined the clock is still the old one, and what came first in the delta counts as well.
+        context = update.context
+        if self._clock <= context and all(context.covers(*latest) for latest in self._joining.items()):
             return False
         return any(not update.has_seen(other) for other in self._live.overlapping(update.segments))
 
