@@ -20,6 +20,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_asyncio
 from pytest_convergence._engine.sim.selector import IdleSelector
 from pytest_convergence._engine.sim.tasks import WorldTask, new_task
 from pytest_convergence._engine.sim.world import OWNER, World
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["StepHandle", "TimerStep", "WorldLoop"]
 
 _STEPS_PER_BATCH: Final = 1024
+_EVENTS_PER_INSTANT: Final = 100_000
+"""After so many events at one instant a turn goes on, unfinished: the bounds are looked at between turns only."""
+
 _TASKS_KEPT: Final = 64
+_EAGER: Final = getattr(asyncio, "eager_task_factory", None)
 
 
 class StepHandle(asyncio.Handle):
@@ -103,6 +108,8 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._tasks_limit = _TASKS_KEPT
         super().__init__(IdleSelector())
         self._ready_append = self._ready.append
+        self._asyncgens = LiveGenerators()
+        order_sets_of_asyncio()
 
     # -- the turn ------------------------------------------------------------------------------------------------
 
@@ -117,10 +124,17 @@ class WorldLoop(asyncio.SelectorEventLoop):
         popleft, enqueue, driver = ready.popleft, self._ready_append, self.driver
         pop, owner = heapq.heappop, OWNER
         steps = 0
-        while steps < _STEPS_PER_BATCH:
-            if not ready:
-                if len(events) == world.background and (self._stopping or not world.idle() or not events):
-                    break
+        batch = min(_STEPS_PER_BATCH, max(1, world.max_events - world.happened + 1))
+        most = batch + _EVENTS_PER_INSTANT
+        while steps < batch:
+            if (
+                not ready
+                and not self._stopping
+                and len(events) == world.background
+                and not (world.idle() and (events or ready))
+            ):
+                break
+            if not ready and not self._stopping:
                 event = pop(events)
                 at_ns, _, function, argument = event
                 steps += 1
@@ -137,7 +151,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
                 function(argument)
                 if world.after_step is not None:
                     world.after_step()
-            while events and events[0][0] <= world.now_ns:
+            while events and events[0][0] <= world.now_ns and steps < most:
                 _, _, function, argument = pop(events)
                 steps += 1
                 if function is enqueue:
@@ -162,6 +176,9 @@ class WorldLoop(asyncio.SelectorEventLoop):
                 try:
                     handle._context.run(callback, *handle._args)
                 except (SystemExit, KeyboardInterrupt):
+                    task = getattr(callback, "__self__", None)
+                    if isinstance(task, WorldTask):
+                        task._log_traceback = False  # type: ignore[attr-defined]  # it leaves the loop: nobody misses it
                     raise
                 except BaseException as error:
                     self._callback_failed(handle, error)
@@ -226,9 +243,12 @@ class WorldLoop(asyncio.SelectorEventLoop):
         if delay is None:
             raise TypeError("delay must not be None")
         world = self.world
-        delay_ns = round(delay * NS_PER_SECOND)
         if context is None:
             context = copy_context()
+        try:
+            delay_ns = round(delay * NS_PER_SECOND)
+        except OverflowError:
+            return self._arm_for_ever(delay, callback, args, context)
         if world.skewed:
             delay_ns = (context.get(OWNER) or self.driver).node.clock.true_delay_ns(delay_ns)
         return self._arm(world.now_ns + delay_ns, callback, args, context)
@@ -241,9 +261,12 @@ class WorldLoop(asyncio.SelectorEventLoop):
             self._check_closed()
         if when is None:
             raise TypeError("when cannot be None")
-        at_ns = round(when * NS_PER_SECOND)
         if context is None:
             context = copy_context()
+        try:
+            at_ns = round(when * NS_PER_SECOND)
+        except OverflowError:
+            return self._arm_for_ever(when, callback, args, context)
         if self.world.skewed:
             at_ns = (context.get(OWNER) or self.driver).node.clock.true_ns(at_ns)
         return self._arm(at_ns, callback, args, context)
@@ -256,6 +279,16 @@ class WorldLoop(asyncio.SelectorEventLoop):
         heapq.heappush(world.events, (at_ns, world.sequence(), self._ready_append, timer))
         return timer
 
+    def _arm_for_ever(
+        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context
+    ) -> TimerStep:
+        """A timer at infinity is never due, so nothing waits for it: a sleep that never ends is no future event."""
+        if when < 0:
+            return self._arm(self.world.now_ns, callback, args, context)
+        timer = TimerStep(when, callback, args, context, self.world)
+        timer._scheduled = False
+        return timer
+
     def time(self) -> float:
         """Virtual seconds since the run began, as the running agent's monotonic clock shows them."""
         return self.world.poll_monotonic() / NS_PER_SECOND
@@ -264,10 +297,16 @@ class WorldLoop(asyncio.SelectorEventLoop):
         """Make a task that hashes by its number in this world."""
         if self._closed:
             self._check_closed()
-        if self._task_factory is not None:
-            return super().create_task(coro, name=name, context=context, **options)
         self._tasks_made += 1
-        task = new_task(self, self._tasks_made, coro, name, context, **options)
+        factory = self._task_factory
+        task: Any
+        if factory is None:
+            task = new_task(self, self._tasks_made, coro, name, context, **options)
+        elif factory is _EAGER:
+            task = new_task(self, self._tasks_made, coro, name, context, **{"eager_start": True, **options})
+        else:
+            name = f"Task-{self._tasks_made}" if name is None else name
+            task = super().create_task(coro, name=name, context=context, **options)
         task.life = OWNER.get() if context is None else context.get(OWNER)
         self._tasks.append(task)
         if len(self._tasks) > self._tasks_limit:

@@ -27,7 +27,7 @@ class WorldTask(asyncio.Task[Any]):
     """
 
     _order: int
-    life: Life | None
+    life: Life | None = None
 
     def __hash__(self) -> int:
         return self._order

@@ -19,7 +19,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
-from pytest_convergence.errors import BudgetExceeded, LivelockError
+from pytest_convergence.errors import BudgetExceeded, DeadlockError, LivelockError
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Life
@@ -93,7 +93,7 @@ class World:
         self.happened = 0
         self.max_events = max_events
         self.timeout_ns = timeout_ns
-        self.idle: Callable[[], bool] = bool
+        self.idle: Callable[[], bool] = _nothing_left
         self.fail: Callable[[BaseException], None] = _raise
         self.after_step: Callable[[], None] | None = None
         self.upkeep: list[Callable[[], None]] = []
@@ -244,6 +244,10 @@ class World:
 def _is_cancelled(event: Event) -> bool:
     # Timers are the only arguments with this attribute; cancelling clears it.
     return getattr(event[3], "_callback", event) is None
+
+
+def _nothing_left() -> bool:
+    raise DeadlockError("nothing is runnable, no timer is set, and the loop was told to run until something happens.")
 
 
 def _raise(error: BaseException) -> None:
