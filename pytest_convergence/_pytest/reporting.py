@@ -77,7 +77,7 @@ class Summary:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Write the section "convergence", if there is something to tell."""
-        if self._tally:
+        if self._tally and not self._config.getoption("no_summary", False):
             from pytest_convergence._pytest.summary import summary_lines
 
             terminalreporter.write_sep("=", "convergence")

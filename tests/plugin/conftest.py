@@ -44,6 +44,6 @@ def run_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run
 
     def run(source: str, *arguments: str) -> pytest.RunResult:
         pytester.makepyfile(test_suite=AGENTS + source)
-        return pytester.runpytest_inprocess("-p", "convergence", "-p", "no:cacheprovider", *arguments)
+        return pytester.runpytest_inprocess("-p", "convergence", "-p", "no:cacheprovider", *arguments, no_reraise_ctrlc=True)
 
     return run
