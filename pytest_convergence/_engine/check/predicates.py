@@ -58,8 +58,11 @@ class PredicateChecker:
             return None
         if holds is not (self._kind is Kind.NEVER):
             return None
-        where = f"after an event of {agent}" if agent else "at the end"
-        message = f"{self._kind} {self._name!r} was broken {where}"
+        if self._kind is Kind.EVENTUALLY:
+            message = f"eventually {self._name!r} had not come true when the world had settled"
+        else:
+            where = "at the end" if agent is None else f"after an event of {agent}" if agent else "after a step"
+            message = f"{self._kind} {self._name!r} was broken {where}"
         return Violation(self._name, message, at_ns, (agent,) if agent else ())
 
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, final
 
-from pytest_convergence._engine.base.messages import Message, snapshot
+from pytest_convergence._engine.base.messages import InFlight, Message, snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
 from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence.errors import AgentCrashedError, ConvergenceUsageError, unknown_name
@@ -74,7 +74,7 @@ class SimulatedAgent:
         self._node: Node | None = None
         self._mailbox: Mailbox | None = None
         self._view: Callable[[], Any] | None = None
-        self._routes: dict[Any, Callable[..., Message]] = {}
+        self._routes: dict[Any, Callable[..., InFlight]] = {}
 
     def _attach(self, node: Node) -> None:
         self._node = node
@@ -103,7 +103,7 @@ class SimulatedAgent:
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    async def send(self, to: str | SimulatedAgent, payload: Any = None, *, type: str = "message") -> Message:
+    async def send(self, to: str | SimulatedAgent, payload: Any = None, *, type: str = "message") -> None:
         """Send a message. It is a snapshot: changing ``payload`` afterwards does not change what arrives.
 
         Raises:
@@ -115,9 +115,9 @@ class SimulatedAgent:
         route = self._routes.get(to) or self._route(to)
         if payload.__class__ not in _ATOMS:
             payload = self._snapshot(payload)
-        return route(payload, type)
+        route(payload, type)
 
-    def _route(self, to: str | SimulatedAgent) -> Callable[..., Message]:
+    def _route(self, to: str | SimulatedAgent) -> Callable[..., InFlight]:
         node = self._alive("send")
         name = to if isinstance(to, str) else getattr(to, "name", to)
         if not isinstance(name, str) or name not in self.session.agents:
@@ -176,23 +176,24 @@ class SimulatedAgent:
         Raises:
             TimeoutError: no reply came in time.
         """
-        message = await self.send(to, payload, type=type)
+        mailbox = self._box()
+        route = self._routes.get(to) or self._route(to)
+        uid = route(self._snapshot(payload), type)[6]
         if timeout is None:
-            return (await self._box().reply(message.uid)).payload
+            return (await mailbox.reply(uid)).payload
         to_ns(timeout, "timeout")
         try:
             async with asyncio.timeout(timeout):
-                return (await self._box().reply(message.uid)).payload
+                return (await mailbox.reply(uid)).payload
         except TimeoutError:
-            raise TimeoutError(
-                f"agent {self.name!r} had no reply from {message.recipient!r} within {timeout:g} s."
-            ) from None
+            asked = to if isinstance(to, str) else to.name
+            raise TimeoutError(f"agent {self.name!r} had no reply from {asked!r} within {timeout:g} s.") from None
 
-    async def reply(self, message: Message, payload: Any = None) -> Message:
+    async def reply(self, message: Message, payload: Any = None) -> None:
         """Answer a message; a :meth:`request` that waits for it returns ``payload``."""
         if not isinstance(message, Message):
             raise ConvergenceUsageError(f"reply takes the message that is answered, not {message!r}.")
-        return self._route(message.sender)(self._snapshot(payload), "reply", "user", message.uid)
+        self._route(message.sender)(self._snapshot(payload), "reply", "user", message.uid)
 
     @property
     def inbox(self) -> AsyncIterator[Message]:
@@ -245,6 +246,11 @@ class SimulatedAgent:
                 "as lambda: dict(notes)."
             )
         self._view = view
+
+    @property
+    def exposed(self) -> Any:
+        """What this agent exposes at present by :meth:`expose`, for criteria and properties; ``None`` if nothing."""
+        return None if self._view is None else snapshot(self._view())
 
     # -- faults ------------------------------------------------------------------------------------------------------
 
