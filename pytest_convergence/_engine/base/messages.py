@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-__all__ = ["CHANNELS", "Message", "snapshot"]
+__all__ = ["CHANNELS", "InFlight", "Message", "snapshot"]
 
 CHANNELS: Final = ("user", "pattern", "sync")
 """Who a message belongs to: the user's agents, a pattern's protocol, or the synchronisation of replicas."""
@@ -39,6 +39,9 @@ class Message(NamedTuple):
         """``sender→recipient #number``: the same message has the same id under every schedule."""
         return f"{self.sender}→{self.recipient} #{self.number}"
 
+
+InFlight: TypeAlias = tuple[str, str, Any, str, int, int, int, "int | None", str]
+"""A message on its way: the fields of :class:`Message` as a plain tuple, which costs a quarter of it to make."""
 
 _ATOMS: Final = frozenset({int, float, str, bytes, bool, type(None), complex, range})
 

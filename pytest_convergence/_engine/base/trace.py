@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final, overload
 
 from pytest_convergence._engine.base.canonical import canonical
-from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.messages import InFlight, Message
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.base.causality import Causality
@@ -109,7 +109,7 @@ class Trace(Sequence[TraceEvent]):
         self._log: list[int] = []
         self._chunks: list[tuple[array[int], int, int]] = []
         self._window = window
-        self._messages: list[Message] = []
+        self._messages: list[InFlight] = []
         self._messages_base = 1  # uids count from 1
         self._details: list[Any] = []
         self._details_base = 0
@@ -150,7 +150,7 @@ class Trace(Sequence[TraceEvent]):
         self.dropped += len(chunk) // 3
 
     @staticmethod
-    def _feed(digest: Any, chunk: array[int], messages: Sequence[Message], details: Sequence[Any]) -> None:
+    def _feed(digest: Any, chunk: array[int], messages: Sequence[InFlight], details: Sequence[Any]) -> None:
         if sys.byteorder == "big":
             chunk = array("q", chunk)
             chunk.byteswap()
@@ -186,12 +186,12 @@ class Trace(Sequence[TraceEvent]):
     @property
     def messages(self) -> tuple[Message, ...]:
         """Every message that was sent, in order of sending."""
-        return tuple(self._messages)
+        return tuple(map(Message._make, self._messages))
 
     def message(self, uid: int) -> Message | None:
         """Return the message ``uid``, or ``None`` if it has left the window."""
         place = uid - self._messages_base
-        return self._messages[place] if 0 <= place < len(self._messages) else None
+        return Message._make(self._messages[place]) if 0 <= place < len(self._messages) else None
 
     def __len__(self) -> int:
         return sum(len(chunk) for chunk, _, _ in self._chunks) // 3 + len(self._log) // 3

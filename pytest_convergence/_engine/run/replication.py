@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
-from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.messages import InFlight
 from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.state.conflicts import Conflict
 from pytest_convergence._engine.state.delta_sync import DeltaSync
@@ -65,7 +65,7 @@ class Replication:
             host.start()  # announces everything that the replica holds
         return host
 
-    def _first_message(self, name: str, message: Message) -> None:
+    def _first_message(self, name: str, message: InFlight) -> None:
         self._host(name).on_message(message)
 
     def _tell(self, name: str, update: Update) -> None:

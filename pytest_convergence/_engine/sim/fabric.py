@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.choices import Choices
-from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.messages import InFlight
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, CODE, DEFAULT_WINDOW, LOST, Trace, TraceEvent
 from pytest_convergence._engine.sim.conditions import FateDomain, Network
 from pytest_convergence._engine.sim.links import Link
@@ -67,7 +67,7 @@ class Fabric:
         self.watchers: dict[str, list[Callable[[TraceEvent], None]]] = {}
         self.tracing = trace
         self.record: Callable[[tuple[int, int, int]], None] | None = self.trace._log.extend if trace else None
-        self.keep: Callable[[Message], None] = self.trace._messages.append
+        self.keep: Callable[[InFlight], None] = self.trace._messages.append
         world.closers.append(self.close)
         if trace:
             world.upkeep.append(self.trace.flush)
@@ -139,12 +139,12 @@ class Fabric:
             for watch in watchers:
                 watch(event)
 
-    def mark(self, code: int, node: Node, message: Message) -> None:
+    def mark(self, code: int, node: Node, message: InFlight) -> None:
         """Record an event about a message."""
         if self.record is not None:
-            self.record((self.world.now_ns, code | node.index << AGENT_SHIFT, message.uid))
+            self.record((self.world.now_ns, code | node.index << AGENT_SHIFT, message[6]))
 
-    def lose(self, link: Link, message: Message) -> None:
+    def lose(self, link: Link, message: InFlight) -> None:
         """A message will not arrive."""
         self.lost += 1
         self.mark(LOST, link.target, message)

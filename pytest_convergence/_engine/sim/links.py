@@ -9,7 +9,7 @@ from __future__ import annotations
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final, final
 
-from pytest_convergence._engine.base.messages import Message, snapshot
+from pytest_convergence._engine.base.messages import InFlight, Message, snapshot
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, DUPLICATE, HELD, LOST, SEND
 from pytest_convergence._engine.sim.conditions import DUPLICATED, OVERTAKEN
 from pytest_convergence._engine.sim.conditions import LOST as FATE_LOST
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.rules import Rule
 
 __all__ = ["Link"]
-
-_new_message: Final = tuple.__new__
-
 
 @final
 class Link:
@@ -43,6 +40,8 @@ class Link:
         "_last_ns",
         "_next_sequence",
         "_sent",
+        "_source",
+        "_target",
         "_world",
         "cut",
         "number",
@@ -57,6 +56,8 @@ class Link:
         self._next_sequence = fabric.world.sequence
         self.source = source
         self.target = target
+        self._source = source.name
+        self._target = target.name
         self.number = 0
         self._last_ns = 0
         self._base_ns = fabric.base_ns
@@ -73,22 +74,20 @@ class Link:
 
     # -- sending -------------------------------------------------------------------------------------------------
 
-    def post(self, payload: Any, kind: str, channel: str = "user", reply_to: int | None = None) -> Message:
+    def post(self, payload: Any, kind: str, channel: str = "user", reply_to: int | None = None) -> InFlight:
         """Send a message; ``payload`` must already be a snapshot."""
         fabric, world = self._fabric, self._world
         self.number = number = self.number + 1
         fabric.uid = uid = fabric.uid + 1
         now_ns = world.now_ns
-        message: Message = _new_message(
-            Message,
-            (self.source.name, self.target.name, payload, kind, number, now_ns, uid, reply_to, channel),
-        )
-        if fabric.record is not None:
-            fabric.record((now_ns, self._sent, uid))
+        message: InFlight = (self._source, self._target, payload, kind, number, now_ns, uid, reply_to, channel)
+        record = fabric.record
+        if record is not None:
+            record((now_ns, self._sent, uid))
             fabric.keep(message)
         fate = self._fate()
         if fate & 3 or self.rules or channel != "user":
-            self._post_slowly(message, fate)
+            self._post_slowly(Message._make(message), fate)
             return message
         at_ns = now_ns + self._base_ns + (fate >> 2)
         if at_ns < self._last_ns:
@@ -157,23 +156,26 @@ class Link:
 
     # -- arriving ------------------------------------------------------------------------------------------------
 
-    def arrive(self, message: Message) -> None:
+    def arrive(self, message: InFlight) -> None:
         """Hand a message to its recipient, if there is a way and somebody to take it."""
         target = self.target
-        life = target.life
-        if self.cut or not life.alive:
-            self._fabric.lose(self, message)
-            return
-        if life.paused:
-            target.deferred.append((self._arrive, message))
-            return
-        target.receivers[message[8]](message)
+        if target.life.fuse and not self.cut:
+            target.receivers[message[8]](message)
+        else:
+            self._arrive_slowly(message)
 
-    def arrive_background(self, message: Message) -> None:
+    def _arrive_slowly(self, message: InFlight) -> None:
+        """The fuse of a life that is dead or paused is 0."""
+        target = self.target
+        if self.cut or not target.life.alive:
+            self._fabric.lose(self, message)
+        else:
+            target.deferred.append((self._arrive, message))
+
+    def arrive_background(self, message: InFlight) -> None:
         """The same for a message of a protocol, which does not keep the world awake."""
         self._world.background -= 1
         self.arrive(message)
-
 
 
 def _on_time() -> int:

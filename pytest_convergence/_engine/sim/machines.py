@@ -21,7 +21,7 @@ from pytest_convergence._engine.base.effects import (
     SetTimer,
     Sync,
 )
-from pytest_convergence._engine.base.messages import Message, snapshot
+from pytest_convergence._engine.base.messages import InFlight, snapshot
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
 from pytest_convergence._engine.sim.links import Link
 from pytest_convergence._engine.sim.node import Life, Node
@@ -119,7 +119,7 @@ class MachineHost:
 
     # -- events in -----------------------------------------------------------------------------------------------
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: InFlight) -> None:
         """A message of this channel arrived."""
         node = self._node
         life = node.life
@@ -131,7 +131,6 @@ class MachineHost:
         if record is not None:
             record((fabric.world.now_ns, self._received, message[6]))
         try:
-            # By index: the fields of a named tuple cost a call each.
             effects = self.machine.on_message(message[0], message[3], message[2])
             if effects:
                 self.carry_out(effects)

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias, final
 
-from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.messages import InFlight, Message
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
 
 if TYPE_CHECKING:
@@ -40,34 +40,34 @@ class Mailbox:
         self._loop = loop
         self._received = RECEIVE | node.index << AGENT_SHIFT
         self._waiters: list[_Waiter] = []
-        self._replies: dict[int, asyncio.Future[Message]] = {}
-        self.messages: deque[Message] = deque()
+        self._replies: dict[int, asyncio.Future[InFlight]] = {}
+        self.messages: deque[InFlight] = deque()
         node.receivers["user"] = self.deliver
 
     # -- from the network ----------------------------------------------------------------------------------------------
 
-    def deliver(self, message: Message) -> None:
+    def deliver(self, message: InFlight) -> None:
         """Take a message from the network."""
-        if message[7] is not None:  # a reply; by index: the fields of a named tuple cost a call each
+        if message[7] is not None:
             self._deliver_reply(message)
             return
         self.messages.append(message)
         for future, sender, kind, _ in self._waiters:
             if (
                 not future.done()
-                and (sender is None or message.sender == sender)
-                and (kind is None or message.type == kind)
+                and (sender is None or message[0] == sender)
+                and (kind is None or message[3] == kind)
             ):
                 future.set_result(None)
                 return
 
-    def _deliver_reply(self, message: Message) -> None:
-        asked = self._replies.pop(message.reply_to or 0, None)
+    def _deliver_reply(self, message: InFlight) -> None:
+        asked = self._replies.pop(message[7] or 0, None)
         if asked is not None and not asked.done():
             asked.set_result(message)
         else:
             # The request was given up or already answered: nobody is left whom the reply is for.
-            self._fabric.note("observe", self._node, {"fact": "late_reply", "message": message.id})
+            self._fabric.note("observe", self._node, {"fact": "late_reply", "message": Message._make(message).id})
 
     # -- to the behaviour ----------------------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ class Mailbox:
             message = messages.popleft()
         else:
             for place, message in enumerate(messages):
-                if (sender is None or message.sender == sender) and (kind is None or message.type == kind):
+                if (sender is None or message[0] == sender) and (kind is None or message[3] == kind):
                     del messages[place]
                     break
             else:
@@ -88,7 +88,7 @@ class Mailbox:
         record = self._fabric.record
         if record is not None:
             record((self._fabric.world.now_ns, self._received, message[6]))
-        return message
+        return Message._make(message)
 
     async def receive(self, sender: str | None = None, kind: str | None = None) -> Message:
         """Wait for the oldest message that fits, and take it."""
@@ -114,12 +114,12 @@ class Mailbox:
         """Wake another receiver: one that was woken and cancelled at once would leave its message asleep."""
         for message in self.messages:
             for future, sender, kind, _ in self._waiters:
-                if sender in (None, message.sender) and kind in (None, message.type) and not future.done():
+                if sender in (None, message[0]) and kind in (None, message[3]) and not future.done():
                     future.set_result(None)
 
     async def reply(self, uid: int) -> Message:
         """Wait for the reply to the message ``uid``."""
-        future: asyncio.Future[Message] = asyncio.Future(loop=self._loop)
+        future: asyncio.Future[InFlight] = asyncio.Future(loop=self._loop)
         self._replies[uid] = future
         try:
             message = await future
@@ -128,7 +128,7 @@ class Mailbox:
         record = self._fabric.record
         if record is not None:
             record((self._fabric.world.now_ns, self._received, message[6]))
-        return message
+        return Message._make(message)
 
     @property
     def is_idle(self) -> bool:

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, final
 
-from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.messages import InFlight, Message
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.sim.clock import NodeClock
 from pytest_convergence._engine.sim.storage import Disk
@@ -84,9 +84,9 @@ class Node:
         self.plan = plan
         self.clock = NodeClock()
         self.links: dict[str, Link] = {}
-        self.routes: dict[Any, Callable[..., Message]] = {}
+        self.routes: dict[Any, Callable[..., InFlight]] = {}
         self.disks: dict[str, Disk] = {}
-        self.receivers: dict[str, Callable[[Message], object]] = {}
+        self.receivers: dict[str, Callable[[InFlight], object]] = {}
         self.deferred: list[tuple[Callable[[Any], object], Any]] = []
         self.on_crash: list[Callable[[], None]] = []
         self.on_restart: list[Callable[[], None]] = []
@@ -110,7 +110,7 @@ class Node:
             disk = self.disks[channel] = Disk(self, channel)
         return disk
 
-    def route(self, key: Any, name: str) -> Callable[..., Message]:
+    def route(self, key: Any, name: str) -> Callable[..., InFlight]:
         """Return what posts a message of the behaviour to ``name``, and remember it under ``key`` while that is safe."""
         link = self.fabric.link(self, name)
         disk = self.disks.get("user")
@@ -119,10 +119,10 @@ class Node:
         self.routes[key] = link.post
         return link.post
 
-    def _show(self, message: Message) -> Message:
+    def _show(self, message: InFlight) -> InFlight:
         """Let properties see what is sent while writes are not durable."""
         fabric = self.fabric
-        event = TraceEvent(-1, fabric.world.now_ns, "send", self.name, message)
+        event = TraceEvent(-1, fabric.world.now_ns, "send", self.name, Message._make(message))
         for watch in fabric.watchers["send"]:
             watch(event)
         return message
