@@ -3,8 +3,8 @@
 1. The chain is followed through ``cr_await`` of coroutines, ``ag_await`` of asynchronous generators and ``gi_yieldfrom`` of
    generator-based awaitables. The small objects in between (of ``async for``, of futures) show what they hold only to the
    garbage collector, so it is asked.
-2. A frame of the program is shown with its file, line and text. Of frames of asyncio and of this package the first one is
-   shown, which is what the program called; what lies beneath it is theirs.
+2. A frame of the program is shown with its file, line and text. Of the frames of asyncio and of this package beneath it
+   the first one is shown, which is what the program called; the others are no business of the program.
 3. At the bottom is a future. If it is a task, or gathers some, their chains follow. Tasks that wait for each other are
    named.
 
@@ -78,7 +78,7 @@ class _Walk:
 
     def links(self, awaited: Any) -> Iterator[str]:
         """Yield the links from ``awaited`` down."""
-        inside_library = False
+        inside_library = _is_own(awaited)  # our own frames above the program are no business of it either
         called: FrameType | None = None
         while awaited is not None:
             if isinstance(awaited, asyncio.Task) and not self._tasks:
@@ -88,6 +88,7 @@ class _Walk:
                     yield "nothing: it has ended"
                     return
                 awaited = awaited.get_coro()
+                inside_library = _is_own(awaited)
                 continue
             if isinstance(awaited, asyncio.Future):
                 yield from self._future(awaited, called)
@@ -199,21 +200,30 @@ def _name_of(future: Any) -> str:
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 
+def _is_own(awaited: Any) -> bool:
+    """Whether ``awaited`` is a coroutine of this package."""
+    suspended = _suspended(awaited)
+    return suspended is not None and suspended.frame is not None and _package(suspended.frame) == _OWN_PACKAGE
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
 def _is_library(frame: FrameType) -> bool:
     """Whether ``frame`` is asyncio's or ours: what lies beneath it is no business of the program."""
-    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-    return package in {"asyncio", _OWN_PACKAGE}
+    return _package(frame) in {"asyncio", _OWN_PACKAGE}
 
 
 def _describe_frame(frame: FrameType, name: str) -> str:
     code = frame.f_code
-    module = str(frame.f_globals.get("__name__", ""))
-    if module.partition(".")[0] == _OWN_PACKAGE:
+    package = _package(frame)
+    if package == _OWN_PACKAGE:
         if name == _LOOP_OVER_INBOX:
             return "agent.inbox"
         owner, dot, method = name.rpartition(".")
         return f"{_SHOWN_AS.get(owner, owner)}{dot}{method}{_arguments(frame)}"
-    if module.partition(".")[0] == "asyncio":
+    if package == "asyncio":
         known = _KNOWN.get(name)
         shown = known(frame) if known is not None else name
         return f"{shown} (asyncio/{os.path.basename(code.co_filename)}:{frame.f_lineno})"

@@ -268,6 +268,13 @@ def test_a_method_of_an_agent_is_named_as_the_program_calls_it() -> None:
     assert described(loop).endswith("→ agent.inbox")
 
 
+def test_frames_of_ours_above_the_program_are_not_shown() -> None:
+    library = types.ModuleType("pytest_convergence._engine.run.conduct")
+    exec("async def conduct(behaviour):\n    await behaviour()\n", vars(library))
+
+    assert described(lambda: library.conduct(waits_for_queue)).startswith("waits_for_queue() at ")
+
+
 def test_a_file_outside_the_working_directory_is_shown_by_its_last_parts(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ _THREADS: Final = _Kind(
     "When a real thread runs is not determined by the schedule.",
     "Start a task instead (asyncio.create_task), or call the function directly; asyncio.to_thread(function) runs it at "
     "once, inline.",
-    functions=("_thread:start_new_thread", "_thread:start_new", "_thread:start_joinable_thread"),
+    functions=("_thread:start_new_thread", "_thread:start_joinable_thread"),
     methods=(
         "concurrent.futures.thread:ThreadPoolExecutor.submit",
         "concurrent.futures.process:ProcessPoolExecutor.submit",
@@ -169,7 +169,7 @@ def refuse(kind: _Kind, call: str, frame: FrameType | None) -> NoReturn:
         SimulationEscapeError: always.
     """
     entry, user = _program_frame(frame)
-    name = call if entry is None else f"{entry} ({call})"
+    name = call if entry is None else entry if call.startswith("_") else f"{entry} ({call})"
     raise SimulationEscapeError(f"{name} was called inside a run{_place(user)}. {kind.why} {kind.instead}")
 
 
@@ -186,7 +186,7 @@ def _refusal(kind: _Kind, target: str) -> Callable[..., Any]:
 
 
 def _public_name(target: str) -> str:
-    return target.replace(":", ".").replace(".__init__", "").lstrip("_")
+    return target.replace(":", ".").replace(".__init__", "").replace("_socket.", "socket.")
 
 
 def _method(answer: Callable[..., Any]) -> Make:

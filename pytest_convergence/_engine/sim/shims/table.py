@@ -25,11 +25,20 @@ OTHERWISE: Final = tuple(
             "asyncio.wait, as_completed, TaskGroup, all_tasks",
             "tasks hash by a number of their world",
         ),
+        (
+            "order",
+            "asyncio.wait of futures, as_completed of coroutines",
+            "asyncio's own sets keep the order of insertion",
+        ),
         ("order", "default names of tasks", "numbered by their world"),
         ("garbage collection", "finalizers, weakref callbacks", "fixed points, counted in events"),
         ("threads", "asyncio.to_thread, run_in_executor(None, …)", "run at once, inline"),
         ("not covered", "string hashes, sets of strings", "pin PYTHONHASHSEED; runs made twice are compared"),
-        ("not covered", "id(), sets of your own objects", "runs made twice are compared"),
+        (
+            "not covered",
+            "id(), sets of your own objects, futures and coroutines",
+            "runs made twice are compared",
+        ),
         ("not covered", "unseeded random.Random() made before the run", "make it inside, or give it a seed"),
         (
             "not covered",
