@@ -69,7 +69,7 @@ DEFAULT_WINDOW: Final = 262_144
 class TraceEvent(NamedTuple):
     """One event. ``at_ns`` is virtual nanoseconds; ``message`` or ``detail`` says what it is about."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index gives way to the field
     at_ns: int
     kind: str
     agent: str

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.schedule import Schedule
-from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
+from pytest_convergence._engine.base.time import to_ns
 from pytest_convergence._engine.base.trace import DEFAULT_WINDOW
 from pytest_convergence._engine.check.registry import find_property
 from pytest_convergence._engine.patterns.registry import find_pattern
@@ -163,7 +163,7 @@ class SessionOptions:
 
     def timeout_ns(self) -> int:
         """The bound of virtual time, in nanoseconds."""
-        return round(self.get("timeout") * NS_PER_SECOND)
+        return to_ns(self.get("timeout"))
 
 
 # -- checks of single values ---------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class Network:
         for kind, field, odds in (("loss", "loss", 0.1), ("duplicate", "duplicate", 0.05), ("reorder", "reorder", 0.1)):
             if kind in kinds:
                 changes[field] = max(odds, getattr(self, field))
-        changed = replace(self, **changes)  # type: ignore[arg-type]
+        changed = replace(self, **changes)
         if "delay" in kinds and changed.least_ns == changed.greatest_ns:
             least = changed.least_ns / NS_PER_SECOND
             changed = replace(changed, latency=(least, least + 0.1))
