@@ -1,7 +1,8 @@
 """Fenced code blocks of Markdown pages, and what each claims about itself.
 
 The info string of a fence says it: ``python`` is run, ``python fails`` is run and must fail, ``python fragment`` is a
-piece of something larger and only compiled. Everything else is text.
+piece of something larger and only compiled. A first line ``# test_name.py`` names the file. A ``text`` block after one
+that is run shows some of the output. Everything else is text.
 """
 
 import re
@@ -16,17 +17,31 @@ _FENCE = re.compile(
 
 
 class Block(NamedTuple):
-    """One fenced block: where it starts (line of the code), its info string, its text without the fence's indent."""
+    """One fenced block.
+
+    Attributes:
+        page, line: where its code starts.
+        info: its info string.
+        text: the code, without the fence's indent.
+        output: the ``text`` blocks that follow before any other block.
+    """
 
     page: str
     line: int
     info: str
     text: str
+    output: str = ""
 
     @property
     def place(self) -> str:
         """The page and line, as a test id."""
         return f"{self.page}:{self.line}"
+
+    @property
+    def file_name(self) -> str:
+        """The file that the block's first line names, without its ending."""
+        named = re.match(r"# (test_\w+)\.py\n", self.text)
+        return named[1] if named else "test_block"
 
 
 def pages() -> list[Path]:
@@ -36,9 +51,17 @@ def pages() -> list[Path]:
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """Return the fenced blocks of one page, in order."""
+    """Return the fenced blocks of one page, in order; ``text`` blocks after code are its output."""
     text = page.read_text(encoding="utf-8")
-    return [_block(page.relative_to(ROOT).as_posix(), text, match) for match in _FENCE.finditer(text)]
+    name = page.relative_to(ROOT).as_posix()
+    blocks: list[Block] = []
+    for match in _FENCE.finditer(text):
+        block = _block(name, text, match)
+        if block.info == "text" and blocks and blocks[-1].info.startswith("python"):
+            blocks[-1] = blocks[-1]._replace(output=blocks[-1].output + block.text)
+        else:
+            blocks.append(block)
+    return blocks
 
 
 def _block(page: str, text: str, match: re.Match[str]) -> Block:

@@ -52,8 +52,12 @@ def test_a_code_block_that_shows_a_failure_fails(block: Block, pytester: pytest.
 
 def _run(block: Block, pytester: pytest.Pytester) -> pytest.RunResult:
     pytester.makeini(_INI)
-    pytester.makepyfile(test_block="\n" * (block.line - 1) + block.text)
-    return pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider")
+    pytester.makepyfile(**{block.file_name: block.text})
+    result = pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider")
+    seen = {line.strip() for line in result.stdout.lines}
+    missing = [line for line in block.output.splitlines() if line.strip() not in seen | {"", "…"}]
+    assert not missing, f"{block.place} does not print {missing}, but:\n{result.stdout}"
+    return result
 
 
 @pytest.mark.parametrize("block", _FRAGMENTS, ids=_ids(_FRAGMENTS))
