@@ -14,4 +14,4 @@ def let_debugger_out(debugger: Any) -> None:
     """Let ``debugger`` prompt outside of the run that is under way on this thread, if one is."""
     loop = current_loop()
     if loop is not None and debugger is not None:
-        prompts_outside_world(debugger, budget=getattr(loop, "budget", None))
+        prompts_outside_world(debugger, budget=loop.budget)

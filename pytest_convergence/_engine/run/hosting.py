@@ -73,6 +73,7 @@ def run_in_world(main: Callable[[], Coroutine[Any, Any, Any]], options: SessionO
     try:
         with InsideRun() as inside, guard(options.get("real_timeout"), "a convergence run") as budget:
             world.upkeep.append(lambda: inside.collection.point(world.happened))
+            loop.budget = budget
             try:
                 result = _run(loop, main)
             except KeyboardInterrupt:

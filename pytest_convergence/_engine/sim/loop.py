@@ -28,6 +28,7 @@ from pytest_convergence.errors import ConvergenceUsageError, SimulationEscapeErr
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Life
+    from pytest_convergence._engine.sim.watchdog import Guard
 
 __all__ = ["StepHandle", "TimerStep", "WorldLoop"]
 
@@ -97,11 +98,13 @@ class WorldLoop(asyncio.SelectorEventLoop):
     Attributes:
         world: the world whose time this loop follows.
         driver: the life that callbacks belong to which no agent started: the test itself.
+        budget: the guard of the run's real time, while it runs; a debugger suspends it.
     """
 
     def __init__(self, world: World, driver: Life) -> None:
         self.world = world
         self.driver = driver
+        self.budget: Guard | None = None
         self._ready_append: Callable[[StepHandle | TimerStep], None]
         self._tasks_made = 0
         self._tasks: list[WorldTask] = []
