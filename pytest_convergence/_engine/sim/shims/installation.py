@@ -10,7 +10,7 @@ from threading import Lock
 from types import MethodType
 from typing import Any, Final, NamedTuple, Self, final
 
-from pytest_convergence._engine.sim.shims import clocks, entropy, refusals
+from pytest_convergence._engine.sim.shims import clocks, entropy, listing, refusals
 from pytest_convergence._engine.sim.shims.collection import Collection
 from pytest_convergence._engine.sim.shims.patching import (
     Home,
@@ -30,6 +30,7 @@ def all_rows() -> Iterator[Row]:
     """Return every leak that is closed by a replacement."""
     yield from clocks.rows()
     yield from entropy.rows()
+    yield from listing.rows()
     yield from refusals.rows()
 
 

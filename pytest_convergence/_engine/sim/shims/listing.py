@@ -1,0 +1,28 @@
+"""``asyncio.all_tasks`` of a simulated loop lists its tasks in the order of their creation.
+
+asyncio keeps one weak set for the tasks of all loops, whose size and order tell of everything that the process did before.
+"""
+
+from __future__ import annotations
+
+from asyncio.events import _get_running_loop
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pytest_convergence._engine.sim.order import FirstComeSet
+from pytest_convergence._engine.sim.shims.patching import Home, Row
+
+__all__ = ["rows"]
+
+
+def rows() -> Iterator[Row]:
+    """Return what is replaced, and by what."""
+    yield Row("asyncio.tasks:all_tasks", "in the order of their creation", _make_all_tasks, "order")
+
+
+def _make_all_tasks(original: Callable[..., Any]) -> Callable[..., Any]:
+    def all_tasks(_home: Home, /, loop: Any = None) -> Any:
+        live_tasks = getattr(loop or _get_running_loop(), "live_tasks", None)
+        return original(loop) if live_tasks is None else FirstComeSet(live_tasks())
+
+    return all_tasks
