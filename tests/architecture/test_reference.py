@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import pytest_convergence
-from pytest_convergence import errors
+from pytest_convergence import Consensus, LeaderFollower, errors
+from pytest_convergence._engine.run.goal import CRITERIA
 from pytest_convergence._engine.run.options import DEFAULTS
 from pytest_convergence._engine.run.outcome import RunMetrics
 from pytest_convergence._engine.sim.conditions import PROFILES
@@ -21,16 +22,13 @@ def _text(page: str) -> str:
     return (_REFERENCE / page).read_text(encoding="utf-8")
 
 
-def _rows(page: str, heading: str) -> dict[str, list[str]]:
-    """Return the rows of the table under ``heading``, by their first cell (a name in backticks)."""
+def _rows(page: str, heading: str, first: str = "`") -> dict[str, list[str]]:
+    """Return the rows of the table under ``heading`` by their first cell, which begins with ``first``."""
     section = _text(page).partition(f"{heading}\n")[2]
     section = re.split(r"^#", section, maxsplit=1, flags=re.MULTILINE)[0]
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in section.splitlines()
-        if line.startswith("| `")
-    ]
-    return {cells[0].strip("`"): cells[1:] for cells in rows}
+    lines = [line for line in section.splitlines() if line.startswith(f"| {first}")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {cells[0].strip("`"): cells[1:] for cells in rows if cells[0] != "pattern"}
 
 
 def test_the_network_page_has_the_numbers_of_every_profile() -> None:
@@ -73,6 +71,20 @@ def test_the_metrics_page_lists_the_metrics_that_a_session_writes() -> None:
 def test_the_marker_table_lists_every_option_that_a_marker_takes() -> None:
     only_for_sessions = {"schedule", "goal", "states", "name"}
     assert set(_rows("plugin.md", "## Marker")) == DEFAULTS.keys() - only_for_sessions
+
+
+def test_the_goals_page_lists_the_criteria_that_have_names() -> None:
+    assert set(_rows("../how-to/goals.md", "# Set a goal")) == set(CRITERIA)
+
+
+def test_the_patterns_page_lists_what_each_pattern_promises() -> None:
+    rows = _rows("../how-to/patterns.md", "## What a pattern promises", first="")
+    shown = {name: set(re.findall(r"`(\w+)`", cells[0])) for name, cells in rows.items()}
+    assert shown == {
+        "consensus": set(Consensus().properties),
+        "leader-follower, Raft": set(LeaderFollower().properties),
+        "leader-follower, bully": set(LeaderFollower(algorithm="bully").properties),
+    }
 
 
 def test_every_public_name_is_in_the_reference() -> None:
