@@ -25,7 +25,7 @@ async def note_taker(agent: SimulatedAgent) -> None:
     """Write one's own items, and keep the document in step with everybody else's."""
     # Yjs orders what was written at once by client id. It would draw one at random; a name that is the same in each run
     # makes the run repeatable.
-    doc: Doc = Doc(client_id=1 + sorted(ITEMS).index(agent.name))
+    doc: Doc[Text] = Doc(client_id=1 + sorted(ITEMS).index(agent.name))
     note = doc.get("note", type=Text)
     agent.expose(lambda: str(note))  # what all agents must agree on in the end
 
@@ -45,7 +45,7 @@ async def write(agent: SimulatedAgent, note: Text) -> None:
         note += item
 
 
-async def ask_around(agent: SimulatedAgent, doc: Doc) -> None:
+async def ask_around(agent: SimulatedAgent, doc: Doc[Text]) -> None:
     """Ask everybody for what is missing, again and again: any single message may get lost."""
     while True:
         await asyncio.sleep(SYNC_EVERY_SECONDS)

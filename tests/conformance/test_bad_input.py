@@ -38,17 +38,24 @@ async def listen(agent):
         ({"explore": "rndom"}, "unknown explore strategy 'rndom': did you mean 'random'"),
         ({"sync": "dleta"}, "unknown sync strategy 'dleta': did you mean 'delta'"),
         ({"resolve": "last-wirte"}, "'last-wirte': did you mean 'last-write'"),
-        ({"properties": ["election_safty"]}, "unknown property 'election_safty': did you mean 'election_safety'"),
+        (
+            {"properties": ["election_safty"]},
+            "unknown property 'election_safty': did you mean 'election_safety'",
+        ),
     ],
 )
-def test_an_unknown_name_is_an_error_with_the_nearest_match_and_all_that_exist(convergence_engine, options, message):
+def test_an_unknown_name_is_an_error_with_the_nearest_match_and_all_that_exist(
+    convergence_engine, options, message
+):
     with pytest.raises(ConvergenceUsageError, match=message) as caught:
         convergence_engine.create_session("bad", **{"agents": 2, **options})
     assert "Known: " in str(caught.value)
 
 
 def test_an_unknown_criterion_is_an_error_that_lists_the_known():
-    with pytest.raises(ConvergenceUsageError, match="did you mean 'all agents agree'.*'no unresolved conflicts'"):
+    with pytest.raises(
+        ConvergenceUsageError, match="did you mean 'all agents agree'.*'no unresolved conflicts'"
+    ):
         Goal("Agree", success_criteria=["all agents agreed"])
 
 
@@ -428,7 +435,9 @@ def test_a_payload_that_cannot_be_copied_is_refused(convergence_session_factory,
 
 def test_a_reply_needs_the_message_that_it_answers(convergence_session_factory):
     async def confused(agent):
-        with pytest.raises(ConvergenceUsageError, match="reply takes the message that is answered, not 'hello'"):
+        with pytest.raises(
+            ConvergenceUsageError, match="reply takes the message that is answered, not 'hello'"
+        ):
             await agent.reply("hello", "hello yourself")
 
     convergence_session_factory(agents={"a": confused}).run()

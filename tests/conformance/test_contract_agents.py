@@ -214,7 +214,9 @@ def test_other_schedules_choose_which_unsynced_writes_survive(convergence_sessio
         await session.finished()
 
     ends = {
-        convergence_session_factory(agents={"a": keeper}, schedule=Schedule.seeded(seed)).run(scenario).results["a"]
+        convergence_session_factory(agents={"a": keeper}, schedule=Schedule.seeded(seed))
+        .run(scenario)
+        .results["a"]
         for seed in range(200)
     }
     assert {(None, None), ("1111", None), ("1111", "2222")} <= ends
@@ -225,7 +227,9 @@ def test_other_schedules_choose_which_unsynced_writes_survive(convergence_sessio
 # -- lives -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_restarted_behaviour_starts_from_the_top_and_results_hold_the_last_life(convergence_session_factory):
+def test_a_restarted_behaviour_starts_from_the_top_and_results_hold_the_last_life(
+    convergence_session_factory,
+):
     lives = []
 
     async def worker(agent):
@@ -296,7 +300,9 @@ def test_a_crashed_agent_cannot_act(convergence_session_factory):
     async def scenario(session):
         a = session.agents["a"]
         a.crash()
-        with pytest.raises(AgentCrashedError, match=r"'a' has crashed and cannot send; call restart\(\) first"):
+        with pytest.raises(
+            AgentCrashedError, match=r"'a' has crashed and cannot send; call restart\(\) first"
+        ):
             await a.send("b", "from the grave")
         with pytest.raises(AgentCrashedError, match="cannot crash"):
             a.crash()
@@ -361,7 +367,9 @@ def test_finished_waits_for_the_behaviours(convergence_session_factory):
     assert outcome.output == {"slow": "done"}
 
 
-def test_a_wait_that_can_never_end_is_a_deadlock_that_says_what_each_agent_awaits(convergence_session_factory):
+def test_a_wait_that_can_never_end_is_a_deadlock_that_says_what_each_agent_awaits(
+    convergence_session_factory,
+):
     async def left(agent):
         await agent.receive(sender="right")
 
@@ -376,7 +384,9 @@ def test_a_wait_that_can_never_end_is_a_deadlock_that_says_what_each_agent_await
     assert any("right waits" in line and "Event" in line for line in said)
 
 
-def test_the_output_is_what_the_scenario_returns_and_else_what_the_pattern_came_to(convergence_session_factory):
+def test_the_output_is_what_the_scenario_returns_and_else_what_the_pattern_came_to(
+    convergence_session_factory,
+):
     async def says_nothing(session):
         await session.wait_for_leader()
 
@@ -417,7 +427,12 @@ def test_a_trace_is_a_sequence_of_events_with_the_messages_among_them(convergenc
         await agent.request("echo", "hello", type="greeting")
 
     trace = convergence_session_factory(agents={"asker": asker, "echo": echo}).run().trace
-    assert [event.kind for event in trace if event.message is not None] == ["send", "receive", "send", "receive"]
+    assert [event.kind for event in trace if event.message is not None] == [
+        "send",
+        "receive",
+        "send",
+        "receive",
+    ]
     assert trace[0] == next(iter(trace))
     assert all(isinstance(message, Message) for message in trace.messages)
     assert [(message.id, message.type) for message in trace.messages] == [
@@ -500,7 +515,9 @@ def test_agents_that_work_in_rounds_get_another_round_before_the_verdict(converg
 def test_a_view_is_a_function_and_lasts_as_long_as_the_life_that_exposed_it(convergence_session_factory):
     async def forgetful(agent):
         if agent.session.now == 0:
-            with pytest.raises(ConvergenceUsageError, match="give a function that returns what the agent holds now"):
+            with pytest.raises(
+                ConvergenceUsageError, match="give a function that returns what the agent holds now"
+            ):
                 agent.expose(["not", "a", "function"])
             agent.expose(lambda: agent.name)
 

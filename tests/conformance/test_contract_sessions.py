@@ -173,7 +173,10 @@ def test_the_seed_derives_from_the_node_id(convergence_session, convergence_sess
 
 @pytest.mark.convergence(agents=2, network="lossy")
 def test_another_node_id_gives_another_seed(convergence_session_factory, convergence_engine):
-    assert convergence_session_factory().seed != convergence_engine.create_session("other", agents=2, network="lan").seed
+    assert (
+        convergence_session_factory().seed
+        != convergence_engine.create_session("other", agents=2, network="lan").seed
+    )
 
 
 @pytest.mark.convergence(agents=2, seed=7)

@@ -147,7 +147,9 @@ def test_a_criterion_of_my_own(convergence_engine):
         agents=2,
         goal=Goal(
             "Stay cheap",
-            success_criteria=[Criterion("budget kept", lambda session: session.now < 1, weight=2.0, required=True)],
+            success_criteria=[
+                Criterion("budget kept", lambda session: session.now < 1, weight=2.0, required=True)
+            ],
         ),
     )
     outcome = convergence_engine.run(session)
@@ -159,7 +161,9 @@ def test_a_criterion_of_my_own(convergence_engine):
 
 @given(schedule=cst.schedules(faults=["loss", "duplicate", "delay"]), states=cst.conflicting_states(agents=3))
 def test_documents_converge(convergence_session_factory, schedule, states):
-    session = convergence_session_factory(agents=states.agents, states=states, sync="delta", schedule=schedule)
+    session = convergence_session_factory(
+        agents=states.agents, states=states, sync="delta", schedule=schedule
+    )
     assert session.run().converged
 
 
@@ -169,7 +173,7 @@ def test_a_sync_strategy_that_is_to_come_is_rejected_by_name(convergence_session
         convergence_session_factory(agents=states.agents, states=states, sync="crdt", schedule=schedule)
 
 
-messages = [Message("a", "b", "first"), ("a", "second"), ("b", {"third": 3})]
+messages: list[Message | tuple[str, Any]] = [Message("a", "b", "first"), ("a", "second"), ("b", {"third": 3})]
 
 
 @given(cst.message_orderings(messages, order="causal"))
