@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pytest_convergence._engine.state.conflicts import distinct_conflicts
+from pytest_convergence._engine.state.conflicts import Conflict, distinct_conflicts
 from pytest_convergence._engine.state.paths import overlap
 from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence._engine.state.updates import Update, commute
@@ -148,56 +148,68 @@ def test_a_view_that_was_kept_up_to_date_equals_one_that_is_built_anew(steps: li
         assert fold(replica.updates, replica._resolver, {}).root == replica.as_dict()
 
 
-@given(_HISTORIES)
-def test_conflicts_are_reported_if_and_only_if_writes_are_concurrent_and_overlap(steps: list[Step]) -> None:
-    world = World().run(steps)
-    world.meet()
-    rivals = [
+def _rivals(updates: list[Update]) -> list[tuple[Update, Update]]:
+    """All pairs that are concurrent, overlap and do not commute, found from the causal history alone."""
+    return [
         (one, other)
-        for one, other in combinations(world.updates, 2)
+        for one, other in combinations(updates, 2)
         if overlap(one.segments, other.segments)
         and not other.context.covers(*one.dot)
         and not one.context.covers(*other.dot)
         and not commute(one, other)
     ]
-    reported = distinct_conflicts(c for replica in world.replicas.values() for c in replica.conflicts)
+
+
+def _line_of(one: Update, history: list[Update]) -> set[Update]:
+    """An update and those that were written over it in knowledge of it."""
+    return {
+        later
+        for later in history
+        if later == one or (later.context.covers(*one.dot) and overlap(later.segments, one.segments))
+    }
+
+
+def _is_told(pair: tuple[Update, Update], reports: list[Conflict], history: list[Update]) -> bool:
+    """Whether a report names both sides, or what their authors had made of them by then.
+
+    A side may also have been overwritten, before anybody heard of it, by what agrees with the other side.
+    """
+    mine, theirs = (_line_of(side, history) for side in pair)
+    return any(mine & set(report.writes) and theirs & set(report.writes) for report in reports) or any(
+        overlap(one.segments, other.segments) and one.concurrent_with(other) and commute(one, other)
+        for one in mine
+        for other in theirs
+    )
+
+
+@given(_HISTORIES)
+def test_conflicts_are_reported_if_and_only_if_writes_are_concurrent_and_overlap(steps: list[Step]) -> None:
+    world = World()
+    stages: list[Conflict] = []
+    for replica in world.replicas.values():
+        replica.on_conflict = stages.append
+    world.run(steps)
+    world.meet()
+    rivals = _rivals(world.updates)
+    reported = distinct_conflicts(stages)
     names = {frozenset((one.dot, other.dot)) for one, other in rivals}
     for conflict in reported:
         assert all(any(frozenset((one, other)) in names for other in conflict.dots) for one in conflict.dots)
-    for one, other in rivals:
-        # Someone saw this pair, or writes that had taken the place of one of them.
-        assert any(
-            overlap(write.segments, one.segments) or overlap(write.segments, other.segments)
-            for conflict in reported
-            for write in conflict.writes
-        )
-    assert bool(reported) == bool(rivals)
-
-
-def _seen_with(one: Update, history: list[Update]) -> set[Update]:
-    return {later for later in history if later == one or later.context.covers(*one.dot)}
+    for pair in rivals:
+        assert _is_told(pair, stages, world.updates)
+    if not rivals:
+        assert not stages
 
 
 @given(_HISTORIES, st.data())
 def test_a_replica_that_hears_single_updates_reports_every_rivalry_itself(steps: list[Step], data: Any) -> None:
-    world = World().run([step for step in steps if step.kind != "merge"])
-    reader = Replica("reader")
-    stages: list[Any] = []
-    reader.on_conflict = stages.append
+    world = World().run(steps)
+    stages: list[Conflict] = []
+    reader = Replica("reader", on_conflict=stages.append)
     for update in data.draw(st.permutations(world.updates)):
         reader.apply(update)
-    for one, other in combinations(world.updates, 2):
-        if one.segments == other.segments and one.concurrent_with(other):
-            if one.operation == other.operation == "set" and not commute(one, other):
-                mine, theirs = _seen_with(one, world.updates), _seen_with(other, world.updates)
-                assert any(
-                    {w for w in stage.writes} & mine and {w for w in stage.writes} & theirs for stage in stages
-                ) or _made_equal(mine, theirs)
-
-
-def _made_equal(mine: set[Update], theirs: set[Update]) -> bool:
-    """Whether a rival was overwritten, in ignorance of the other, by what the other wrote."""
-    return any(one.concurrent_with(other) and commute(one, other) for one in mine for other in theirs)
+    for pair in _rivals(world.updates):
+        assert _is_told(pair, stages, world.updates)
 
 
 @given(_HISTORIES)

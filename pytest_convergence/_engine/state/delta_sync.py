@@ -227,8 +227,8 @@ class DeltaSync:
                 yield Persist(key, update)
             else:
                 gone.append(Persist(key, None))
-        yield Persist(_VERSION_KEY, self.replica.version)
         yield Persist(_CLOCK_KEY, self.replica.clock)
+        yield Persist(_VERSION_KEY, self.replica.version)
         yield from gone
         yield Sync()
 
