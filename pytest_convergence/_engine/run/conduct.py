@@ -31,7 +31,6 @@ from pytest_convergence._engine.run.settling import Settling
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, skew_offset_seconds
-from pytest_convergence._engine.sim.links import Link
 from pytest_convergence._engine.sim.loop import TimerStep, WorldLoop
 from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.sim.mailbox import Mailbox
@@ -246,7 +245,7 @@ class Conduct:
         if self._finished_waiters and self._behaviours_rest():
             self._release_finished()
             return True
-        upkeep = bool(self.world.events)
+        upkeep = len(self.world.events) > self.world.inert
         if self._view_waiters and upkeep:
             return True
         if self._work is None and self._behaviours_rest():
@@ -410,7 +409,7 @@ class Conduct:
 
     def user_messages_in_flight(self) -> bool:
         """Whether a message of the user's agents is on its way."""
-        return any(getattr(event[2], "__func__", None) is Link.arrive for event in self.world.events)
+        return any(getattr(event[2], "__func__", None) is Node._arrive for event in self.world.events)
 
     def is_still(self) -> bool:
         """Whether nothing at all is left to happen that could change a view."""

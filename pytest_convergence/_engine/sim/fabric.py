@@ -34,6 +34,7 @@ class Fabric:
         uid: how many messages were sent.
         lost, duplicated, protocol_sent: counters of messages.
         longest_timer_ns: the longest timer that a machine has armed so far.
+        cuts: whether a partition is in force.
         views_watched: whether somebody waits for a machine's view to change.
         watchers: called with each event that has a detail, by kind; what properties are fed from.
     """
@@ -62,6 +63,8 @@ class Fabric:
         self.lost = 0
         self.duplicated = 0
         self.protocol_sent = 0
+        self.cuts = False
+        self.next_sequence = world.sequence
         self.views_watched = False
         self.longest_timer_ns = 0
         self.watchers: dict[str, list[Callable[[TraceEvent], None]]] = {}
@@ -102,6 +105,7 @@ class Fabric:
 
     def rules_changed(self) -> None:
         """Tell every link which rules apply to it now."""
+        self.cuts = any(rule.cuts for rule in self.rules)
         for link in self.links():
             self._apply(link)
 
@@ -124,7 +128,7 @@ class Fabric:
         for node in self.nodes.values():
             if node.plan is not None:
                 node.plan = None
-                if node.life.alive and not node.life.paused:
+                if node.life.alive and not node.life.holds:
                     node.life.fuse = 1 << 62
 
     # -- the trace -----------------------------------------------------------------------------------------------

@@ -6,10 +6,12 @@ undisturbed step costs nothing. Partitions are addressed by time, in ticks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.choices import Choices, Domain, Next, Span
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
+from pytest_convergence._engine.sim.node import OUTAGE, STALL
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.fabric import Fabric
@@ -111,27 +113,33 @@ class StepPlan:
                 self._due.pop("crash", None)
                 self._aim()
             node.crash()
-            world.at(world.now_ns + option * 1_000, _restart, node)
+            world.at(world.now_ns + option * 1_000, _restart, life)
         elif kind == "pause":
-            node.pause()
-            world.at(world.now_ns + option * 1_000, _resume, node)
+            node.pause(OUTAGE)
+            world.at(world.now_ns + option * 1_000, _resume, life)
         else:
             node.fabric.note("stall", node, {"step": step, "us": option - 1})
-            node.hold()
-            world.at(world.now_ns + (option - 1) * 1_000, _release, node)
+            node.hold(STALL)
+            world.at(world.now_ns + (option - 1) * 1_000, _release, life)
         return True
 
 
-def _restart(node: Node) -> None:
-    node.restart()
+# What was begun with one life is ended for that life alone: the test may have restarted, crashed or paused it meanwhile.
 
 
-def _resume(node: Node) -> None:
-    node.resume()
+def _restart(life: Life) -> None:
+    if life.node.life is life:
+        life.node.restart()
 
 
-def _release(node: Node) -> None:
-    node.release()
+def _resume(life: Life) -> None:
+    if life.node.life is life:
+        life.node.resume(OUTAGE)
+
+
+def _release(life: Life) -> None:
+    if life.node.life is life:
+        life.node.release(STALL)
 
 
 @final
@@ -168,6 +176,7 @@ class Partitions:
         self._names = names
         self._cut = _Cut(names)
         self._rule: Rule | None = None
+        self._begun_ns = fabric.world.now_ns
         self.stopped = len(names) < 2
         if not self.stopped:
             self._next = fabric.choices.rare("partition", 0.1, self._cut)
@@ -177,8 +186,18 @@ class Partitions:
         due = self._next(after)
         if due is not None:
             tick, option = due
-            world = self._fabric.world
-            world.at_background(max(world.now_ns, tick * _TICK_NS), self._begin, (tick, option))
+            self._at(self._begun_ns + tick * _TICK_NS, self._begin, (tick, option))
+
+    def _at(self, at_ns: int, function: Callable[[Any], None], argument: Any) -> None:
+        """A partition comes and goes while others act; when nothing else is left to happen, it changes nothing."""
+        world = self._fabric.world
+        world.inert += 1
+        world.at_background(at_ns, self._happen, (function, argument))
+
+    def _happen(self, event: tuple[Callable[[Any], None], Any]) -> None:
+        self._fabric.world.inert -= 1
+        function, argument = event
+        function(argument)
 
     def _begin(self, due: tuple[int, int]) -> None:
         tick, option = due
@@ -191,8 +210,7 @@ class Partitions:
             group = self._cut.group(option)
             if len(group) < len(self._names):
                 self._rule = control.partition(group)
-                world = self._fabric.world
-                world.at(world.now_ns + self._cut.duration_ns(option), self._end, None)
+                self._at(self._fabric.world.now_ns + self._cut.duration_ns(option), self._end, None)
         self._arm(tick)
 
     def _end(self, _: object) -> None:

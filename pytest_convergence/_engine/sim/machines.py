@@ -36,13 +36,14 @@ _ATOMS: Final = frozenset({int, str, float, bool, type(None), bytes})
 
 @final
 class _Timer:
-    __slots__ = ("armed", "background", "life", "name")
+    __slots__ = ("armed", "background", "life", "name", "scheduled")
 
     def __init__(self, name: str, life: Life, background: bool) -> None:
         self.name = name
         self.life = life
         self.background = background
         self.armed = True
+        self.scheduled = True
 
 
 @final
@@ -113,7 +114,8 @@ class MachineHost:
             self.failed(self._node, error)
 
     def _crashed(self) -> None:
-        self._timers.clear()
+        for name in list(self._timers):
+            self._disarm(name)
         self.decided, self.decision = False, None
         self.machine = None  # type: ignore[assignment]  # volatile: gone with the life
 
@@ -226,9 +228,7 @@ class MachineHost:
             delay_ns = node.clock.true_delay_ns(delay_ns)
         if effect.background:
             world.background += 1
-            world.at(world.now_ns + delay_ns, self._background_fired, timer)
-        else:
-            world.at(world.now_ns + delay_ns, self._foreground_fired, timer)
+        world.at(world.now_ns + delay_ns, self._fired, timer)
 
     def _spread_ns(self, name: str, spread_ns: int) -> int:
         """Choose inside the spread: calm is rank x step, so that equal agents do not stay in step for ever."""
@@ -241,18 +241,20 @@ class MachineHost:
 
     def _disarm(self, name: str) -> None:
         timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.armed = False
-            if not timer.background:
-                # It stays in the heap, but nobody waits for it any more.
-                timer.background = True
-                self._node.fabric.world.background += 1
+        if timer is None:
+            return
+        timer.armed = False
+        if timer.scheduled:  # otherwise it is due, and waits for its paused node
+            world = self._fabric.world
+            if timer.background:
+                world.background -= 1  # it counts again as a cancelled one
+            world.timer_cancelled()
 
-    def _background_fired(self, timer: _Timer) -> None:
-        self._node.fabric.world.background -= 1
-        self._on_timer(timer)
-
-    def _foreground_fired(self, timer: _Timer) -> None:
-        if timer.background:  # disarmed since
-            self._node.fabric.world.background -= 1
+    def _fired(self, timer: _Timer) -> None:
+        timer.scheduled = False
+        if not timer.armed:
+            self._fabric.world.timer_discarded()
+            return
+        if timer.background:
+            self._fabric.world.background -= 1
         self._on_timer(timer)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.messages import InFlight, Message
-from pytest_convergence._engine.base.trace import TraceEvent
+from pytest_convergence._engine.base.trace import AGENT_SHIFT, SEND, TraceEvent
 from pytest_convergence._engine.sim.clock import NodeClock
 from pytest_convergence._engine.sim.storage import Disk
 
@@ -23,9 +23,16 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.faults import StepPlan
     from pytest_convergence._engine.sim.links import Link
 
-__all__ = ["NEVER", "Life", "Node"]
+__all__ = ["NEVER", "OUTAGE", "PAUSE", "STALL", "Life", "Node"]
 
 NEVER: Final = 1 << 62
+
+PAUSE: Final = 1
+OUTAGE: Final = 2
+STALL: Final = 4
+"""Why a life is held: the test paused it, or the schedule did, for long or for a moment. One hold does not end another."""
+
+_BEFORE_EVERYTHING_NS: Final = -1
 
 
 @final
@@ -35,18 +42,38 @@ class Life:
     Attributes:
         steps: how many steps the node has taken, over all its lives.
         fuse: the step before which the node wants to be asked.
-        parked: steps that will not run: of a dead life for ever, of a paused one until it goes on.
+        holds: why it takes no step at present, as a sum of ``PAUSE``, ``OUTAGE``, ``STALL``; 0 for nothing.
+        parked: steps that will not run: of a dead life for ever, of a held one until it goes on.
     """
 
-    __slots__ = ("alive", "fuse", "node", "parked", "paused", "steps")
+    __slots__ = ("alive", "fuse", "holds", "node", "parked", "steps")
 
     def __init__(self, node: Node, steps: int, fuse: int) -> None:
         self.node = node
         self.steps = steps
         self.fuse = fuse
         self.alive = True
-        self.paused = False
+        self.holds = 0
         self.parked: list[asyncio.Handle] = []
+
+
+@final
+class Shown:
+    """A link while its sender has unsynced writes: properties see what is sent meanwhile."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def post(self, payload: Any, kind: str, channel: str = "user", reply_to: int | None = None) -> InFlight:
+        """Send a message, and show it."""
+        message = self._link.post(payload, kind, channel, reply_to)
+        source = self._link.source
+        event = TraceEvent(-1, source.fabric.world.now_ns, "send", source.name, Message._make(message))
+        for watch in source.fabric.watchers["send"]:
+            watch(event)
+        return message
 
 
 @final
@@ -75,6 +102,9 @@ class Node:
         "plan",
         "receivers",
         "routes",
+        "sent_code",
+        "take",
+        "take_upkeep",
     )
 
     def __init__(self, fabric: Fabric, name: str, index: int, plan: StepPlan | None) -> None:
@@ -84,7 +114,10 @@ class Node:
         self.plan = plan
         self.clock = NodeClock()
         self.links: dict[str, Link] = {}
-        self.routes: dict[Any, Callable[..., InFlight]] = {}
+        self.routes: dict[Any, Link | Shown] = {}
+        self.sent_code = SEND | index << AGENT_SHIFT
+        self.take = self._arrive  # bound once, and not for each message
+        self.take_upkeep = self._arrive_upkeep
         self.disks: dict[str, Disk] = {}
         self.receivers: dict[str, Callable[[InFlight], object]] = {}
         self.deferred: list[tuple[Callable[[Any], object], Any]] = []
@@ -101,7 +134,7 @@ class Node:
     @property
     def is_paused(self) -> bool:
         """Whether the node is alive but held."""
-        return self.life.alive and self.life.paused
+        return self.life.alive and self.life.holds != 0
 
     def disk(self, channel: str) -> Disk:
         """Return the durable storage of one channel's machine or behaviour."""
@@ -110,28 +143,44 @@ class Node:
             disk = self.disks[channel] = Disk(self, channel)
         return disk
 
-    def route(self, key: Any, name: str) -> Callable[..., InFlight]:
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    def _arrive(self, message: InFlight) -> None:
+        """Take a message from the network, if there is a way and somebody to take it."""
+        if self.life.fuse and not self.fabric.cuts:
+            self.receivers[message[8]](message)
+        else:
+            self._arrive_slowly(message)
+
+    def _arrive_slowly(self, message: InFlight) -> None:
+        """There is a partition somewhere, or this life is dead or held: then its fuse is 0."""
+        link = self.fabric.nodes[message[0]].links[self.name]
+        if link.cut or not self.life.alive:
+            self.fabric.lose(link, message)
+        elif self.life.holds:
+            self.deferred.append((self.take, message))
+        else:
+            self.receivers[message[8]](message)
+
+    def _arrive_upkeep(self, message: InFlight) -> None:
+        """The same for a message of a protocol, which does not keep the world awake."""
+        self.fabric.world.background -= 1
+        self._arrive(message)
+
+    def route(self, key: Any, name: str) -> Link | Shown:
         """Return what posts a message of the behaviour to ``name``, and remember it under ``key`` while that is safe."""
         link = self.fabric.link(self, name)
         disk = self.disks.get("user")
         if disk is not None and disk.dirty and self.fabric.watchers.get("send"):
-            return lambda *message: self._show(link.post(*message))
-        self.routes[key] = link.post
-        return link.post
-
-    def _show(self, message: InFlight) -> InFlight:
-        """Let properties see what is sent while writes are not durable."""
-        fabric = self.fabric
-        event = TraceEvent(-1, fabric.world.now_ns, "send", self.name, Message._make(message))
-        for watch in fabric.watchers["send"]:
-            watch(event)
-        return message
+            return Shown(link)
+        self.routes[key] = link
+        return link
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
     def may_step(self, life: Life, handle: asyncio.Handle) -> bool:
         """Decide whether a step may run now; if not, it is parked."""
-        if not life.alive or life.paused:
+        if not life.alive or life.holds:
             life.steps -= 1
             life.parked.append(handle)
             return False
@@ -146,7 +195,7 @@ class Node:
         life = self.life
         if not life.alive:
             return False
-        if life.paused or (self.plan is not None and self.plan.disturb(self, life)):
+        if life.holds or (self.plan is not None and self.plan.disturb(self, life)):
             life.steps -= 1
             if life.alive:
                 self.deferred.append((function, argument))
@@ -165,6 +214,7 @@ class Node:
         self.routes.clear()
         self.fabric.note("crash", self, {"step": life.steps})
         self.deferred.clear()
+        self.fabric.world.forget_timers(life)
         for disk in self.disks.values():
             disk.crash()
         for call in self.on_crash:
@@ -181,31 +231,31 @@ class Node:
         for call in self.on_restart:
             call()
 
-    def pause(self) -> None:
+    def pause(self, why: int = PAUSE) -> None:
         """Hold the node: it takes no step, while messages and timers wait for it."""
-        life = self.life
-        if life.alive and not life.paused:
-            life.paused = True
-            life.fuse = 0
+        if self.life.alive and not self.life.holds & why:
             self.fabric.note("pause", self, None)
+            self.hold(why)
 
-    def resume(self) -> None:
-        """Let a paused node go on with what has come in the meantime."""
-        if self.is_paused:
+    def resume(self, why: int = PAUSE) -> None:
+        """Let a paused node go on with what has come in the meantime, if nothing else holds it."""
+        if self.life.alive and self.life.holds & why:
             self.fabric.note("resume", self, None)
-            self.release()
+            self.release(why)
 
-    def hold(self) -> None:
-        """Hold the node without a word in the trace: a stall that the schedule chose."""
-        self.life.paused = True
+    def hold(self, why: int) -> None:
+        """Hold the node without a word in the trace."""
+        self.life.holds |= why
         self.life.fuse = 0
 
-    def release(self) -> None:
+    def release(self, why: int = PAUSE | OUTAGE | STALL) -> None:
         """Undo :meth:`hold`."""
         life = self.life
-        if not life.alive or not life.paused:
+        if not life.alive or not life.holds & why:
             return
-        life.paused = False
+        life.holds &= ~why
+        if life.holds:
+            return
         life.fuse = NEVER if self.plan is None else self.plan.next_step
         # Parked steps come first: they became ready before what is ready now.
         ready = self.fabric.loop._ready
@@ -214,4 +264,5 @@ class Node:
         deferred, self.deferred = self.deferred, []
         world = self.fabric.world
         for function, argument in deferred:
-            world.at(world.now_ns, function, argument)
+            # What came while the node was held comes before anything that comes at this instant, or links lost their order.
+            world.at(_BEFORE_EVERYTHING_NS, function, argument)

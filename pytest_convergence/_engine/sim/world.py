@@ -37,6 +37,7 @@ NEVER_NS: Final = 1 << 62
 
 _FREE_POLLS: Final = 1_000
 _POLL_COST_NS: Final = 1_000
+_MOST_INERT: Final = 100
 _LIVELOCK_STEPS: Final = 1_000_000
 _NOBODY: Final = "the test"
 
@@ -51,6 +52,7 @@ class World:
         now_ns: virtual nanoseconds since the run began.
         events: the heap of events to come.
         background: how many of them do not keep the world awake.
+        inert: how many of those will do nothing that anybody could notice: timers that were cancelled.
         max_events, timeout_ns: the budgets.
         idle: called when only background events are left; returns whether to go on with them.
         fail: called with what ended the run (a budget, a livelock); must make the run end.
@@ -59,7 +61,6 @@ class World:
     """
 
     __slots__ = (
-        "_cancelled",
         "_entropy",
         "_poll_ns",
         "_polls",
@@ -74,6 +75,7 @@ class World:
         "fail",
         "happened",
         "idle",
+        "inert",
         "max_events",
         "now_ns",
         "seed",
@@ -90,6 +92,7 @@ class World:
         self.events: list[Event] = []
         self.sequence = count(1).__next__
         self.background = 0
+        self.inert = 0
         self.happened = 0
         self.max_events = max_events
         self.timeout_ns = timeout_ns
@@ -103,7 +106,6 @@ class World:
         self.skewed = False
         self.seed = seed
         self._entropy: dict[str, random.Random] = {}
-        self._cancelled = 0
         self._polls = 0
         self._poll_ns = -1
         self._stuck_steps = 0
@@ -132,23 +134,31 @@ class World:
         function(argument)
 
     def timer_cancelled(self) -> None:
-        """A timer of asyncio was cancelled: it stays in the heap, but is nothing to wait for.
+        """A timer was cancelled that kept the world awake: it stays in the heap, but is nothing to wait for.
 
         Cancelled timers are swept out when they are the larger part of the heap, as asyncio's own loop does.
         """
         self.background += 1
-        self._cancelled += 1
-        if self._cancelled > 100 and self._cancelled * 2 > len(self.events):
+        self.inert += 1
+        if self.inert > _MOST_INERT and self.inert * 2 > len(self.events):
             live = [event for event in self.events if not _is_cancelled(event)]
-            self.background -= len(self.events) - len(live)
+            swept = len(self.events) - len(live)
+            self.background -= swept
+            self.inert -= swept
             self.events[:] = live
             heapq.heapify(self.events)
-            self._cancelled = 0
 
     def timer_discarded(self) -> None:
         """A cancelled timer came up and was thrown away."""
         self.background -= 1
-        self._cancelled -= 1
+        self.inert -= 1
+
+    def forget_timers(self, life: Life) -> None:
+        """Nothing waits any more for the timers that a life has set: it is over, and they would never do anything."""
+        timers = [event[3] for event in self.events if getattr(event[3], "_callback", None) is not None]
+        for timer in timers:
+            if timer._context.get(OWNER) is life:
+                timer.cancel()
 
     # -- clocks --------------------------------------------------------------------------------------------------
 
@@ -242,8 +252,9 @@ class World:
 
 
 def _is_cancelled(event: Event) -> bool:
-    # Timers are the only arguments with this attribute; cancelling clears it.
-    return getattr(event[3], "_callback", event) is None
+    # Timers are the only arguments with these attributes, of asyncio and of machines.
+    timer = event[3]
+    return getattr(timer, "_callback", event) is None or not getattr(timer, "armed", True)
 
 
 def _nothing_left() -> bool:
