@@ -85,6 +85,9 @@ class ConflictingStates:
             return NotImplemented
         return self.agents == other.agents and bool(self._states == other._states)
 
+    def __reduce__(self) -> tuple[type[ConflictingStates], tuple[dict[str, dict[str, Any]]]]:
+        return ConflictingStates, (self._states,)
+
     __hash__ = None  # type: ignore[assignment]  # it holds dicts
 
     def __repr__(self) -> str:
@@ -124,21 +127,21 @@ def conflicting_states(
     @st.composite
     def states(draw: Callable[[st.SearchStrategy[Any]], Any]) -> ConflictingStates:
         base = {path: draw(values) for path, values in drawn.items()}
-        differing = draw(st.sampled_from(list(drawn)))
-        dissenter = draw(st.sampled_from([*names[1:], names[0]]))
-        held = {name: dict(base) for name in names}
-        for name in names:
-            for path, values in drawn.items():
-                if (name, path) == (dissenter, differing):
-                    held[name][path] = draw(_other_than(base[path], values))
-                else:
-                    held[name][path] = draw(st.one_of(st.just(base[path]), values))
-        # All others may have followed the dissenter, who then differs from nobody.
-        if all(same_value(state[differing], held[dissenter][differing]) for state in held.values()):
-            held[names[0] if dissenter != names[0] else names[1]][differing] = base[differing]
+        held = {
+            name: {path: draw(st.one_of(st.just(base[path]), values)) for path, values in drawn.items()}
+            for name in names
+        }
+        if not any(_differ(path, held) for path in drawn):
+            differing = draw(st.sampled_from(list(drawn)))
+            held[names[1]][differing] = draw(_other_than(held[names[1]][differing], drawn[differing]))
         return ConflictingStates({name: _nested(state) for name, state in held.items()})
 
     return states()
+
+
+def _differ(path: Path, held: Mapping[str, Mapping[Path, Any]]) -> bool:
+    first, *rest = (state[path] for state in held.values())
+    return any(not same_value(first, value) for value in rest)
 
 
 def _other_than(value: Any, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
