@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_convergence import Consensus, Criterion, ConvergenceUsageError, DeadlockError, Goal
+from pytest_convergence import Consensus, ConvergenceUsageError, Criterion, DeadlockError, Goal
 
 
 def test_stats_count_how_sessions_came_out(convergence_engine):
@@ -37,7 +37,9 @@ def test_a_goal_may_be_given_by_its_description(convergence_engine):
 
 
 def test_a_goal_that_is_missed_makes_the_outcome_diverge_and_says_which_criterion(convergence_engine):
-    goal = Goal("Be perfect", success_criteria=["all agents agree", Criterion("perfect", lambda session: False)])
+    goal = Goal(
+        "Be perfect", success_criteria=["all agents agree", Criterion("perfect", lambda session: False)]
+    )
     outcome = convergence_engine.create_session("missed", agents=2, goal=goal).run()
     assert not outcome.converged
     assert [(result.name, result.met) for result in outcome.criteria] == [

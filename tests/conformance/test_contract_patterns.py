@@ -38,7 +38,9 @@ def test_ties_stay_unbroken_and_nobody_revises_unless_asked_to(convergence_sessi
     assert vote(convergence_session_factory, lead, Consensus(revise="plurality")).output == 1
 
 
-def test_without_a_quorum_after_max_rounds_the_outcome_is_diverged_and_its_output_none(convergence_session_factory):
+def test_without_a_quorum_after_max_rounds_the_outcome_is_diverged_and_its_output_none(
+    convergence_session_factory,
+):
     outcome = vote(convergence_session_factory, {"a": 1, "b": 2}, Consensus(max_rounds=3))
     assert outcome.state is SessionState.DIVERGED
     assert outcome.output is None
@@ -86,7 +88,9 @@ def test_an_exception_in_a_task_reaches_the_test(convergence_session_factory):
 
 
 def test_the_bully_variant_elects_the_agent_that_is_listed_first(convergence_session_factory):
-    session = convergence_session_factory(pattern=LeaderFollower(algorithm="bully"), agents=["boss", "clerk", "intern"])
+    session = convergence_session_factory(
+        pattern=LeaderFollower(algorithm="bully"), agents=["boss", "clerk", "intern"]
+    )
     assert session.run().output == "boss"
 
 
@@ -101,7 +105,11 @@ def test_a_vote_keeps_its_promises_under_faults(convergence_session):
 
 
 @pytest.mark.convergence(
-    pattern="leader-follower", agents=5, network="lossy", faults=["crash", "partition", "pause", "skew"], schedules=15
+    pattern="leader-follower",
+    agents=5,
+    network="lossy",
+    faults=["crash", "partition", "pause", "skew"],
+    schedules=15,
 )
 def test_an_election_keeps_its_promises_under_faults(convergence_session):
     outcome = convergence_session.run()

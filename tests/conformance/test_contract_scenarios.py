@@ -46,14 +46,17 @@ def test_a_partition_loses_what_is_sent_across_it(convergence_session_factory):
 
 def test_a_one_way_partition_loses_only_what_goes_its_way(convergence_session_factory):
     assert heard_under(convergence_session_factory, lambda network: network.one_way_partition(["a"])) == []
-    assert len(heard_under(convergence_session_factory, lambda network: network.one_way_partition(["b"]))) == 3
+    assert (
+        len(heard_under(convergence_session_factory, lambda network: network.one_way_partition(["b"]))) == 3
+    )
 
 
 def test_drop_loses_the_messages_that_it_names(convergence_session_factory):
     assert heard_under(convergence_session_factory, lambda network: network.drop("a", "b")) == []
     assert len(heard_under(convergence_session_factory, lambda network: network.drop("b", "a"))) == 3
     rest = heard_under(
-        convergence_session_factory, lambda network: network.drop(where=lambda message: message.payload == "two")
+        convergence_session_factory,
+        lambda network: network.drop(where=lambda message: message.payload == "two"),
     )
     assert [word for word, _ in rest] == ["one", "three"]
 
@@ -61,7 +64,10 @@ def test_drop_loses_the_messages_that_it_names(convergence_session_factory):
 def test_drop_may_lose_a_share_of_the_messages(convergence_session_factory):
     words = tuple(range(400))
     heard = heard_under(
-        convergence_session_factory, lambda network: network.drop(odds=0.5), send=words, options={"timeout": 10_000}
+        convergence_session_factory,
+        lambda network: network.drop(odds=0.5),
+        send=words,
+        options={"timeout": 10_000},
     )
     assert 0 < len([word for word, at in heard if at < 10]) < 10
 
@@ -76,7 +82,9 @@ def test_duplicate_delivers_more_than_once(convergence_session_factory):
     assert [word for word, _ in heard] == ["one"] * 3 + ["two"] * 3 + ["three"] * 3
 
 
-def test_hold_keeps_messages_back_until_it_is_healed_and_then_lets_them_go_in_order(convergence_session_factory):
+def test_hold_keeps_messages_back_until_it_is_healed_and_then_lets_them_go_in_order(
+    convergence_session_factory,
+):
     heard = heard_under(convergence_session_factory, lambda network: network.hold())
     assert heard == [("one", 10), ("two", 10), ("three", 10)]
 
@@ -137,7 +145,9 @@ def test_rules_of_a_scenario_hold_for_the_first_messages_too(convergence_session
 # -- scenarios ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_scenario_that_ends_in_a_partition_diverges_only_where_agents_reach_one_another(convergence_session_factory):
+def test_a_scenario_that_ends_in_a_partition_diverges_only_where_agents_reach_one_another(
+    convergence_session_factory,
+):
     async def scenario(session):
         session.network.partition(["a"])
         session.agents["a"].state.set("title", "from a")
