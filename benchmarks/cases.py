@@ -19,7 +19,7 @@ def _session(**options: Any) -> Any:
     return ConvergenceEngine().create_session("benchmark", **options)
 
 
-def agent_gossip(agents: int = 100, messages: int = 30_000, *, trace: bool = True, payload: Any = 0) -> int:
+def agent_gossip(agents: int = 100, messages: int = 100_000, *, trace: bool = True, payload: Any = 0) -> int:
     """Coroutine behaviours that pass messages on at random."""
     left = messages
     rng = random.Random(1)
@@ -38,7 +38,7 @@ def agent_gossip(agents: int = 100, messages: int = 30_000, *, trace: bool = Tru
     return messages
 
 
-def machine_gossip(agents: int = 100, messages: int = 30_000, *, trace: bool = True, payload: Any = 0) -> int:
+def machine_gossip(agents: int = 100, messages: int = 100_000, *, trace: bool = True, payload: Any = 0) -> int:
     """The same traffic by state machines without coroutines."""
     left = messages
     draw = random.Random(1).random
@@ -65,7 +65,7 @@ def machine_gossip(agents: int = 100, messages: int = 30_000, *, trace: bool = T
     return messages
 
 
-def asyncio_gossip(tasks: int = 100, messages: int = 30_000) -> int:
+def asyncio_gossip(tasks: int = 100, messages: int = 100_000) -> int:
     """Unmodified asyncio code: queues, call_later, sleep."""
     left = messages
     rng = random.Random(1)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, final
 
-from pytest_convergence._engine.base.messages import InFlight, Message, snapshot
+from pytest_convergence._engine.base.messages import Message, snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
+from pytest_convergence._engine.sim.world import OWNER
 from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence.errors import AgentCrashedError, ConvergenceUsageError, unknown_name
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.session import Session
     from pytest_convergence._engine.sim.mailbox import Mailbox
-    from pytest_convergence._engine.sim.node import Node
+    from pytest_convergence._engine.sim.links import Link
+    from pytest_convergence._engine.sim.node import Node, Shown
     from pytest_convergence._engine.sim.rules import Rule
 
 __all__ = ["AgentStorage", "SimulatedAgent"]
@@ -74,7 +76,7 @@ class SimulatedAgent:
         self._node: Node | None = None
         self._mailbox: Mailbox | None = None
         self._view: Callable[[], Any] | None = None
-        self._routes: dict[Any, Callable[..., InFlight]] = {}
+        self._routes: dict[Any, Link | Shown] = {}
 
     def _attach(self, node: Node) -> None:
         self._node = node
@@ -89,14 +91,20 @@ class SimulatedAgent:
                 f"agent {self.name!r} cannot {what} before the session runs; do it in a behaviour or in the scenario "
                 "that you pass to session.run(…)."
             )
-        if node.fabric.world.closed:
+        if node.fabric.closed:
             raise ConvergenceUsageError(f"agent {self.name!r} cannot {what}: the run is over.")
         return node
 
     def _alive(self, what: str) -> Node:
         node = self._node
-        if node is None or node.fabric.world.closed:
+        if node is None or node.fabric.closed:
             node = self._running(what)
+        caller = OWNER.get()
+        if caller is not None and not caller.alive:
+            raise AgentCrashedError(
+                f"code of agent {caller.node.name!r} wants agent {self.name!r} to {what}, but the life that it belongs to has "
+                "crashed."
+            )
         if not node.life.alive:
             raise AgentCrashedError(f"agent {self.name!r} has crashed and cannot {what}; call restart() first.")
         return node
@@ -112,12 +120,12 @@ class SimulatedAgent:
         """
         # Routes are what send() may take without a further look: the node forgets them when it crashes, when it has
         # unsynced writes, and when the run is over.
-        route = self._routes.get(to) or self._route(to)
+        link = self._routes.get(to) or self._route(to)
         if payload.__class__ not in _ATOMS:
             payload = self._snapshot(payload)
-        route(payload, type)
+        link.post(payload, type)
 
-    def _route(self, to: str | SimulatedAgent) -> Callable[..., InFlight]:
+    def _route(self, to: str | SimulatedAgent) -> Link | Shown:
         node = self._alive("send")
         name = to if isinstance(to, str) else getattr(to, "name", to)
         if not isinstance(name, str) or name not in self.session.agents:
@@ -177,8 +185,8 @@ class SimulatedAgent:
             TimeoutError: no reply came in time.
         """
         mailbox = self._box()
-        route = self._routes.get(to) or self._route(to)
-        uid = route(self._snapshot(payload), type)[6]
+        link = self._routes.get(to) or self._route(to)
+        uid = link.post(self._snapshot(payload), type)[6]
         if timeout is None:
             return (await mailbox.reply(uid)).payload
         to_ns(timeout, "timeout")
@@ -193,7 +201,7 @@ class SimulatedAgent:
         """Answer a message; a :meth:`request` that waits for it returns ``payload``."""
         if not isinstance(message, Message):
             raise ConvergenceUsageError(f"reply takes the message that is answered, not {message!r}.")
-        self._route(message.sender)(self._snapshot(payload), "reply", "user", message.uid)
+        self._route(message.sender).post(self._snapshot(payload), "reply", "user", message.uid)
 
     @property
     def inbox(self) -> AsyncIterator[Message]:

@@ -28,6 +28,7 @@ from pytest_convergence._engine.run.options import is_machine_class
 from pytest_convergence._engine.run.replication import Replication
 from pytest_convergence._engine.run.reports import deadlock_message
 from pytest_convergence._engine.run.settling import Settling
+from pytest_convergence._engine.run.sharing import join, leave
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, skew_offset_seconds
@@ -92,10 +93,9 @@ class Conduct:
         limit_ns = options.timeout_ns() if timeout is None else to_ns(timeout, "timeout")
         if session.goal is not None and session.goal.timeout is not None:
             limit_ns = min(limit_ns, to_ns(session.goal.timeout))
-        self._hooks_before = (self.world.idle, self.world.fail, self.world.after_step)
-        self._bounds_before = (self.world.timeout_ns, self.world.max_events)
-        self.world.timeout_ns = self.started_ns + limit_ns
-        self.world.max_events = self.world.happened + options.get("max_events")
+        self.timeout_ns = self.started_ns + limit_ns
+        self.max_events = self.world.happened + options.get("max_events")
+        self.after_step: Callable[[], None] | None = None
         kinds = frozenset(options.get("faults")) | frozenset(session.schedule.faults)
         conditions = Network.of(options.get("network")).with_faults(kinds)
         window = options.trace_window()
@@ -119,7 +119,7 @@ class Conduct:
             node = fabric.add_node(name, None if calm else StepPlan(fabric.choices, name, self._kinds))
             agent._attach(node)
             node.on_crash.append(self._crashed)
-        self.world.idle, self.world.fail = self.idle, self.fail
+        join(self.world, self)
         self.judge.begin()
         if "skew" in self._kinds:
             self._skew_clocks()
@@ -224,8 +224,8 @@ class Conduct:
         finally:
             self.is_over = True
             await self._stop()
-            self.world.idle, self.world.fail, self.world.after_step = self._hooks_before
-            self.world.timeout_ns, self.world.max_events = self._bounds_before
+            leave(self.world, self)
+            self.fabric.close()
 
     def _work_done(self, work: asyncio.Task[Any]) -> None:
         if self.is_over or self._end.done():
@@ -344,8 +344,7 @@ class Conduct:
         """End the run with ``error``, unless it has ended already. Crossing the time bound while settling is no error."""
         if self.is_over or self._end.done():
             return
-        if self._settling is not None and isinstance(error, BudgetExceeded) and self.world.now_ns >= self.world.timeout_ns:
-            self.world.timeout_ns = 1 << 62
+        if self._settling is not None and isinstance(error, BudgetExceeded) and self.world.now_ns >= self.timeout_ns:
             self._settling.stable = False
             self._settled()
             return

@@ -34,6 +34,7 @@ class Fabric:
         uid: how many messages were sent.
         lost, duplicated, protocol_sent: counters of messages.
         longest_timer_ns: the longest timer that a machine has armed so far.
+        closed: whether the session is over: nothing of it moves or is recorded any more.
         cuts: whether a partition is in force.
         views_watched: whether somebody waits for a machine's view to change.
         watchers: called with each event that has a detail, by kind; what properties are fed from.
@@ -63,6 +64,7 @@ class Fabric:
         self.lost = 0
         self.duplicated = 0
         self.protocol_sent = 0
+        self.closed = False
         self.cuts = False
         self.next_sequence = world.sequence
         self.views_watched = False
@@ -83,9 +85,23 @@ class Fabric:
         return node
 
     def close(self) -> None:
-        """The run is over: forget the routes, so that what is left of an agent's code can send nothing."""
+        """The session is over: what is left of its agents' code can do nothing, what is under way arrives nowhere.
+
+        Another session may go on in the same world, so events of this one may still come up.
+        """
+        self.closed = True
+        self.record = None
+        self.tracing = False
+        self.watchers.clear()
         for node in self.nodes.values():
             node.routes.clear()
+            node.deferred.clear()
+            node.receivers = dict.fromkeys(node.receivers, _arrive_nowhere)
+        world = self.world
+        if self.close in world.closers:
+            world.closers.remove(self.close)
+        if self.trace.flush in world.upkeep:
+            world.upkeep.remove(self.trace.flush)
 
     def link(self, source: Node, target_name: str) -> Link:
         """Return the link from ``source`` to the node ``target_name``, made at its first use."""
@@ -152,3 +168,7 @@ class Fabric:
         """A message will not arrive."""
         self.lost += 1
         self.mark(LOST, link.target, message)
+
+
+def _arrive_nowhere(_: InFlight) -> None:
+    """The session is over."""

@@ -1,4 +1,4 @@
-"""A link carries the messages of one agent to another. This is the hot path: posting and arriving.
+"""A link carries the messages of one agent to another. This is the hot path: posting (arriving is the node's part).
 
 Every message asks the schedule for its fate once. A link without rules, with a message that is on time, costs one draw,
 one heap push and one trace record. Everything else happens in the slow paths below.
@@ -10,7 +10,7 @@ from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.messages import InFlight, Message, snapshot
-from pytest_convergence._engine.base.trace import AGENT_SHIFT, DUPLICATE, HELD, LOST, SEND
+from pytest_convergence._engine.base.trace import DUPLICATE, HELD
 from pytest_convergence._engine.sim.conditions import DUPLICATED, OVERTAKEN
 from pytest_convergence._engine.sim.conditions import LOST as FATE_LOST
 
@@ -31,40 +31,16 @@ class Link:
         rules: the rules that apply to it, oldest first.
     """
 
-    __slots__ = (
-        "_arrive",
-        "_arrive_background",
-        "_base_ns",
-        "_fabric",
-        "_fate",
-        "_last_ns",
-        "_next_sequence",
-        "_sent",
-        "_source",
-        "_target",
-        "_world",
-        "cut",
-        "number",
-        "rules",
-        "source",
-        "target",
-    )
+    # As small as can be: a session of a hundred agents has ten thousand links, and they are met at random.
+    __slots__ = ("_fabric", "_fate", "_last_ns", "cut", "number", "rules", "source", "target")
 
     def __init__(self, fabric: Fabric, source: Node, target: Node) -> None:
         self._fabric = fabric
-        self._world = fabric.world
-        self._next_sequence = fabric.world.sequence
+        self._fate = fabric.choices.every(f"deliver {source.name}→{target.name}", fabric.fates)
+        self._last_ns = 0
         self.source = source
         self.target = target
-        self._source = source.name
-        self._target = target.name
         self.number = 0
-        self._last_ns = 0
-        self._base_ns = fabric.base_ns
-        self._fate = fabric.choices.every(f"deliver {source.name}→{target.name}", fabric.fates)
-        self._sent = SEND | source.index << AGENT_SHIFT
-        self._arrive = self.arrive  # bound once
-        self._arrive_background = self.arrive_background
         self.cut = False
         self.rules: tuple[Rule, ...] = ()
 
@@ -76,25 +52,26 @@ class Link:
 
     def post(self, payload: Any, kind: str, channel: str = "user", reply_to: int | None = None) -> InFlight:
         """Send a message; ``payload`` must already be a snapshot."""
-        fabric, world = self._fabric, self._world
+        fabric, target = self._fabric, self.target
+        source, world = self.source, fabric.world
         self.number = number = self.number + 1
         fabric.uid = uid = fabric.uid + 1
         now_ns = world.now_ns
-        message: InFlight = (self._source, self._target, payload, kind, number, now_ns, uid, reply_to, channel)
+        message: InFlight = (source.name, target.name, payload, kind, number, now_ns, uid, reply_to, channel)
         record = fabric.record
         if record is not None:
-            record((now_ns, self._sent, uid))
+            record((now_ns, source.sent_code, uid))
             fabric.keep(message)
         fate = self._fate()
         if fate & 3 or self.rules or channel != "user":
             self._post_slowly(Message._make(message), fate)
             return message
-        at_ns = now_ns + self._base_ns + (fate >> 2)
+        at_ns = now_ns + fabric.base_ns + (fate >> 2)
         if at_ns < self._last_ns:
             at_ns = self._last_ns  # in order: a message that was not held up does not overtake
         else:
             self._last_ns = at_ns
-        heappush(world.events, (at_ns, self._next_sequence(), self._arrive, message))
+        heappush(world.events, (at_ns, fabric.next_sequence(), target.take, message))
         return message
 
     def _post_slowly(self, message: Message, fate: int) -> None:
@@ -121,11 +98,11 @@ class Link:
     def launch(self, message: Message, fate: int, delay_ns: int = 0, copies: int = 1) -> None:
         """Put a message on its way with a fate; also what releasing a held message does."""
         kind, extra_ns = fate & 3, fate >> 2
-        fabric, world = self._fabric, self._world
+        fabric = self._fabric
         if kind == FATE_LOST:
             fabric.lose(self, message)
             return
-        at_ns = world.now_ns + self._base_ns + delay_ns
+        at_ns = fabric.world.now_ns + fabric.base_ns + delay_ns
         if kind == OVERTAKEN:
             at_ns += extra_ns
         else:
@@ -139,7 +116,7 @@ class Link:
         if kind == DUPLICATED:
             self._duplicate(at_ns + extra_ns, message)
         for copy in range(1, copies):
-            self._duplicate(at_ns + copy * max(self._base_ns, 1), message)
+            self._duplicate(at_ns + copy * max(fabric.base_ns, 1), message)
 
     def _duplicate(self, at_ns: int, message: Message) -> None:
         self._fabric.duplicated += 1
@@ -148,34 +125,12 @@ class Link:
         self._push(at_ns, message._replace(payload=snapshot(message.payload)))
 
     def _push(self, at_ns: int, message: Message) -> None:
+        world = self._fabric.world
         if message.channel == "user":
-            self._world.at(at_ns, self._arrive, message)
+            world.at(at_ns, self.target.take, message)
         else:
-            self._world.background += 1
-            self._world.at(at_ns, self._arrive_background, message)
-
-    # -- arriving ------------------------------------------------------------------------------------------------
-
-    def arrive(self, message: InFlight) -> None:
-        """Hand a message to its recipient, if there is a way and somebody to take it."""
-        target = self.target
-        if target.life.fuse and not self.cut:
-            target.receivers[message[8]](message)
-        else:
-            self._arrive_slowly(message)
-
-    def _arrive_slowly(self, message: InFlight) -> None:
-        """The fuse of a life that is dead or paused is 0."""
-        target = self.target
-        if self.cut or not target.life.alive:
-            self._fabric.lose(self, message)
-        else:
-            target.deferred.append((self._arrive, message))
-
-    def arrive_background(self, message: InFlight) -> None:
-        """The same for a message of a protocol, which does not keep the world awake."""
-        self._world.background -= 1
-        self.arrive(message)
+            world.background += 1
+            world.at(at_ns, self.target.take_upkeep, message)
 
 
 def _on_time() -> int:

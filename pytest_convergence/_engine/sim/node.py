@@ -222,7 +222,7 @@ class Node:
 
     def restart(self) -> None:
         """Begin a new life; the behaviour starts again from the top, with what was durable."""
-        if self.life.alive:
+        if self.life.alive or self.fabric.closed:
             return
         steps = self.life.steps
         self.lives += 1
