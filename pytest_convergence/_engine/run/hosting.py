@@ -128,6 +128,7 @@ def _run(loop: WorldLoop, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 def _finish(loop: WorldLoop) -> None:
     """Cancel what still runs, finalise async generators, then close what a crash had parked."""
     world = loop.world
+    world.sessions.clear()
     world.fail = _ignore
     world.idle = bool
     world.after_step = None

@@ -12,6 +12,7 @@ from pytest_convergence._engine.run.goal import CriterionResult, Goal
 from pytest_convergence._engine.run.hosting import real_seconds
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._engine.run.outcome import Outcome, RunMetrics
+from pytest_convergence._engine.run.sharing import watch_steps
 from pytest_convergence._engine.run.settling import largest_group, split_views
 from pytest_convergence.errors import InternalError, PropertyViolation, RunFailure
 
@@ -80,7 +81,8 @@ class Judge:
             self._watched.add(kind)
             fabric.watchers.setdefault(kind, []).append(self.feed)
         if any("step" in kinds for kinds in asked):  # asked after every step, and by nothing else
-            self._conduct.world.after_step = self._after_step
+            self._conduct.after_step = self._after_step
+            watch_steps(self._conduct.world)
 
     def feed(self, event: TraceEvent) -> None:
         """Show an event to the checkers."""

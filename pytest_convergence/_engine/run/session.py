@@ -123,7 +123,9 @@ class Session:
             conduct = self._conduct
             if conduct is None:
                 return 0
-            return conduct.fabric.nodes[name].clock.wall_ns(conduct.world.now_ns)
+            # Only writes ask for the time: a crashed agent does not write, and nobody does when the run is over.
+            node = self.agents[name]._alive("write to its state")
+            return node.clock.wall_ns(conduct.world.now_ns)
 
         return now_ns
 

@@ -38,7 +38,7 @@ class Settling:
         self._done = done
         self._window_ns = conduct.window_ns()
         world = conduct.world
-        self._limit_ns = min(world.now_ns + max(_LEAST_LIMIT_NS, _WINDOWS * self._window_ns), world.timeout_ns)
+        self._limit_ns = min(world.now_ns + max(_LEAST_LIMIT_NS, _WINDOWS * self._window_ns), conduct.timeout_ns)
         self._last = ""
         self._since_ns = world.now_ns
         self.changed_ns = world.now_ns

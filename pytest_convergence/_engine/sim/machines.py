@@ -140,7 +140,7 @@ class MachineHost:
             self.failed(node, error)
 
     def _on_timer(self, timer: _Timer) -> None:
-        if timer.life is not self._node.life or not timer.armed:
+        if timer.life is not self._node.life or not timer.armed or self._fabric.closed:
             return
         node = self._node
         life = node.life

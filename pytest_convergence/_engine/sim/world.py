@@ -56,6 +56,7 @@ class World:
         max_events, timeout_ns: the budgets.
         idle: called when only background events are left; returns whether to go on with them.
         fail: called with what ended the run (a budget, a livelock); must make the run end.
+        sessions, host: who shares this world at present, and what was there before them; the floor above keeps both.
         upkeep, closers: called now and then, and when the run is over.
         after_step: called after every step while somebody asked for it (properties that must always hold).
     """
@@ -74,12 +75,14 @@ class World:
         "events",
         "fail",
         "happened",
+        "host",
         "idle",
         "inert",
         "max_events",
         "now_ns",
         "seed",
         "sequence",
+        "sessions",
         "skewed",
         "suspended",
         "timeout_ns",
@@ -99,6 +102,8 @@ class World:
         self.idle: Callable[[], bool] = _nothing_left
         self.fail: Callable[[BaseException], None] = _raise
         self.after_step: Callable[[], None] | None = None
+        self.sessions: list[Any] = []
+        self.host: Any = None
         self.upkeep: list[Callable[[], None]] = []
         self.closed = False
         self.closers: list[Callable[[], None]] = []
@@ -114,7 +119,8 @@ class World:
     def close(self) -> None:
         """The run is over: nothing of it can be touched any more."""
         self.closed = True
-        for close in self.closers:
+        closers, self.closers = self.closers, []
+        for close in closers:
             close()
 
     # -- events --------------------------------------------------------------------------------------------------
