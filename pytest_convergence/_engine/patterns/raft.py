@@ -23,7 +23,10 @@ Theory of operation
    isolated leader notices that it is alone.
 7. Requests are repeated until answered, because messages may be lost. Everything is idempotent: answers are
    kept by voter.
-8. Heartbeat, lease and check-quorum timers are upkeep (``background``). The election timer is not: an agent
+8. An election that brings no leader doubles the timeout of the next one, up to :data:`LONGEST_BACKOFF` times, until
+   a leader is heard. The paper asks that messages travel much faster than elections time out (section 5.6); where a
+   network is slower than expected this restores the proportion, and it parts agents that stand at the same time.
+9. Heartbeat, lease and check-quorum timers are upkeep (``background``). The election timer is not: an agent
    without a leader has work to do.
 
 The diagram is the table :data:`TRANSITIONS`.
@@ -60,6 +63,10 @@ LEASE_TIMER: Final = "lease"
 HEARTBEAT_TIMER: Final = "heartbeat"
 QUORUM_TIMER: Final = "quorum"
 RESEND_TIMER: Final = "resend"
+
+
+LONGEST_BACKOFF: Final = 8
+"""Elections that bring no leader stretch the timeout up to this many times."""
 
 
 class LeaderView(NamedTuple):
@@ -164,6 +171,7 @@ class RaftElection:
         self.voted_for: str | None = None
         self.leader: str | None = None
         self.votes: dict[str, bool] = {}
+        self.campaigns = 0  # elections in a row that brought no leader
         self.heard: set[str] = set()
         self.armed: str | None = None  # which of the lease and the election timer runs
         self._leased_to: str | None = None  # the leader whose next heartbeat takes the short way
@@ -273,9 +281,15 @@ class RaftElection:
     def _vote_fact(self) -> Effect:
         return Observe("vote", {"term": self.term, "candidate": self.voted_for})
 
+    def _backoff(self) -> int:
+        """By how much elections without a leader stretch the timeout: 1, 1, 2, 4, 8, and no more."""
+        return min(1 << max(0, self.campaigns - 1), LONGEST_BACKOFF)
+
     def _arm_election(self) -> list[Effect]:
-        timer = SetTimer(ELECTION_TIMER, self.timing.election_min_ns, self.timing.election_spread_ns)
-        return self._rearm(timer)
+        timing, times = self.timing, self._backoff()
+        return self._rearm(
+            SetTimer(ELECTION_TIMER, times * timing.election_min_ns, times * timing.election_spread_ns)
+        )
 
     def _rearm(self, timer: SetTimer) -> list[Effect]:
         effects: list[Effect] = []
@@ -294,6 +308,7 @@ class RaftElection:
 
     def _campaign(self) -> list[Effect]:
         effects = self._follow(Event.ELECTION_TIMEOUT)
+        self.campaigns += 1
         effects += self._arm_election()
         self.votes = {self.name: True}
         if not self.pre_vote or self.quorum == 1:
@@ -319,7 +334,7 @@ class RaftElection:
         standing = self.role is Role.CANDIDATE
         kind, term = (VOTE_REQUEST, self.term) if standing else (PRE_VOTE_REQUEST, self.term + 1)
         asked = [Send(other, kind, {"term": term}) for other in self.others if other not in self.votes]
-        return [*asked, SetTimer(RESEND_TIMER, self.timing.resend_ns)]
+        return [*asked, SetTimer(RESEND_TIMER, self._backoff() * self.timing.resend_ns)]
 
     def _result(self) -> VoteResult:
         return vote_result(self.agents, self.votes, self.quorum)
@@ -367,7 +382,7 @@ class RaftElection:
 
     def _lead(self) -> list[Effect]:
         self._move(Event.ELECTION_WON)
-        self.leader, self.armed = self.name, None
+        self.leader, self.armed, self.campaigns = self.name, None, 0
         self.heard = set()
         effects: list[Effect] = [CancelTimer(ELECTION_TIMER), CancelTimer(RESEND_TIMER)]
         effects.append(Observe("leader", {"term": self.term}))
@@ -398,6 +413,7 @@ class RaftElection:
         if self.role is Role.LEADER:
             return []  # a second leader of this term: somebody broke the protocol; the properties will say so
         known = self.leader == sender
+        self.campaigns = 0
         effects = self._follow(Event.CURRENT_LEADER, leader=sender)
         lease = SetTimer(LEASE_TIMER, self.timing.election_min_ns, background=True)
         effects += self._rearm(lease)

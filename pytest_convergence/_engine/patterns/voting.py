@@ -167,8 +167,6 @@ class Voting:
 
     def _progress(self) -> list[Effect]:
         """Do what the votes and confirmations known so far allow."""
-        if self.decision.is_made:
-            return []
         if self.name not in self.confirms:
             tally = self._tally()
             value, count = tally.counts[0]

@@ -348,6 +348,16 @@ def test_a_leader_can_be_told_to_step_down_and_a_follower_to_stand():
     assert role(machine) is Role.CANDIDATE
 
 
+def test_elections_that_bring_no_leader_stretch_the_timeout_until_a_leader_is_heard():
+    machine = election()
+    stretched = [timers(machine.on_timer("election")) for _ in range(6)]
+    assert [each["election"].delay_ns // (500 * MS) for each in stretched] == [1, 2, 4, 8, 8, 8]
+    assert [each["resend"].delay_ns // (200 * MS) for each in stretched] == [1, 2, 4, 8, 8, 8]
+    machine.on_message("b", "heartbeat", {"term": 9})
+    machine.on_timer("lease")
+    assert timers(machine.on_timer("election"))["election"] == SetTimer("election", 500 * MS, 500 * MS)
+
+
 def test_an_unknown_command_or_message_names_the_nearest():
     with pytest.raises(ConvergenceUsageError, match="did you mean 'step_down'"):
         election().on_command("stepdown", None)
