@@ -50,7 +50,10 @@ def _freeze(value: Any, where: str, depth: int) -> Any:
     if depth > _MAX_DEPTH:
         raise ConvergenceUsageError(f"{where} is nested more than {_MAX_DEPTH} deep: does it contain itself?")
     if isinstance(value, Mapping):
-        return {_freeze_key(key, where): _freeze(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+        keys = f"a key of {where}"
+        return {
+            _freeze(key, keys, depth + 1): _freeze(item, f"{where}.{key}", depth + 1) for key, item in value.items()
+        }
     if isinstance(value, list | tuple | Set):
         items = [_freeze(item, where, depth + 1) for item in value]
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
@@ -65,15 +68,6 @@ def _freeze(value: Any, where: str, depth: int) -> Any:
         encode(value)  # refuses a field that is not plain data
         return copy.deepcopy(value)
     raise ConvergenceUsageError(f"{where} cannot be stored: {kind.__qualname__} is not plain data. {_ADVICE}")
-
-
-def _freeze_key(key: Any, where: str) -> Any:
-    frozen = _freeze(key, f"a key of {where}", 0)
-    try:
-        hash(frozen)
-    except TypeError:
-        raise ConvergenceUsageError(f"a key of {where} is not hashable once stored: {key!r}.") from None
-    return frozen
 
 
 def _is_immutable_kind(kind: type) -> bool:

@@ -4,7 +4,12 @@ import pytest
 
 from pytest_convergence._engine.state.conflicts import Conflict, Resolution, distinct_conflicts
 from pytest_convergence._engine.state.replica import Replica
-from pytest_convergence._engine.state.resolution import Resolver
+from pytest_convergence._engine.state.resolution import (
+    KNOWN_STRATEGIES,
+    Resolver,
+    as_resolver,
+    available_strategies,
+)
 from pytest_convergence._engine.state.updates import DELETED
 from pytest_convergence.errors import ConvergenceUsageError
 
@@ -295,3 +300,23 @@ def test_a_strategy_that_does_not_exist_is_refused_with_the_nearest_name() -> No
         Replica("a", resolve="voting")
     with pytest.raises(ConvergenceUsageError, match="neither the name of a strategy nor a function"):
         Replica("a", resolve=3)  # type: ignore[arg-type]
+
+
+def test_a_write_that_knows_one_side_of_a_conflict_is_not_lost_to_its_resolution() -> None:
+    clock = Clock()
+    a, b = (Replica(name, now_ns=clock, resolve=lambda conflict: conflict.values["a"]) for name in "ab")
+    clock.now_ns = 1
+    a.set("plan", {"n": 0})
+    clock.now_ns = 2
+    a.increment("plan.n")
+    clock.now_ns = 9
+    b.set("plan.title", "B")
+    _meet(a, b)
+    assert b.as_dict() == {"plan": {"n": 1}}
+    assert b.conflicts[0].segments == ("plan",)
+
+
+def test_every_named_strategy_is_known_and_some_are_available() -> None:
+    assert set(available_strategies()) <= set(KNOWN_STRATEGIES)
+    for name in available_strategies():
+        assert as_resolver(name).name == name
