@@ -51,6 +51,9 @@ SCENARIO: Final = "scenario"
 """The lane of what the test itself does."""
 
 _LONGEST_SLEEP_NS: Final = 60 * NS_PER_SECOND
+_ARRIVALS: Final = frozenset({Node.arrive, Mailbox.arrive, MachineHost.take})
+"""What the network calls with a message of the user's agents."""
+
 _EMPTY: Final = checksum_of({})
 
 
@@ -408,7 +411,7 @@ class Conduct:
 
     def user_messages_in_flight(self) -> bool:
         """Whether a message of the user's agents is on its way."""
-        return any(getattr(event[2], "__func__", None) is Node._arrive for event in self.world.events)
+        return any(getattr(event[2], "__func__", None) in _ARRIVALS for event in self.world.events)
 
     def is_still(self) -> bool:
         """Whether nothing at all is left to happen that could change a view."""

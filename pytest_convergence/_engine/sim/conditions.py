@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns, to_ns
@@ -15,6 +16,7 @@ ON_TIME: Final = 0
 LOST: Final = 1
 DUPLICATED: Final = 2
 OVERTAKEN: Final = 3
+_BATCH: Final = 64
 FATES: Final = ("delayed", "lost", "duplicated", "overtaken")
 
 
@@ -132,15 +134,15 @@ class FateDomain:
         return LOST
 
     def fuse(self, random: Callable[[], float]) -> Callable[[], int]:
-        """Draw and decode in one call: this runs once for every message."""
+        """Draw and decode in one call: this runs once for every message, so it hands out what was drawn in batches."""
         on_time, decode = self._on_time, self.decode
         scale = self._spread_ns / on_time if on_time else 0.0
 
-        def fate() -> int:
-            u = random()
-            return int(u * scale) << 2 if u < on_time else decode(u)
+        def batches() -> Iterator[list[int]]:
+            while True:
+                yield [int(u * scale) << 2 if (u := random()) < on_time else decode(u) for _ in range(_BATCH)]
 
-        return fate
+        return chain.from_iterable(batches()).__next__
 
     def describe(self, option: int) -> str:
         """Say the fate in words."""

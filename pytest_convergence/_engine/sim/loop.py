@@ -61,6 +61,14 @@ class StepHandle(asyncio.Handle):
         return f"<StepHandle {'cancelled' if self._cancelled else self._callback!r}>"
 
 
+def _nothing() -> None:
+    """What the handle of a task's own wake-up would call."""
+
+
+_BuiltIn: Final = type(len)
+_WOKEN: Final = StepHandle(_nothing, (), Context())
+
+
 @final
 class TimerStep(asyncio.TimerHandle):
     """A callback that becomes ready at a virtual instant."""
@@ -169,15 +177,19 @@ class WorldLoop(asyncio.SelectorEventLoop):
             steps += count
             for _ in range(count):
                 handle = popleft()
-                callback = handle._callback
-                if callback is None:
-                    continue
-                life = handle._context.get(owner) or driver
+                if type(handle) is tuple:
+                    callback, args, context, life = handle
+                else:
+                    callback = handle._callback
+                    if callback is None:
+                        continue
+                    args, context = handle._args, handle._context
+                    life = context.get(owner) or driver
                 life.steps = step = life.steps + 1
                 if step >= life.fuse and not life.node.may_step(life, handle):
                     continue
                 try:
-                    handle._context.run(callback, *handle._args)
+                    context.run(callback, *args)
                 except (SystemExit, KeyboardInterrupt):
                     task = getattr(callback, "__self__", None)
                     if isinstance(task, WorldTask):
@@ -205,7 +217,9 @@ class WorldLoop(asyncio.SelectorEventLoop):
         world.now_ns = max(world.now_ns, world.timeout_ns)
         world.time_is_up()
 
-    def _callback_failed(self, handle: asyncio.Handle, error: BaseException) -> None:
+    def _callback_failed(self, handle: Any, error: BaseException) -> None:
+        if type(handle) is tuple:
+            handle = StepHandle(*handle[:3])
         self.call_exception_handler(
             {"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle}
         )
@@ -218,6 +232,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
         """Run ``callback`` in the next turn."""
         if self._closed:
             self._check_closed()
+        if context is not None and type(callback) is _BuiltIn and type(callback.__self__) is WorldTask:
+            # The C task wants to be woken. Nobody can cancel that, so it needs no handle to hold on to.
+            self._ready_append((callback, args, context, callback.__self__.life or self.driver))
+            return _WOKEN
         handle = StepHandle(callback, args, copy_context() if context is None else context)
         self._ready_append(handle)
         return handle

@@ -102,6 +102,8 @@ class MachineHost:
         self.decision: Any = None
         self.machine: Machine = None  # type: ignore[assignment]  # until it starts, and while it is crashed
         node.receivers[channel] = self.on_message
+        if channel == "user":
+            node.take = self.take
         node.on_crash.append(self._crashed)
         node.on_restart.append(self.start)
 
@@ -138,6 +140,35 @@ class MachineHost:
                 self.carry_out(effects)
         except Exception as error:
             self.failed(node, error)
+
+    def take(self, message: InFlight) -> None:
+        """A message arrives from the network, for a machine that is the agent's behaviour: the short way.
+
+        The same as :meth:`on_message`, and what lies between it and the network, in one call.
+        """
+        node, fabric = self._node, self._fabric
+        life = node.life
+        step = life.steps + 1
+        if step >= life.fuse or fabric.cuts:
+            node.arrive(message)
+            return
+        life.steps = step
+        record = fabric.record
+        if record is not None:
+            record((fabric.world.now_ns, self._received, message[6]))
+        try:
+            links, unsynced = self._links, self._unsynced
+            for effect in self.machine.on_message(message[0], message[3], message[2]):
+                if type(effect) is Send and not unsynced:
+                    to, kind, payload = effect
+                    link = links.get(to) or fabric.link(node, to)
+                    link.post(payload if type(payload) in _ATOMS else snapshot(payload), kind)
+                else:
+                    self.carry_out((effect,))
+        except Exception as error:
+            self.failed(node, error)
+        if fabric.views_watched:
+            self.changed()
 
     def _on_timer(self, timer: _Timer) -> None:
         if timer.life is not self._node.life or not timer.armed or self._fabric.closed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from pytest_convergence._engine.base.messages import InFlight, Message
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Node
 
 __all__ = ["Mailbox"]
+
+_named: Final = tuple.__new__
+"""``_named(Message, message)`` is ``Message._make(message)`` without a call of Python's in between."""
 
 
 _Waiter: TypeAlias = "tuple[asyncio.Future[None], str | None, str | None, bool]"
@@ -32,10 +35,11 @@ class Mailbox:
         messages: what arrived and was not received.
     """
 
-    __slots__ = ("_fabric", "_loop", "_node", "_received", "_replies", "_waiters", "messages")
+    __slots__ = ("_fabric", "_life", "_loop", "_node", "_received", "_replies", "_waiters", "messages")
 
     def __init__(self, node: Node, loop: asyncio.AbstractEventLoop) -> None:
         self._node = node
+        self._life = node.life
         self._fabric = node.fabric
         self._loop = loop
         self._received = RECEIVE | node.index << AGENT_SHIFT
@@ -43,8 +47,22 @@ class Mailbox:
         self._replies: dict[int, asyncio.Future[InFlight]] = {}
         self.messages: deque[InFlight] = deque()
         node.receivers["user"] = self.deliver
+        node.take = self.arrive
 
     # -- from the network ----------------------------------------------------------------------------------------------
+
+    def arrive(self, message: InFlight) -> None:
+        """Take a message from the network: the short way for what is nobody's reply, where all is well."""
+        if message[7] is not None or not self._life.fuse or self._fabric.cuts:
+            self._node.arrive(message)  # also what was sent before this life ended, and arrives in the next
+            return
+        self.messages.append(message)
+        if self._waiters:
+            future, sender, kind, _ = self._waiters[0]
+            if sender is None and kind is None and not future.done():
+                future.set_result(None)
+            else:
+                self._wake(message)
 
     def deliver(self, message: InFlight) -> None:
         """Take a message from the network."""
@@ -52,12 +70,11 @@ class Mailbox:
             self._deliver_reply(message)
             return
         self.messages.append(message)
+        self._wake(message)
+
+    def _wake(self, message: InFlight) -> None:
         for future, sender, kind, _ in self._waiters:
-            if (
-                not future.done()
-                and (sender is None or message[0] == sender)
-                and (kind is None or message[3] == kind)
-            ):
+            if not future.done() and _fits(message, sender, kind):
                 future.set_result(None)
                 return
 
@@ -80,7 +97,7 @@ class Mailbox:
             message = messages.popleft()
         else:
             for place, message in enumerate(messages):
-                if (sender is None or message[0] == sender) and (kind is None or message[3] == kind):
+                if _fits(message, sender, kind):
                     del messages[place]
                     break
             else:
@@ -88,7 +105,7 @@ class Mailbox:
         record = self._fabric.record
         if record is not None:
             record((self._fabric.world.now_ns, self._received, message[6]))
-        return Message._make(message)
+        return _named(Message, message)
 
     async def receive(self, sender: str | None = None, kind: str | None = None) -> Message:
         """Wait for the oldest message that fits, and take it."""
@@ -114,7 +131,7 @@ class Mailbox:
         """Wake another receiver: one that was woken and cancelled at once would leave its message asleep."""
         for message in self.messages:
             for future, sender, kind, _ in self._waiters:
-                if sender in (None, message[0]) and kind in (None, message[3]) and not future.done():
+                if not future.done() and _fits(message, sender, kind):
                     future.set_result(None)
 
     async def reply(self, uid: int) -> Message:
@@ -128,7 +145,7 @@ class Mailbox:
         record = self._fabric.record
         if record is not None:
             record((self._fabric.world.now_ns, self._received, message[6]))
-        return Message._make(message)
+        return _named(Message, message)
 
     @property
     def is_idle(self) -> bool:
@@ -139,8 +156,7 @@ class Mailbox:
         return self
 
     async def __anext__(self) -> Message:
-        message = self.take()
-        if message is not None:
+        if self.messages and (message := self.take()) is not None:
             return message
         # The common case, without a second coroutine.
         while True:
@@ -154,6 +170,15 @@ class Mailbox:
                 waiters.remove(waiter)
                 if waiters:
                     self._pass_on()
-            message = self.take()
-            if message is not None:
-                return message
+            messages = self.messages
+            if messages:
+                taken = messages.popleft()
+                fabric = self._fabric
+                record = fabric.record
+                if record is not None:
+                    record((fabric.world.now_ns, self._received, taken[6]))
+                return _named(Message, taken)
+
+
+def _fits(message: InFlight, sender: str | None, kind: str | None) -> bool:
+    return (sender is None or message[0] == sender) and (kind is None or message[3] == kind)

@@ -81,6 +81,7 @@ class Node:
     """One agent, to the kernel.
 
     Attributes:
+        take, take_upkeep: what the network calls with a message that arrives; the first is for those of the user's agents.
         receivers: channel -> what takes a message of that channel.
         routes: the links that the behaviour may use without a further look.
         deferred: messages and timers that came while the node was paused.
@@ -116,7 +117,7 @@ class Node:
         self.links: dict[str, Link] = {}
         self.routes: dict[Any, Link | Shown] = {}
         self.sent_code = SEND | index << AGENT_SHIFT
-        self.take = self._arrive  # bound once, and not for each message
+        self.take: Callable[[InFlight], object] = self.arrive  # bound once, and not for each message
         self.take_upkeep = self._arrive_upkeep
         self.disks: dict[str, Disk] = {}
         self.receivers: dict[str, Callable[[InFlight], object]] = {}
@@ -145,7 +146,7 @@ class Node:
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    def _arrive(self, message: InFlight) -> None:
+    def arrive(self, message: InFlight) -> None:
         """Take a message from the network, if there is a way and somebody to take it."""
         if self.life.fuse and not self.fabric.cuts:
             self.receivers[message[8]](message)
@@ -165,7 +166,7 @@ class Node:
     def _arrive_upkeep(self, message: InFlight) -> None:
         """The same for a message of a protocol, which does not keep the world awake."""
         self.fabric.world.background -= 1
-        self._arrive(message)
+        self.arrive(message)
 
     def route(self, key: Any, name: str) -> Link | Shown:
         """Return what posts a message of the behaviour to ``name``, and remember it under ``key`` while that is safe."""
