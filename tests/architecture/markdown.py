@@ -47,7 +47,7 @@ class Block(NamedTuple):
 def pages() -> list[Path]:
     """Return every Markdown page that readers are shown."""
     docs = (page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)
-    return sorted([*ROOT.glob("*.md"), *docs])
+    return sorted([*ROOT.glob("*.md"), *docs, *(ROOT / "examples").rglob("*.md")])
 
 
 def blocks_of(page: Path) -> list[Block]:
