@@ -5,10 +5,17 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-from collections.abc import Mapping, Set
-from typing import Any
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Final
 
-__all__ = ["canonical"]
+__all__ = ["canonical", "canonical_items"]
+
+_MODULES_OF_VALUES: Final = frozenset(
+    {"_decimal", "builtins", "datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"}
+)
+"""Where types live whose text says everything about their values."""
+
+_BUILTIN_VALUES: Final = (complex, range, slice)
 
 
 def canonical(value: Any) -> str:
@@ -18,13 +25,28 @@ def canonical(value: Any) -> str:
     address would differ from run to run.
     """
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_plain)
+        return _spell(value)
     except (TypeError, ValueError):  # keys that JSON cannot sort or spell
         return json.dumps(_tagged(value), separators=(",", ":"), ensure_ascii=True)
 
 
+def canonical_items(values: Sequence[Any]) -> str:
+    """Write each of ``values``, with a comma after it: the text of two sequences in a row is that of the whole."""
+    if not values:
+        return ""
+    try:
+        return _spell(values)[1:-1] + ","
+    except (TypeError, ValueError):
+        return "".join(f"{canonical(value)}," for value in values)
+
+
+_spell: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=lambda value: _plain(value)
+).encode
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
+    if isinstance(value, bytes | bytearray):
         return {"bytes": value.hex()}
     if isinstance(value, enum.Enum):
         return {"enum": f"{type(value).__qualname__}.{value.name}"}
@@ -37,7 +59,15 @@ def _plain(value: Any) -> Any:
         return {"dataclass": type(value).__qualname__, "fields": fields}
     if isinstance(value, BaseException):
         return {"exception": type(value).__qualname__, "args": list(value.args)}
+    if _says_everything(value):
+        return {type(value).__name__: str(value)}
     return {"object": getattr(value, "__qualname__", type(value).__qualname__)}
+
+
+def _says_everything(value: Any) -> bool:
+    """Whether the text of ``value`` is its value: dates, identifiers, exact numbers, paths."""
+    module = type(value).__module__.partition(".")[0]
+    return isinstance(value, _BUILTIN_VALUES) if module == "builtins" else module in _MODULES_OF_VALUES
 
 
 def _tagged(value: Any) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import operator
 from typing import Any, Final, NamedTuple, TypeAlias
 
-__all__ = ["CHANNELS", "InFlight", "Message", "snapshot"]
+__all__ = ["ATOMS", "CHANNELS", "InFlight", "Message", "snapshot"]
 
 CHANNELS: Final = ("user", "pattern", "sync")
 """Who a message belongs to: the user's agents, a pattern's protocol, or the synchronisation of replicas."""
@@ -43,7 +44,8 @@ class Message(NamedTuple):
 InFlight: TypeAlias = tuple[str, str, Any, str, int, int, int, "int | None", str]
 """A message on its way: the fields of :class:`Message` as a plain tuple, which costs a quarter of it to make."""
 
-_ATOMS: Final = frozenset({int, float, str, bytes, bool, type(None), complex, range})
+ATOMS: Final = frozenset({int, float, str, bytes, bool, type(None), complex, range})
+"""Types whose values nobody can change: they need no snapshot."""
 
 
 def snapshot(value: Any) -> Any:
@@ -56,14 +58,18 @@ def snapshot(value: Any) -> Any:
         TypeError: a part of the value cannot be copied (a lock, a generator, an open file).
     """
     kind = type(value)
-    if kind in _ATOMS:
+    if kind in ATOMS:
         return value
     if kind is dict:
-        return {key: item if type(item) in _ATOMS else snapshot(item) for key, item in value.items()}
+        return {key: item if type(item) in ATOMS else snapshot(item) for key, item in value.items()}
     if kind is list:
-        return [item if type(item) in _ATOMS else snapshot(item) for item in value]
+        return [item if type(item) in ATOMS else snapshot(item) for item in value]
     if kind is tuple:
-        return tuple([item if type(item) in _ATOMS else snapshot(item) for item in value])
+        items = [item if type(item) in ATOMS else snapshot(item) for item in value]
+        # Immutable to the ground: nothing that could be reached was copied.
+        return value if all(map(operator.is_, items, value)) else tuple(items)
+    if kind is set or kind is frozenset:
+        return kind([item if type(item) in ATOMS else snapshot(item) for item in value])
     if kind is Message:
         return value
     return copy.deepcopy(value)

@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final, overload
 
-from pytest_convergence._engine.base.canonical import canonical
+from pytest_convergence._engine.base.canonical import canonical, canonical_items
 from pytest_convergence._engine.base.messages import InFlight, Message
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ class Trace(Sequence[TraceEvent]):
         "_chunks",
         "_details",
         "_details_base",
-        "_finished",
-        "_hash",
+        "_gone",
         "_log",
         "_messages",
         "_messages_base",
@@ -113,8 +112,7 @@ class Trace(Sequence[TraceEvent]):
         self._messages_base = 1  # uids count from 1
         self._details: list[Any] = []
         self._details_base = 0
-        self._hash: Any = None  # made when the first chunk leaves the window
-        self._finished: str | None = None
+        self._gone: _Digest | None = None  # of what has left the window
         self.dropped = 0
 
     # -- recording -----------------------------------------------------------------------------------------------
@@ -142,41 +140,21 @@ class Trace(Sequence[TraceEvent]):
         chunk, messages_end, details_end = self._chunks.pop(0)
         gone = messages_end - self._messages_base
         gone_details = details_end - self._details_base
-        if self._hash is None:
-            self._hash = hashlib.sha256()
-        self._feed(self._hash, chunk, self._messages[:gone], self._details[:gone_details])
+        self._gone = self._gone or _Digest()
+        self._gone.feed(chunk, self._messages[:gone], self._details[:gone_details])
         del self._messages[:gone], self._details[:gone_details]
         self._messages_base, self._details_base = messages_end, details_end
         self.dropped += len(chunk) // 3
-
-    @staticmethod
-    def _feed(digest: Any, chunk: array[int], messages: Sequence[InFlight], details: Sequence[Any]) -> None:
-        if sys.byteorder == "big":
-            chunk = array("q", chunk)
-            chunk.byteswap()
-        digest.update(chunk.tobytes())
-        digest.update(canonical(messages).encode())
-        digest.update(canonical(details).encode())
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def digest(self) -> str:
         """Return the hex SHA-256 of everything that happened, equal for equal runs on any machine."""
-        total = hashlib.sha256() if self._hash is None else self._hash.copy()
-        messages_base, details_base = self._messages_base, self._details_base
-        for chunk, messages_end, details_end in self._chunks:
-            messages = self._messages[messages_base - self._messages_base : messages_end - self._messages_base]
-            details = self._details[details_base - self._details_base : details_end - self._details_base]
-            self._feed(total, chunk, messages, details)
-            messages_base, details_base = messages_end, details_end
-        self._feed(
-            total,
-            array("q", self._log),
-            self._messages[messages_base - self._messages_base :],
-            self._details[details_base - self._details_base :],
-        )
-        total.update(canonical(self._agents).encode())
-        return str(total.hexdigest())
+        total = _Digest() if self._gone is None else self._gone.copy()
+        for chunk, _, _ in self._chunks:
+            total.feed(chunk, (), ())
+        total.feed(array("q", self._log), self._messages, self._details)
+        return total.finish(self._agents)
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -250,3 +228,42 @@ class Trace(Sequence[TraceEvent]):
 
     def __repr__(self) -> str:
         return f"<Trace of {len(self)} events, {len(self._messages)} messages>"
+
+
+@final
+class _Digest:
+    """SHA-256 over three streams, the events, the messages and the details, each fed piece by piece.
+
+    Where a run is cut into pieces depends on how many steps it takes, which differs between versions of Python; so nothing
+    of the cuts may show: feeding one piece after another is feeding them as one.
+    """
+
+    __slots__ = ("_details", "_events", "_messages")
+
+    def __init__(self) -> None:
+        self._events = hashlib.sha256()
+        self._messages = hashlib.sha256()
+        self._details = hashlib.sha256()
+
+    def copy(self) -> _Digest:
+        """Return one that goes on from here by itself."""
+        other = _Digest.__new__(_Digest)
+        other._events, other._messages = self._events.copy(), self._messages.copy()
+        other._details = self._details.copy()
+        return other
+
+    def feed(self, events: array[int], messages: Sequence[Any], details: Sequence[Any]) -> None:
+        """Take the next piece."""
+        if sys.byteorder == "big":
+            events = array("q", events)
+            events.byteswap()
+        self._events.update(events.tobytes())
+        self._messages.update(canonical_items(messages).encode())
+        self._details.update(canonical_items(details).encode())
+
+    def finish(self, agents: Sequence[str]) -> str:
+        """Return the digest of everything that was fed, as hex."""
+        total = hashlib.sha256(canonical(list(agents)).encode())
+        for stream in (self._events, self._messages, self._details):
+            total.update(stream.digest())
+        return total.hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final, final
 
-from pytest_convergence._engine.base.messages import InFlight, Message, snapshot
+from pytest_convergence._engine.base.messages import ATOMS, InFlight, Message, snapshot
 from pytest_convergence._engine.base.trace import DUPLICATE, HELD
 from pytest_convergence._engine.sim.conditions import DUPLICATED, OVERTAKEN
 from pytest_convergence._engine.sim.conditions import LOST as FATE_LOST
@@ -61,7 +61,8 @@ class Link:
         record = fabric.record
         if record is not None:
             record((now_ns, source.sent_code, uid))
-            fabric.keep(message)
+            # The recipient may change what it is given; the trace keeps what was sent.
+            fabric.keep(message if payload.__class__ in ATOMS else (*message[:2], snapshot(payload), *message[3:]))
         fate = self._fate()
         if fate & 3 or self.rules or channel != "user":
             self._post_slowly(Message._make(message), fate)
