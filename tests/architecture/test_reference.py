@@ -7,6 +7,7 @@ import pytest
 
 import pytest_convergence
 from pytest_convergence import Consensus, LeaderFollower, errors
+from pytest_convergence._engine.check.registry import BUILT_IN
 from pytest_convergence._engine.run.goal import CRITERIA
 from pytest_convergence._engine.run.options import DEFAULTS
 from pytest_convergence._engine.run.outcome import RunMetrics
@@ -85,6 +86,11 @@ def test_the_patterns_page_lists_what_each_pattern_promises() -> None:
         "leader-follower, Raft": set(LeaderFollower().properties),
         "leader-follower, bully": set(LeaderFollower(algorithm="bully").properties),
     }
+
+
+def test_the_properties_page_lists_every_property_with_its_promise() -> None:
+    real = {each.name: [each.kind.value, each.summary] for each in BUILT_IN.values()}
+    assert _rows("properties.md", "# Properties and facts") == real
 
 
 def test_every_public_name_is_in_the_reference() -> None:
