@@ -18,14 +18,13 @@ There is no clock here: ``now_ns`` is given by the caller.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, final
 
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.state.conflicts import Conflict, group_around, rival_groups, shortest_path
 from pytest_convergence._engine.state.document import ABSENT, Document, differences, is_number, leaves
+from pytest_convergence._engine.state.history import ConflictLog, History, Version
 from pytest_convergence._engine.state.live import LiveUpdates
 from pytest_convergence._engine.state.paths import Path, format_path, parse_path
 from pytest_convergence._engine.state.resolution import Strategy, as_resolver
@@ -38,21 +37,6 @@ __all__ = ["DEFAULT_HISTORY", "Replica", "Version"]
 
 DEFAULT_HISTORY: Final = 100
 """How many versions a replica can be rolled back by, unless told otherwise."""
-
-
-class Version(NamedTuple):
-    """One step in the life of a replica: which update made it, and the author's time (ns) of that update."""
-
-    number: int
-    path: str
-    operation: str
-    agent: str
-    at_ns: int
-
-
-class _Change(NamedTuple):
-    added: Update
-    replaced: tuple[Update, ...]
 
 
 def _no_clock() -> int:
@@ -81,18 +65,16 @@ class Replica:
 
     __slots__ = (
         "_by_author",
-        "_changes",
         "_checksum",
         "_clock",
         "_conflicts",
         "_contested",
         "_decided",
-        "_fresh_conflicts",
+        "_history",
         "_joining",
         "_live",
         "_now_ns",
         "_resolver",
-        "_version",
         "_views",
         "_waiting",
         "agent",
@@ -118,8 +100,7 @@ class Replica:
         self.on_change: Callable[[Update, tuple[Update, ...]], None] | None = None
         self._now_ns = now_ns or _no_clock
         self._resolver = as_resolver(resolve)
-        self._changes: deque[_Change] = deque(maxlen=history)
-        self._version = 0
+        self._history = History(history)
         self._reset(VectorClock())
         if initial is not None:
             self.merge(initial)
@@ -133,11 +114,9 @@ class Replica:
         self._contested: dict[str, set[Dot]] = {}
         self._waiting: dict[Dot, Update] = {}
         self._joining: dict[str, int] = {}
-        self._conflicts: dict[str, Conflict] = {}
-        self._fresh_conflicts: dict[str, Conflict] = {}
+        self._conflicts = ConflictLog()
         self._decided: Decided = {}
         self._checksum: str | None = None
-        self._changes.clear()
 
     # ------------------------------------------------------------------------------------------------------- reading
 
@@ -154,7 +133,7 @@ class Replica:
             ConvergenceUsageError: the version is not in the history.
         """
         if version is not None:
-            document = fold(self._live_at(version), self._resolver, self._decided)
+            document = fold(self._history.live_at(version, self._live), self._resolver, self._decided)
             return {key: freeze(document.root[key]) for key in sorted(document.root)}
         return {key: freeze(value) for key, value in self._roots()}
 
@@ -180,7 +159,7 @@ class Replica:
     @property
     def version(self) -> int:
         """How many updates were made or received here. Only grows."""
-        return self._version
+        return self._history.version
 
     @property
     def checksum(self) -> str:
@@ -192,16 +171,12 @@ class Replica:
     @property
     def history(self) -> tuple[Version, ...]:
         """The last versions, oldest first; the newest is the current one."""
-        first = self._version - len(self._changes) + 1
-        return tuple(
-            Version(number, added.path, added.operation, added.dot.agent, added.at_ns)
-            for number, (added, _) in enumerate(self._changes, first)
-        )
+        return self._history.versions()
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
         """The conflicts met here, in the order in which they were met, each at its last stage."""
-        return tuple(self._conflicts.values())
+        return self._conflicts.listed()
 
     @property
     def updates(self) -> tuple[Update, ...]:
@@ -402,10 +377,10 @@ class Replica:
                 self._live.add(update)
                 self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
                 self._views[update.segments[0]] = None
-        self._version = max(self._version, version)
+        self._history.forget(version)
         for group in rival_groups(self._live):
             self._meet(group)
-        self._fresh_conflicts.clear()
+        self._conflicts.take_fresh()
 
     def _take_waiting(self) -> None:
         progress = bool(self._waiting)
@@ -433,9 +408,8 @@ class Replica:
         concurrent = not local and self._has_concurrent(update)
         self._live.add(update)
         self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
-        self._version += 1
+        self._history.add(update, replaced)
         self._checksum = None
-        self._changes.append(_Change(update, replaced))
         # An update that has seen everything comes last in the order, so it can be applied on top. Where rivals are
         # about, replacing one of them may let another one through: there the view is built anew.
         document = self._views[segment] if segment in self._views else Document()
@@ -465,43 +439,19 @@ class Replica:
             return False
         return any(not update.has_seen(other) for other in self._live.overlapping(update.segments))
 
-    def _live_at(self, version: int) -> list[Update]:
-        oldest = self._version - len(self._changes)
-        if type(version) is not int or not oldest <= version <= self._version:
-            raise ConvergenceUsageError(
-                f"version {version!r} is not in the history: versions {oldest} to {self._version} are kept."
-            )
-        live = {update.dot: update for update in self._live}
-        undone = self._version - version
-        for added, replaced in islice(reversed(self._changes), undone):
-            del live[added.dot]
-            live.update((update.dot, update) for update in replaced)
-        return list(live.values())
-
     # ----------------------------------------------------------------------------------------------------- conflicts
 
     def _meet(self, group: tuple[Update, ...]) -> None:
         path = shortest_path(group)
         self._contested.setdefault(path[0], set()).update(member.dot for member in group)
         found = settle(group, list(self._live.overlapping(path)), self._resolver, self._decided)
-        shown = found.copied()
-        listed: dict[str, Conflict] = {}
-        for known in self._conflicts.values():
-            stage = shown if known.dots & shown.dots else known
-            listed[stage.id] = stage
-        listed[shown.id] = shown
-        self._conflicts = listed
-        self._fresh_conflicts = {
-            known.id: known for known in self._fresh_conflicts.values() if not known.dots & shown.dots
-        }
-        self._fresh_conflicts[shown.id] = shown
+        self._conflicts.add(found.copied())
 
     def _report_conflicts(self) -> None:
-        fresh, self._fresh_conflicts = self._fresh_conflicts, {}
-        if self.on_conflict is not None:
-            for conflict in fresh.values():
+        for conflict in self._conflicts.take_fresh():
+            if self.on_conflict is not None:
                 self.on_conflict(conflict)
 
     def __repr__(self) -> str:
-        return f"<Replica of {self.agent}, version {self._version}: {self.as_dict()!r}>"
+        return f"<Replica of {self.agent}, version {self.version}: {self.as_dict()!r}>"
 

@@ -1,0 +1,108 @@
+"""What a replica remembers of its past: its last versions, and the conflicts that it met."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+from typing import NamedTuple, final
+
+from pytest_convergence._engine.state.conflicts import Conflict
+from pytest_convergence._engine.state.updates import Update
+from pytest_convergence.errors import ConvergenceUsageError
+
+__all__ = ["ConflictLog", "History", "Version"]
+
+
+class Version(NamedTuple):
+    """One step in the life of a replica: which update made it, and the author's time (ns) of that update."""
+
+    number: int
+    path: str
+    operation: str
+    agent: str
+    at_ns: int
+
+
+class _Change(NamedTuple):
+    added: Update
+    replaced: tuple[Update, ...]
+
+
+@final
+class History:
+    """Counts versions, and keeps the last changes so that they can be undone in thought."""
+
+    __slots__ = ("_changes", "version")
+
+    def __init__(self, length: int) -> None:
+        self.version = 0
+        self._changes: deque[_Change] = deque(maxlen=length)
+
+    def add(self, update: Update, replaced: tuple[Update, ...]) -> None:
+        """Note that ``update`` became live, in place of ``replaced``."""
+        self.version += 1
+        self._changes.append(_Change(update, replaced))
+
+    def forget(self, version: int) -> None:
+        """Start anew at ``version``, or at the present one if that is later: versions only grow."""
+        self._changes.clear()
+        self.version = max(self.version, version)
+
+    def versions(self) -> tuple[Version, ...]:
+        """The versions kept, oldest first."""
+        first = self.version - len(self._changes) + 1
+        return tuple(
+            Version(number, added.path, added.operation, added.dot.agent, added.at_ns)
+            for number, (added, _) in enumerate(self._changes, first)
+        )
+
+    def live_at(self, version: int, live: Iterable[Update]) -> list[Update]:
+        """The updates that were live at ``version``, given those that are live now.
+
+        Raises:
+            ConvergenceUsageError: the version is not kept.
+        """
+        oldest = self.version - len(self._changes)
+        if type(version) is not int or not oldest <= version <= self.version:
+            raise ConvergenceUsageError(
+                f"version {version!r} is not in the history: versions {oldest} to {self.version} are kept."
+            )
+        then = {update.dot: update for update in live}
+        for added, replaced in islice(reversed(self._changes), self.version - version):
+            del then[added.dot]
+            then.update((update.dot, update) for update in replaced)
+        return list(then.values())
+
+
+@final
+class ConflictLog:
+    """The conflicts met, each at its last stage, and which of them have not been reported yet."""
+
+    __slots__ = ("_fresh", "_listed")
+
+    def __init__(self) -> None:
+        self._listed: dict[str, Conflict] = {}
+        self._fresh: dict[str, Conflict] = {}
+
+    def add(self, conflict: Conflict) -> None:
+        """List a conflict in place of its earlier stages."""
+        listed: dict[str, Conflict] = {}
+        for known in self._listed.values():
+            stage = conflict if known.dots & conflict.dots else known
+            listed[stage.id] = stage
+        listed[conflict.id] = conflict
+        self._listed = listed
+        self._fresh = {id_: known for id_, known in self._fresh.items() if not known.dots & conflict.dots}
+        self._fresh[conflict.id] = conflict
+
+    def take_fresh(self) -> tuple[Conflict, ...]:
+        """The conflicts that were added since the last call."""
+        if not self._fresh:
+            return ()
+        fresh, self._fresh = self._fresh, {}
+        return tuple(fresh.values())
+
+    def listed(self) -> tuple[Conflict, ...]:
+        """All conflicts, in the order in which they were met."""
+        return tuple(self._listed.values())
