@@ -15,9 +15,8 @@ def nothing_is_lost(session: Session) -> bool:
 
 
 async def a_day_with_a_partition(session: Session) -> None:
-    await session.sleep(2)
     with session.network.partition(["ann"], ["bob", "cho"]):
-        await session.sleep(5)  # both sides go on writing
+        await session.sleep(12)  # both sides write
     await session.sleep(10)  # the network is whole again, and as bad as before
 
 

@@ -536,3 +536,25 @@ def test_an_exception_in_a_view_is_the_agents(convergence_session_factory):
 
     with pytest.raises(AgentError, match="agent 'a' raised ZeroDivisionError"):
         convergence_session_factory(agents={"a": clumsy}).run()
+
+
+def test_what_arrives_for_a_protocol_while_an_agent_is_paused_never_reaches_its_behaviour(
+    convergence_session_factory,
+):
+    heard = []
+
+    async def eavesdrop(agent):
+        async for message in agent.inbox:
+            heard.append(message)
+
+    async def scenario(session):
+        await session.wait_for_leader()
+        for agent in session.agents.values():
+            agent.pause()
+            await session.sleep(2)
+            agent.resume()
+
+    names = ["a", "b", "c"]
+    session = convergence_session_factory(pattern="leader-follower", agents=dict.fromkeys(names, eavesdrop))
+    assert session.run(scenario).converged
+    assert heard == []

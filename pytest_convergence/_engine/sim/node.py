@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -21,6 +20,7 @@ from pytest_convergence._engine.sim.storage import Disk
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.fabric import Fabric
     from pytest_convergence._engine.sim.faults import StepPlan
+    from pytest_convergence._engine.sim.handles import Ready
     from pytest_convergence._engine.sim.links import Link
 
 __all__ = ["NEVER", "OUTAGE", "PAUSE", "STALL", "Life", "Node"]
@@ -54,7 +54,7 @@ class Life:
         self.fuse = fuse
         self.alive = True
         self.holds = 0
-        self.parked: list[asyncio.Handle] = []
+        self.parked: list[Ready] = []
 
 
 @final
@@ -159,7 +159,7 @@ class Node:
         if link.cut or not self.life.alive:
             self.fabric.lose(link, message)
         elif self.life.holds:
-            self.deferred.append((self.take, message))
+            self.deferred.append((self.arrive, message))
         else:
             self.receivers[message[8]](message)
 
@@ -179,15 +179,15 @@ class Node:
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
-    def may_step(self, life: Life, handle: asyncio.Handle) -> bool:
+    def may_step(self, life: Life, step: Ready) -> bool:
         """Decide whether a step may run now; if not, it is parked."""
         if not life.alive or life.holds:
             life.steps -= 1
-            life.parked.append(handle)
+            life.parked.append(step)
             return False
         if self.plan is not None and self.plan.disturb(self, life):
             life.steps -= 1
-            life.parked.append(handle)
+            life.parked.append(step)
             return False
         return True
 
@@ -259,9 +259,8 @@ class Node:
             return
         life.fuse = NEVER if self.plan is None else self.plan.next_step
         # Parked steps come first: they became ready before what is ready now.
-        ready = self.fabric.loop._ready
-        ready.extendleft(reversed(life.parked))
-        life.parked = []
+        parked, life.parked = life.parked, []
+        self.fabric.loop.run_first(parked)
         deferred, self.deferred = self.deferred, []
         world = self.fabric.world
         for function, argument in deferred:
