@@ -12,7 +12,9 @@ Theory of operation (P. Almeida, A. Shoker, C. Baquero, Delta State Replicated D
    carries what its sender knows to be *stable*, that is, acknowledged by everybody.
 4. Acknowledgements and updates are promises. What they promise is made durable first (``Persist``, ``Sync``), and a
    restarted machine begins with it: its own updates keep their numbers, and no acknowledgement becomes untrue.
-5. Joining is idempotent, so loss, duplication and reordering cost messages and never change the outcome.
+5. Nothing is compared that need not be: who may lack something is a small set (*behind*), looked at when one of them
+   speaks or the timer fires. With n agents a message costs work in proportion to n, not to its square.
+6. Joining is idempotent, so loss, duplication and reordering cost messages and never change the outcome.
 
 All peers synchronise with all others.
 """
@@ -89,7 +91,7 @@ class _Peer:
         self.acked = VectorClock()
         self.told = VectorClock()
         self.attempts = 0
-        self.due_round: int | None = None
+        self.due_round = 0
 
 
 @final
@@ -100,7 +102,7 @@ class DeltaSync:
     and timers that its effects ask for.
     """
 
-    __slots__ = ("_announced", "_armed_round", "_peers", "_round", "_timing", "_unkept", "replica")
+    __slots__ = ("_announced", "_armed_round", "_behind", "_peers", "_round", "_stable", "_timing", "_unkept", "replica")
 
     def __init__(self, replica: Replica, peers: Iterable[str], timing: SyncTiming | None = None) -> None:
         self.replica = replica
@@ -109,6 +111,8 @@ class DeltaSync:
         self._round = 0
         self._armed_round: int | None = None
         self._announced = VectorClock()
+        self._behind: dict[str, _Peer] = {}
+        self._stable = VectorClock()
         self._unkept: dict[Dot, Update | None] = {update.dot: update for update in replica.updates}
         replica.on_change = self._note
 
@@ -124,7 +128,7 @@ class DeltaSync:
         self._unkept.clear()
         effects: list[Effect] = []
         for peer in self._peers.values():
-            self._await(peer, 1)
+            self._fall_behind(peer, 1)
             effects.append(Send(peer.name, "sync_request", self._message()))
         return [*effects, *self._arm()]
 
@@ -138,9 +142,10 @@ class DeltaSync:
             raise unknown_name("command of delta sync", name, ("update",))
         effects = [*self._keep()]
         for peer in self._peers.values():
-            if not self.replica.clock <= (peer.told | peer.acked):
-                self._await(peer, 1)
-                effects.append(self._tell(peer, "state_update", peer.told | peer.acked))
+            since = peer.told | peer.acked
+            if not self.replica.clock <= since:
+                self._fall_behind(peer, 1)
+                effects.append(self._tell(peer, "state_update", since))
         return [*effects, *self._arm()]
 
     def on_message(self, sender: str, kind: str, payload: Any) -> list[Effect]:
@@ -161,7 +166,7 @@ class DeltaSync:
             effects.append(self._tell(peer, "sync_response", message.clock))
         elif message.delta is not None:
             effects.extend(self._join(peer, kind, message.delta))
-        self._settle(peer)
+        self._catch_up(peer)
         return [*effects, *self._announce(), *self._arm()]
 
     def on_timer(self, name: str) -> list[Effect]:
@@ -170,9 +175,9 @@ class DeltaSync:
             return []
         self._round, self._armed_round = self._armed_round, None
         effects: list[Effect] = []
-        for peer in self._pending():
-            if peer.due_round is not None and peer.due_round <= self._round:
-                effects.append(self._tell(peer, "state_update", peer.acked))
+        for peer in tuple(self._pending()):
+            if peer.due_round <= self._round:
+                effects.append(self._tell(peer, "state_update", peer.acked | self._stable))
                 peer.attempts += 1
                 peer.due_round = self._round + 2 ** min(peer.attempts, self._timing.max_doublings)
         return [*effects, *self._arm()]
@@ -190,19 +195,41 @@ class DeltaSync:
 
     def pending_peers(self) -> tuple[str, ...]:
         """The peers, reachable or not, that are not known to have everything that is known here."""
-        return tuple(peer.name for peer in self._pending())
+        return tuple(sorted(peer.name for peer in self._pending()))
 
     @property
     def stable(self) -> VectorClock:
         """What everybody is known to have."""
-        stable = self.replica.clock
-        for peer in self._peers.values():
-            stable &= peer.acked
-        return stable
+        return self.replica.clock if not self.pending else self._stable
+
+    def _has_everything(self, peer: _Peer) -> bool:
+        clock = self.replica.clock
+        return clock <= peer.acked or clock <= (peer.acked | self._stable)
 
     def _pending(self) -> Iterator[_Peer]:
-        clock = self.replica.clock
-        return (peer for peer in self._peers.values() if not clock <= peer.acked)
+        """Go through those who may be behind, and strike out those who are not."""
+        for name, peer in tuple(self._behind.items()):
+            if self._has_everything(peer):
+                del self._behind[name]
+            else:
+                yield peer
+
+    def _fall_behind(self, peer: _Peer, rounds: int) -> None:
+        """There is something that ``peer`` may lack: say it again in so many rounds, unless it is due anyway."""
+        if peer.name not in self._behind:
+            self._behind[peer.name] = peer
+            peer.attempts = 0
+            peer.due_round = self._round + rounds
+
+    def _catch_up(self, peer: _Peer) -> None:
+        """A peer spoke: it may have everything now, and otherwise it is there and gets short intervals again."""
+        if self._behind and self.replica.clock <= self._stable:
+            self._behind.clear()
+        elif peer.name in self._behind:
+            if self._has_everything(peer):
+                del self._behind[peer.name]
+            else:
+                peer.due_round = min(peer.due_round, self._round + self._timing.relay_rounds)
 
     # ------------------------------------------------------------------------------------------------------ durability
 
@@ -235,7 +262,7 @@ class DeltaSync:
     # -------------------------------------------------------------------------------------------------------- speaking
 
     def _message(self, delta: Delta | None = None) -> SyncMessage:
-        return SyncMessage(self.replica.clock, self.stable, delta)
+        return SyncMessage(self.replica.clock, self._stable, delta)
 
     def _tell(self, peer: _Peer, kind: str, since: VectorClock) -> Effect:
         peer.told |= self.replica.clock
@@ -244,8 +271,8 @@ class DeltaSync:
     def _learn(self, peer: _Peer, message: SyncMessage) -> None:
         """Take note of who has what. A peer that speaks is there."""
         peer.acked |= message.clock
-        for other in self._peers.values():
-            other.acked |= message.stable
+        if not message.stable <= self._stable:
+            self._stable |= message.stable
         peer.attempts = 0
 
     def _join(self, peer: _Peer, kind: str, delta: Delta) -> Iterator[Effect]:
@@ -255,9 +282,9 @@ class DeltaSync:
             return
         yield from self._keep()
         if self.replica.clock != before:
-            for other in self._pending():
-                self._await(other, self._timing.relay_rounds)
-        if kind == "sync_response" and not self.replica.clock <= peer.acked:
+            for other in self._peers.values():
+                self._fall_behind(other, self._timing.relay_rounds)
+        if kind == "sync_response" and not self._has_everything(peer):
             yield self._tell(peer, "state_update", peer.acked)
         else:
             yield Send(peer.name, "state_ack", self._message())
@@ -266,36 +293,21 @@ class DeltaSync:
         """Tell everybody, once, that everybody has what was written here: then nobody needs to relay it."""
         own = self.replica.agent
         if len(self._peers) > 1 and self._announced[own] < self.replica.clock[own] and not self.pending:
-            self._announced = self.replica.clock
+            self._announced = self._stable = self.replica.clock
             for peer in self._peers.values():
                 yield Send(peer.name, "state_ack", self._message())
 
-    # ---------------------------------------------------------------------------------------------------------- waiting
-
-    def _await(self, peer: _Peer, rounds: int) -> None:
-        if peer.due_round is None:
-            peer.due_round = self._round + rounds
-
-    def _settle(self, peer: _Peer) -> None:
-        """Answers arrived: nobody who has everything is waited for, and who answered gets the short interval again."""
-        clock = self.replica.clock
-        for other in self._peers.values():
-            if clock <= other.acked:
-                other.due_round = None
-                other.attempts = 0
-        if peer.due_round is not None:
-            peer.due_round = min(peer.due_round, self._round + self._timing.relay_rounds)
-
     def _arm(self) -> Iterator[Effect]:
-        waiting = [peer for peer in self._pending() if peer.due_round is not None]
-        if not waiting:
+        if not self._behind:
             if self._armed_round is not None:
                 self._armed_round = None
                 yield CancelTimer(RESEND_TIMER)
             return
-        due = max(self._round + 1, min(peer.due_round for peer in waiting if peer.due_round is not None))
+        if self._armed_round is not None and self._armed_round <= self._round + 1:
+            return
+        due = max(self._round + 1, min(peer.due_round for peer in self._behind.values()))
         if self._armed_round is None or due < self._armed_round:
             self._armed_round = due
-            away = all(peer.attempts >= self._timing.patience for peer in waiting)
+            away = all(peer.attempts >= self._timing.patience for peer in self._behind.values())
             delay_ns = (due - self._round) * self._timing.resend_ns
             yield SetTimer(RESEND_TIMER, delay_ns, background=away)
