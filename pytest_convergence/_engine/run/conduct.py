@@ -32,7 +32,8 @@ from pytest_convergence._engine.run.sharing import join, leave
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, skew_offset_seconds
-from pytest_convergence._engine.sim.loop import TimerStep, WorldLoop
+from pytest_convergence._engine.sim.handles import TimerStep
+from pytest_convergence._engine.sim.loop import WorldLoop
 from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.sim.mailbox import Mailbox
 from pytest_convergence._engine.sim.node import Node

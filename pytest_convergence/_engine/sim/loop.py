@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.handles import Ready, StepHandle, TimerStep
 from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_asyncio
 from pytest_convergence._engine.sim.selector import IdleSelector
 from pytest_convergence._engine.sim.tasks import WorldTask, new_task
@@ -30,73 +32,18 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Life
     from pytest_convergence._engine.sim.watchdog import Guard
 
-__all__ = ["StepHandle", "TimerStep", "WorldLoop"]
+__all__ = ["WorldLoop"]
 
 _STEPS_PER_BATCH: Final = 1024
 _EVENTS_PER_INSTANT: Final = 100_000
 """After so many events at one instant a turn goes on, unfinished: the bounds are looked at between turns only."""
 
 _TASKS_KEPT: Final = 64
+_BuiltIn: Final[type] = type([].append)
+_WOKEN: Final = StepHandle(bool, (), Context())
+"""What asyncio's C code is given, and throws away, for the wake-up of a task."""
+
 _EAGER: Final = getattr(asyncio, "eager_task_factory", None)
-
-
-class StepHandle(asyncio.Handle):
-    """A callback that is ready. Lighter to make than its base: no debug hooks, no traceback."""
-
-    __slots__ = ()
-
-    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
-        self._callback = callback
-        self._args = args
-        self._context = context
-        self._cancelled = False
-
-    def cancel(self) -> None:
-        """Forget the callback."""
-        self._cancelled = True
-        self._callback = None
-        self._args = ()
-
-    def __repr__(self) -> str:
-        return f"<StepHandle {'cancelled' if self._cancelled else self._callback!r}>"
-
-
-def _nothing() -> None:
-    """What the handle of a task's own wake-up would call."""
-
-
-_BuiltIn: Final = type(len)
-_WOKEN: Final = StepHandle(_nothing, (), Context())
-
-
-@final
-class TimerStep(asyncio.TimerHandle):
-    """A callback that becomes ready at a virtual instant."""
-
-    __slots__ = ("_world",)
-
-    def __init__(
-        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context, world: World
-    ) -> None:
-        self._callback = callback
-        self._args = args
-        self._context = context
-        self._cancelled = False
-        self._when = when
-        self._world = world
-        self._scheduled = True
-
-    def cancel(self) -> None:
-        """Forget the callback; the world no longer waits for it."""
-        if not self._cancelled:
-            self._cancelled = True
-            self._callback = None
-            self._args = ()
-            if self._scheduled:
-                self._world.timer_cancelled()
-
-    def __repr__(self) -> str:
-        return f"<TimerStep at {self._when} {'cancelled' if self._cancelled else self._callback!r}>"
 
 
 @final
@@ -109,11 +56,19 @@ class WorldLoop(asyncio.SelectorEventLoop):
         budget: the guard of the run's real time, while it runs; a debugger suspends it.
     """
 
+    if TYPE_CHECKING:  # of asyncio's own base classes
+        _asyncgens: Any
+        _closed: bool
+        _stopping: bool
+        _task_factory: Any
+
+        def _check_closed(self) -> None: ...
+
     def __init__(self, world: World, driver: Life) -> None:
         self.world = world
         self.driver = driver
         self.budget: Guard | None = None
-        self._ready_append: Callable[[StepHandle | TimerStep], None]
+        self._ready: deque[Ready]
         self._tasks_made = 0
         self._tasks: list[WorldTask] = []
         self._tasks_limit = _TASKS_KEPT
@@ -130,24 +85,24 @@ class WorldLoop(asyncio.SelectorEventLoop):
         Replaces ``BaseEventLoop._run_once``, and keeps its order: timers that are due join the end of what is ready, a
         turn runs what was ready when it began.
         """
-        world = self.world
-        events, ready = world.events, self._ready
-        popleft, enqueue, driver = ready.popleft, self._ready_append, self.driver
-        pop, owner = heapq.heappop, OWNER
+        world, ready = self.world, self._ready
+        events, enqueue, pop = world.events, self._ready_append, heapq.heappop
         steps = 0
         batch = min(_STEPS_PER_BATCH, max(1, world.max_events - world.happened + 1))
         most = batch + _EVENTS_PER_INSTANT
         while steps < batch:
-            if (
-                not ready
-                and not self._stopping
-                and len(events) == world.background
-                and not (world.idle() and (events or ready))
-            ):
-                break
+            due_ns = world.now_ns
             if not ready and not self._stopping:
-                event = pop(events)
-                at_ns, _, function, argument = event
+                if len(events) == world.background and not (world.idle() and (events or ready)):
+                    break
+                if not ready:  # time jumps to the next event
+                    due_ns = events[0][0]
+                    if due_ns > world.timeout_ns:
+                        world.now_ns = max(world.now_ns, world.timeout_ns)
+                        world.time_is_up()
+                        break
+            while events and events[0][0] <= due_ns and steps < most:
+                at_ns, _, function, argument = pop(events)
                 steps += 1
                 if function is enqueue:
                     if argument._callback is None:
@@ -155,71 +110,57 @@ class WorldLoop(asyncio.SelectorEventLoop):
                         continue
                     argument._scheduled = False
                 if at_ns > world.now_ns:
-                    if at_ns > world.timeout_ns:
-                        self._out_of_time(event)
-                        break
                     world.now_ns = at_ns
                 function(argument)
                 if world.after_step is not None:
                     world.after_step()
-            while events and events[0][0] <= world.now_ns and steps < most:
-                _, _, function, argument = pop(events)
-                steps += 1
-                if function is enqueue:
-                    if argument._callback is None:
-                        world.timer_discarded()
-                        continue
-                    argument._scheduled = False
-                function(argument)
-                if world.after_step is not None:
-                    world.after_step()
-            count = len(ready)
-            steps += count
-            for _ in range(count):
-                handle = popleft()
-                if type(handle) is tuple:
-                    callback, args, context, life = handle
-                else:
-                    callback = handle._callback
-                    if callback is None:
-                        continue
-                    args, context = handle._args, handle._context
-                    life = context.get(owner) or driver
-                life.steps = step = life.steps + 1
-                if step >= life.fuse and not life.node.may_step(life, handle):
-                    continue
-                try:
-                    context.run(callback, *args)
-                except (SystemExit, KeyboardInterrupt):
-                    task = getattr(callback, "__self__", None)
-                    if isinstance(task, WorldTask):
-                        task._log_traceback = False  # type: ignore[attr-defined]  # it leaves the loop: nobody misses it
-                    raise
-                except BaseException as error:
-                    self._callback_failed(handle, error)
-                if world.after_step is not None:
-                    world.after_step()
+            if ready:
+                steps += self._run_ready()
             if self._stopping:
                 break
         world.account(steps)
+
+    def _run_ready(self) -> int:
+        """Run a turn: what is ready now, in order. Return how much that was."""
+        world, popleft, driver, owner = self.world, self._ready.popleft, self.driver, OWNER
+        count = len(self._ready)
+        for _ in range(count):
+            ready: Any = popleft()
+            life: Life
+            if type(ready) is tuple:
+                callback, args, context, life = ready
+            else:
+                callback, args, context = ready._callback, ready._args, ready._context
+                if callback is None:
+                    continue
+                life = context.get(owner) or driver
+            life.steps = step = life.steps + 1
+            if step >= life.fuse and not life.node.may_step(life, ready):
+                continue
+            try:
+                context.run(callback, *args)
+            except (SystemExit, KeyboardInterrupt):
+                task = getattr(callback, "__self__", None)
+                if isinstance(task, WorldTask):
+                    task._log_traceback = False  # it leaves the loop: nobody misses it
+                raise
+            except BaseException as error:
+                self._callback_failed(ready, error)
+            if world.after_step is not None:
+                world.after_step()
+        return count
 
     @property
     def is_ready(self) -> bool:
         """Whether some step could run at this instant."""
         return bool(self._ready)
 
-    def _out_of_time(self, event: tuple[int, int, Callable[[Any], object], Any]) -> None:
-        """The next event lies beyond the budget of virtual time: put it back, and let time stop where the budget ends."""
-        world = self.world
-        if event[2] is self._ready_append:
-            event[3]._scheduled = True
-        heapq.heappush(world.events, event)
-        world.now_ns = max(world.now_ns, world.timeout_ns)
-        world.time_is_up()
+    def run_first(self, steps: list[Ready]) -> None:
+        """Let ``steps`` run before everything that is ready: they became ready before it."""
+        self._ready.extendleft(reversed(steps))
 
-    def _callback_failed(self, handle: Any, error: BaseException) -> None:
-        if type(handle) is tuple:
-            handle = StepHandle(*handle[:3])
+    def _callback_failed(self, ready: Ready, error: BaseException) -> None:
+        handle = StepHandle(*ready[:3]) if isinstance(ready, tuple) else ready
         self.call_exception_handler(
             {"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle}
         )
@@ -232,10 +173,11 @@ class WorldLoop(asyncio.SelectorEventLoop):
         """Run ``callback`` in the next turn."""
         if self._closed:
             self._check_closed()
-        if context is not None and type(callback) is _BuiltIn and type(callback.__self__) is WorldTask:
-            # The C task wants to be woken. Nobody can cancel that, so it needs no handle to hold on to.
-            self._ready_append((callback, args, context, callback.__self__.life or self.driver))
-            return _WOKEN
+        if context is not None and type(callback) is _BuiltIn:
+            task: Any = callback.__self__  # type: ignore[attr-defined]
+            if type(task) is WorldTask:
+                self._ready_append((callback, args, context, task.life or self.driver))
+                return _WOKEN
         handle = StepHandle(callback, args, copy_context() if context is None else context)
         self._ready_append(handle)
         return handle
@@ -314,7 +256,9 @@ class WorldLoop(asyncio.SelectorEventLoop):
         """Virtual seconds since the run began, as the running agent's monotonic clock shows them."""
         return self.world.poll_monotonic() / NS_PER_SECOND
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None, **options: Any) -> Any:
+    def create_task(  # type: ignore[override]
+        self, coro: Any, *, name: str | None = None, context: Context | None = None, **options: Any
+    ) -> Any:
         """Make a task that hashes by its number in this world."""
         if self._closed:
             self._check_closed()
@@ -341,7 +285,9 @@ class WorldLoop(asyncio.SelectorEventLoop):
 
     # -- what would leave the world ------------------------------------------------------------------------------
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> Any:
         """Run ``func`` at once, on the world's own thread, and return a finished future.
 
         Raises:
