@@ -96,6 +96,8 @@ class Fabric:
         for node in self.nodes.values():
             node.routes.clear()
             node.deferred.clear()
+            node.plan = None
+            node.life.fuse = 0  # no short ways: what still arrives is looked at, and goes nowhere
             node.receivers = dict.fromkeys(node.receivers, _arrive_nowhere)
         world = self.world
         if self.close in world.closers:

@@ -158,7 +158,7 @@ class MachineHost:
             record((fabric.world.now_ns, self._received, message[6]))
         try:
             links, unsynced = self._links, self._unsynced
-            for effect in self.machine.on_message(message[0], message[3], message[2]):
+            for effect in self.machine.on_message(message[0], message[3], message[2]) or ():
                 if type(effect) is Send and not unsynced:
                     to, kind, payload = effect
                     link = links.get(to) or fabric.link(node, to)
@@ -204,7 +204,7 @@ class MachineHost:
         """Carry out effects, in order."""
         links = self._links
         channel = self._channel
-        for effect in effects:
+        for effect in effects or ():  # None is as good as nothing
             if type(effect) is Send:
                 to, kind, payload = effect
                 link = links.get(to)

@@ -1,13 +1,17 @@
 """Several sessions in one world: one after another, and at the same time."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
+from pytest_convergence._engine.base.effects import Effect, Send
 from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.session import Session
+from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence.errors import BudgetExceeded, ConvergenceUsageError, DeadlockError, PropertyViolation
+from tests.unit.run.test_failures import Quiet
 from tests.unit.sim.harness import make_session, running_loop, simulate
 
 
@@ -192,3 +196,24 @@ def test_a_restart_that_was_planned_for_later_does_not_happen_when_the_session_i
 
     simulate(main)
     assert begun == [0]
+
+
+def test_messages_of_a_session_that_is_over_reach_nobody():
+    arrived: list[Any] = []
+
+    class Echo(Quiet):
+        def on_message(self, sender: str, kind: str, payload: Any) -> Iterable[Effect]:
+            arrived.append(payload)
+            return [Send(sender, kind, payload)]
+
+    async def scenario(session: Session) -> None:
+        await session.agents["starter"].send("echo", "late")
+        await session.agents["starter"].send("starter", "late")
+
+    async def main() -> None:
+        session = make_session(agents={"echo": Echo, "starter": None}, network=Network(latency=5))
+        await session.execute(scenario, timeout=1)
+        await asyncio.sleep(100)
+
+    simulate(main)
+    assert arrived == []

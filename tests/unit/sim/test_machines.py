@@ -270,3 +270,17 @@ def test_a_machine_that_sends_to_nobody_there_is_its_agents_error():
 
     with pytest.raises(AgentError, match="agent 'a' raised .*nobody"):
         run_session(agents={"a": Lost})
+
+
+def test_a_machine_may_return_none_for_nothing():
+    class Silent(Quiet):
+        def on_start(self, durable: Mapping[str, Any]) -> Any:
+            return [SetTimer("t", SECOND)] if self.name == "a" else None
+
+        def on_timer(self, name: str) -> Any:
+            return [Send("b", "hello", None)]
+
+        def on_message(self, sender: str, kind: str, payload: Any) -> Any:
+            return None
+
+    assert run_session(agents={"a": Silent, "b": Silent}).metrics.sent == 1
