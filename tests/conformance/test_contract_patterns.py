@@ -115,3 +115,16 @@ def test_an_election_keeps_its_promises_under_faults(convergence_session):
     outcome = convergence_session.run()
     assert outcome.converged
     assert outcome.violations == ()
+
+
+def test_when_the_work_is_done_paused_agents_go_on_and_crashed_ones_come_back(convergence_session_factory):
+    for seed in range(40):
+        session = convergence_session_factory(
+            pattern="leader-follower", agents=3, faults=["pause", "crash"], seed=seed
+        )
+
+        async def scenario(session):
+            await session.wait_for_leader()
+
+        assert session.run(scenario).converged
+        assert all(agent.is_alive for agent in session.agents.values())

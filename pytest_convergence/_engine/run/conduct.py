@@ -31,7 +31,7 @@ from pytest_convergence._engine.run.settling import Settling
 from pytest_convergence._engine.run.sharing import join, leave
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
-from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, skew_offset_seconds
+from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, end_outages, skew_offset_seconds
 from pytest_convergence._engine.sim.handles import TimerStep
 from pytest_convergence._engine.sim.loop import WorldLoop
 from pytest_convergence._engine.sim.machines import MachineHost
@@ -329,6 +329,7 @@ class Conduct:
         if self._partitions is not None:
             self._partitions.stop()
         self.fabric.calm_down()
+        end_outages(self.fabric)
         self.ending.changed_ns = self.world.now_ns
         self._settling = Settling(self, self._settled)
         self._settling.begin()
@@ -356,7 +357,7 @@ class Conduct:
         self._end.set_result(None)
 
     def agent_failed(self, name: str, error: BaseException) -> None:
-        """A behaviour raised. What test tools raise to steer the test (a skip, a rejected example) goes on to them as it is."""
+        """A behaviour raised. What test tools raise to steer the test (a skip, say) goes on to them as it is."""
         if not isinstance(error, Exception) or type(error).__module__.partition(".")[0] in TOOLS:
             self.fail(error)
             return

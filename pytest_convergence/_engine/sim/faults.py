@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Life, Node
     from pytest_convergence._engine.sim.rules import Rule
 
-__all__ = ["FAULT_KINDS", "Partitions", "StepPlan"]
+__all__ = ["FAULT_KINDS", "Partitions", "StepPlan", "end_outages"]
 
 FAULT_KINDS: Final = ("loss", "duplicate", "delay", "reorder", "partition", "crash", "pause", "skew")
 """The kinds that ``faults=[…]`` may name."""
@@ -140,6 +140,17 @@ def _resume(life: Life) -> None:
 def _release(life: Life) -> None:
     if life.node.life is life:
         life.node.release(STALL)
+
+
+def end_outages(fabric: Fabric) -> None:
+    """End at once what the schedule has begun: its paused agents go on, its crashed ones come back."""
+    ends = sorted(event for event in fabric.world.events if event[2] in _ENDS)  # a number makes each event unique
+    for _, _, function, life in ends:
+        if life.node.fabric is fabric:
+            function(life)  # once more when its time comes, which does nothing then
+
+
+_ENDS: Final = (_restart, _resume, _release)
 
 
 @final
