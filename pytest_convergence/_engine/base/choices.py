@@ -106,6 +106,10 @@ class CalmChoices:
         """Answer 0 for ever."""
         return _always_calm
 
+    def shared(self, domain: Domain) -> Callable[[], int]:
+        """Return that function, for those who need no label."""
+        return _always_calm
+
     def rare(self, stem: str, rate: float, domain: Domain) -> Next:
         """Never deviate."""
         return _never
@@ -123,6 +127,10 @@ class SeededChoices:
 
     def every(self, stem: str, domain: Domain) -> Callable[[], int]:
         """Draw afresh at each occurrence. Sites with the same domain share one function: the stream is one anyway."""
+        return self.shared(domain)
+
+    def shared(self, domain: Domain) -> Callable[[], int]:
+        """Return that function, for those who need no label."""
         known = self._draws.get(id(domain))
         if known is None:
             known = self._draws[id(domain)] = (domain, self._draw(domain))

@@ -24,6 +24,10 @@ _ON_TIME: Final = FateDomain(Network())
 """The fates of a network that has calmed down: there is but one."""
 
 
+def _on_time() -> int:
+    return 0
+
+
 @final
 class Fabric:
     """Nodes and what connects them.
@@ -36,9 +40,37 @@ class Fabric:
         longest_timer_ns: the longest timer that a machine has armed so far.
         closed: whether the session is over: nothing of it moves or is recorded any more.
         cuts: whether a partition is in force.
+        shared_fate: what decides the fate of a message where links need no labels of their own.
         views_watched: whether somebody waits for a machine's view to change.
         watchers: called with each event that has a detail, by kind; what properties are fed from.
     """
+
+    __slots__ = (
+        "base_ns",
+        "choices",
+        "closed",
+        "conditions",
+        "cuts",
+        "duplicated",
+        "fates",
+        "keep",
+        "longest_timer_ns",
+        "loop",
+        "lost",
+        "names",
+        "next_sequence",
+        "nodes",
+        "protocol_sent",
+        "record",
+        "rules",
+        "shared_fate",
+        "trace",
+        "tracing",
+        "uid",
+        "views_watched",
+        "watchers",
+        "world",
+    )
 
     loop: WorldLoop
 
@@ -56,6 +88,8 @@ class Fabric:
         self.conditions = conditions
         self.base_ns = conditions.least_ns
         self.fates = FateDomain(conditions)
+        shared: Callable[[FateDomain], Callable[[], int]] | None = getattr(choices, "shared", None)
+        self.shared_fate: Callable[[], int] | None = None if shared is None else shared(self.fates)
         self.nodes: dict[str, Node] = {}
         self.rules: list[Rule] = []
         self.names: list[str] = []
@@ -141,6 +175,7 @@ class Fabric:
     def calm_down(self) -> None:
         """No more faults of the schedule's own: links that exist and links to come deliver on time."""
         self.fates = _ON_TIME
+        self.shared_fate = _on_time
         for link in self.links():
             link.calm_down()
         for node in self.nodes.values():

@@ -6,6 +6,7 @@ one heap push and one trace record. Everything else happens in the slow paths be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -36,7 +37,10 @@ class Link:
 
     def __init__(self, fabric: Fabric, source: Node, target: Node) -> None:
         self._fabric = fabric
-        self._fate = fabric.choices.every(f"deliver {source.name}→{target.name}", fabric.fates)
+        shared = fabric.shared_fate
+        self._fate: Callable[[], int] = (
+            fabric.choices.every(f"deliver {source.name}→{target.name}", fabric.fates) if shared is None else shared
+        )
         self._last_ns = 0
         self.source = source
         self.target = target
