@@ -61,7 +61,9 @@ class PredicateChecker:
         if self._kind is Kind.EVENTUALLY:
             message = f"eventually {self._name!r} had not come true when the world had settled"
         else:
-            where = "at the end" if agent is None else f"after an event of {agent}" if agent else "after a step"
+            where = (
+                "at the end" if agent is None else f"after an event of {agent}" if agent else "after a step"
+            )
             message = f"{self._kind} {self._name!r} was broken {where}"
         return Violation(self._name, message, at_ns, (agent,) if agent else ())
 
