@@ -51,7 +51,11 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
         if again:
             first = running.traces()
             renew_fixtures(item, functools.partial(running.begin_run, index, again=True))
-            once(item, running)
+            try:
+                once(item, running)
+            except Exception as error:
+                error.add_note("(this was the second run under the same schedule; the first one passed)")
+                raise
             _compare(first, running)
 
 
@@ -93,13 +97,13 @@ def _call_on_the_loop(item: pytest.Function, running: RunningTest) -> None:
             result = item.obj(**{name: value_of(argument) for name, argument in arguments.items()})
             return await result if inspect.isawaitable(result) else result
 
-    _check_returned(item, run_in_world(main, running.defaults(), seed=_world_seed(item, running)))
+    _check_returned(item, run_in_world(main, running.defaults(), seed=_world_seed(running)))
 
 
-def _world_seed(item: pytest.Item, running: RunningTest) -> int:
+def _world_seed(running: RunningTest) -> int:
     """What the private entropy of the test's own code derives from."""
     seed = running.run.seed
-    return derive_seed(item.nodeid, None, 0) if seed is None else seed
+    return derive_seed(running.nodeid, None, 0) if seed is None else seed
 
 
 @contextmanager
@@ -117,7 +121,7 @@ def _examples_on_the_loop(item: pytest.Function, running: RunningTest) -> Iterat
             async with resolved(item):
                 return await inner(*args, **{name: value_of(value) for name, value in kwargs.items()})
 
-        run_in_world(main, running.defaults(), seed=_world_seed(item, running))
+        run_in_world(main, running.defaults(), seed=_world_seed(running))
 
     handle.inner_test = example
     try:

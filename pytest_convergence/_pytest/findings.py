@@ -38,7 +38,7 @@ def _schedule_words(running: RunningTest) -> str:
 def _rerun_line(running: RunningTest, seed: int) -> str:
     """Return the command that runs the test under the present schedule alone."""
     config = running.item.config
-    rest = str(running.item.nodeid).partition("::")[2]
+    rest = running.nodeid.partition("::")[2]
     path = os.path.relpath(running.item.path, config.invocation_params.dir)
     words = ["pytest", f"{path}::{rest}", f"--convergence-seed={seed}"]
     if running.plan.schedules > 1:
@@ -74,7 +74,7 @@ def describe_interruption(running: RunningTest) -> str | None:
     if not running.run.sessions:
         return None
     session = running.run.sessions[-1]
-    words = f"interrupted: {running.item.nodeid}, session {session.label!r}, {_schedule_words(running)}"
+    words = f"interrupted: {running.nodeid}, session {session.label!r}, {_schedule_words(running)}"
     seed = _effective_seed(running)
     return words if seed is None else f"{words}\nrun it again: {_rerun_line(running, seed)}"
 

@@ -93,7 +93,8 @@ def plan_of(item: pytest.Item) -> Plan:
     options = _layered(SessionOptions() if marked is None else marked, item.config.stash[SETTINGS])
     obj = getattr(item, "obj", None)
     is_given = bool(getattr(obj, "is_hypothesis_test", False))
-    is_function = isinstance(item, pytest.Function) and not _is_unittest(item)
+    # pytest calls the methods of unittest.TestCase in a way of its own, without fixtures as arguments.
+    is_function = isinstance(item, pytest.Function) and not getattr(item, "nofuncargs", False)
     schedules: int = options.get("schedules")
     if marked is not None and not is_function and schedules > 1:
         raise ConvergenceUsageError(
@@ -108,10 +109,6 @@ def plan_of(item: pytest.Item) -> Plan:
         is_given=is_given,
     )
     return plan
-
-
-def _is_unittest(item: pytest.Function) -> bool:
-    return item.parent is not None and type(item).__name__ == "TestCaseFunction"
 
 
 def plan_all(items: Iterable[pytest.Item]) -> None:

@@ -29,6 +29,14 @@ def derive_seed(nodeid: str, base: int | None, index: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
+def _own_nodeid(item: pytest.Item) -> str:
+    """Return the node id of ``item`` as it is without xdist, which adds a group's name to it (``--dist=loadgroup``)."""
+    nodeid = str(item.nodeid)
+    if item.config.getoption("loadgroup", False) and item.get_closest_marker("xdist_group") is not None:
+        return nodeid.rpartition("@")[0] or nodeid
+    return nodeid
+
+
 @final
 @dataclass(slots=True)
 class Made:
@@ -70,6 +78,7 @@ class RunningTest:
 
     Attributes:
         item: the test.
+        nodeid: its node id, from which seeds derive: the same however tests are distributed.
         plan: how it is run.
         run: the present run of its body, or the last one.
         tally: what its sessions did since the last report.
@@ -79,6 +88,7 @@ class RunningTest:
 
     def __init__(self, item: pytest.Item, plan: Plan) -> None:
         self.item = item
+        self.nodeid = _own_nodeid(item)
         self.plan = plan
         self.tally = Tally()
         self.keeps_traces = False
@@ -90,7 +100,7 @@ class RunningTest:
 
     def begin_run(self, index: int, *, again: bool = False) -> None:
         """The body is about to run under schedule ``index``, or to run under it again."""
-        seed = derive_seed(self.item.nodeid, self._base_seed, index) if index else self._base_seed
+        seed = derive_seed(self.nodeid, self._base_seed, index) if index else self._base_seed
         self.run = Run(index, seed, is_counted=again)
 
     # -- sessions ------------------------------------------------------------------------------------------------------
@@ -116,7 +126,7 @@ class RunningTest:
             name = merged.get("name")
         elif name is None:
             name = f"{self.item.name} session {run.made}"
-        session = Session(merged, name=name, seed_from=self.item.nodeid, finished=self.finished)
+        session = Session(merged, name=name, seed_from=self.nodeid, finished=self.finished)
         self._keep(session, None)
         return session
 
@@ -139,7 +149,7 @@ class RunningTest:
         """A session of this test has ended."""
         self.tally.add(outcome.metrics.as_dict())
         for name, reached in session.sometimes_reached.items():
-            self.tally.note_sometimes(f"{self.item.nodeid}: {name}", reached)
+            self.tally.note_sometimes(f"{self.nodeid}: {name}", reached)
         if self.plan.is_given or not self.run.is_counted:
             self.tally.schedules += 1  # each example of Hypothesis is a schedule of its own
             self.run.is_counted = True

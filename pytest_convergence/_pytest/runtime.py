@@ -119,6 +119,12 @@ class Runtime:
         counted = running.drain()
         if counted is not None:
             setattr(report, REPORT_ATTRIBUTE, counted)
+        if call.when == "teardown":
+            del (
+                item.stash[RUNNING],
+                item.stash[DEFERRED],
+                item.stash[SET_UP],
+            )  # traces, for as long as pytest keeps items
         return report
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -161,7 +167,7 @@ def collected(config: pytest.Config, concerned: Iterable[pytest.Item], items: li
     except pytest.UsageError as error:
         if is_controller(config):
             raise
-        config.workeroutput[USAGE_ERROR] = str(error)
+        config.workeroutput[USAGE_ERROR] = str(error)  # type: ignore[attr-defined]
         items.clear()
         return
     runtime_of(config)

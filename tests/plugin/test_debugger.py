@@ -39,7 +39,12 @@ def _debug(pytester: pytest.Pytester, source: str, typed: str, *arguments: str) 
 
 
 def test_a_breakpoint_in_an_agent_sees_the_real_machine(pytester: pytest.Pytester) -> None:
-    typed = "import time, threading\np 'year', time.gmtime().tm_year > 2020\np agent.name\np threading.Thread(target=int).start()\nc\n"
+    typed = """import time, threading
+p 'year', time.gmtime().tm_year > 2020
+p agent.name
+p threading.Thread(target=int).start()
+c
+"""
     shown = _debug(pytester, _BREAKPOINT, typed)
     assert "('year', True)" in shown
     assert "'one'" in shown

@@ -74,7 +74,25 @@ def test_it(convergence_session_factory):
         _CHECK,
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["the first run had the sessions ['extra'], the second ['extra', 'extra (2)']"])
+    result.stdout.fnmatch_lines(
+        ["the first run had the sessions ['extra'], the second ['extra', 'extra (2)']"]
+    )
+
+
+def test_a_second_run_that_fails_is_a_difference(run_suite: RunSuite) -> None:
+    result = run_suite(
+        """
+runs = []
+
+@pytest.mark.convergence(agents=PAIR)
+def test_it(convergence_session):
+    runs.append(convergence_session.run())
+    assert len(runs) < 2
+""",
+        _CHECK,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *this was the second run under the same schedule; the first one passed*"])
 
 
 def test_the_ini_key_does_the_same(run_suite: RunSuite, pytester: pytest.Pytester) -> None:

@@ -59,7 +59,8 @@ def test_nothing_is_said_where_no_session_ran(run_suite: RunSuite, source: str) 
 
 
 def test_a_real_signal_stops_a_busy_run_at_once(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(test_busy="""
+    pytester.makepyfile(
+        test_busy="""
 import asyncio, pytest
 
 async def busy(agent):
@@ -70,7 +71,8 @@ async def busy(agent):
 @pytest.mark.convergence(agents={"one": busy}, seed=5, timeout=10**12, max_events=10**12, real_timeout=None, trace=False)
 def test_busy(convergence_session):
     convergence_session.run()
-""")
+"""
+    )
     command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", "test_busy.py"]
     with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -55,5 +55,7 @@ def test_logs(convergence_session, caplog):
 
 @pytest.mark.parametrize("source", ["", "@pytest.mark.convergence(agents=PAIR)"])
 def test_it_works_without_the_logging_plugin(run_suite: RunSuite, source: str) -> None:
-    result = run_suite(f"{source}\ndef test_it(convergence_session): convergence_session.run()", "-p", "no:logging")
+    result = run_suite(
+        f"{source}\ndef test_it(convergence_session): convergence_session.run()", "-p", "no:logging"
+    )
     result.assert_outcomes(passed=1)

@@ -12,7 +12,9 @@ def test_shown(convergence_session):
 
 
 def test_it_is_registered(run_suite: RunSuite) -> None:
-    result = run_suite("@pytest.mark.convergence(agents=1)\ndef test_it(convergence_session): pass", "--strict-markers")
+    result = run_suite(
+        "@pytest.mark.convergence(agents=1)\ndef test_it(convergence_session): pass", "--strict-markers"
+    )
     result.assert_outcomes(passed=1)
     run_suite("", "--markers").stdout.fnmatch_lines(["@pytest.mark.convergence(*pattern*agents*"])
 

@@ -81,7 +81,9 @@ def test_the_process_wide_registry_stays_as_it_was(run_suite: RunSuite) -> None:
     assert not any("convergence" in name for name in after)
 
 
-def test_a_file_without_sessions_is_written_all_the_same(run_suite: RunSuite, pytester: pytest.Pytester) -> None:
+def test_a_file_without_sessions_is_written_all_the_same(
+    run_suite: RunSuite, pytester: pytest.Pytester
+) -> None:
     run_suite("def test_idle(): pass", "--convergence-metrics=metrics.prom")
     samples = _samples((pytester.path / "metrics.prom").read_text(encoding="utf-8"))
     assert samples["convergence_schedules_total",] == 0
@@ -97,13 +99,15 @@ def test_a_file_that_cannot_be_written_is_reported(run_suite: RunSuite) -> None:
     result = run_suite(_SUITE, "--convergence-metrics=no/such/folder/metrics.prom")
     result.assert_outcomes(passed=2)
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["convergence: the metrics could not be written to *no/such/folder/metrics.prom: *"])
+    result.stdout.fnmatch_lines(
+        ["convergence: the metrics could not be written to *no/such/folder/metrics.prom: *"]
+    )
 
 
 def test_tallies_add_up_across_processes() -> None:
     whole, parts = Tally(), [Tally(), Tally()]
     for number, part in enumerate(parts):
-        numbers = {**_NUMBERS, "convergence_seconds": 10.0 ** number, "outcome": "converged"}
+        numbers = {**_NUMBERS, "convergence_seconds": 10.0**number, "outcome": "converged"}
         part.add(numbers)
         part.add({**_NUMBERS, "outcome": "failed"})
         part.schedules = 2

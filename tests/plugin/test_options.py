@@ -26,7 +26,9 @@ def test_the_marker_goes_before_the_ini_file(run_suite: RunSuite, pytester: pyte
     run_suite(_SAYS_ITS_SEED.format(seed=7)).assert_outcomes(passed=1)
 
 
-def test_the_ini_file_holds_where_the_marker_says_nothing(run_suite: RunSuite, pytester: pytest.Pytester) -> None:
+def test_the_ini_file_holds_where_the_marker_says_nothing(
+    run_suite: RunSuite, pytester: pytest.Pytester
+) -> None:
     pytester.makeini("[pytest]\nconvergence_seed = 5\nconvergence_profile = lossy\n")
     run_suite("""
 @pytest.mark.convergence(agents=2)
@@ -46,7 +48,9 @@ def test_schedules_of_the_command_line_go_before_the_marker(run_suite: RunSuite)
     result.assert_outcomes(passed=2)
 
 
-def test_schedules_of_the_marker_go_before_the_ini_file(run_suite: RunSuite, pytester: pytest.Pytester) -> None:
+def test_schedules_of_the_marker_go_before_the_ini_file(
+    run_suite: RunSuite, pytester: pytest.Pytester
+) -> None:
     pytester.makeini("[pytest]\nconvergence_schedules = 8\n")
     run_suite(_COUNTS_ITS_RUNS.format(runs=3)).assert_outcomes(passed=2)
 
@@ -96,9 +100,15 @@ def test_a_bad_argument_is_a_usage_error(run_suite: RunSuite, argument: str, sai
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("convergence_schedules = 0", "*ini key convergence_schedules: a whole number >= 1 is needed, not '0'*"),
+        (
+            "convergence_schedules = 0",
+            "*ini key convergence_schedules: a whole number >= 1 is needed, not '0'*",
+        ),
         ("convergence_seed = seven", "*ini key convergence_seed: a whole number is needed, not 'seven'*"),
-        ("convergence_profile = wam", "*ini key convergence_profile: unknown network profile 'wam': did you mean 'wan'?*"),
+        (
+            "convergence_profile = wam",
+            "*ini key convergence_profile: unknown network profile 'wam': did you mean 'wan'?*",
+        ),
     ],
 )
 def test_a_bad_ini_value_is_a_usage_error(

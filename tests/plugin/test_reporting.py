@@ -39,7 +39,7 @@ def test_the_summary_has_a_row_for_each_pattern(run_suite: RunSuite) -> None:
     result.stdout.fnmatch_lines(
         [
             "*= convergence =*",
-            "pattern *sessions *converged *diverged *failed *rounds *to converge *sent *lost *duplicated *conflicts *handoffs",
+            "pattern *sessions *converged *diverged *failed *rounds *to converge *sent *lost *duplicated *conflicts *",
             "consensus * 4 * 4 * 0 * 0 *",
             "none * 2 * 1 * 0 * 1 * 0 * s * 2 * 0 * 0 * 0 * 0",
             "6 schedules explored; * of virtual time in * of real time*",
@@ -85,7 +85,8 @@ def test_idle(): pass
     )
     cases = ElementTree.parse(pytester.path / "junit.xml").getroot().iter("testcase")
     properties = {
-        case.get("name"): {one.get("name"): one.get("value") for one in case.iter("property")} for case in cases
+        case.get("name"): {one.get("name"): one.get("value") for one in case.iter("property")}
+        for case in cases
     }
     numbers = properties["test_plain"]
     assert numbers["convergence_schedules"] == numbers["convergence_sessions"] == "3"
@@ -116,7 +117,12 @@ def test_scenario(convergence_session):
     assert "pytest_convergence/" not in shown
     assert "base_events.py" not in shown
     result.stdout.fnmatch_lines(
-        [">*raise ValueError(*", "E *ValueError: clumsy", ">*convergence_session.run()", "E *AgentError: agent 'one'*"]
+        [
+            ">*raise ValueError(*",
+            "E *ValueError: clumsy",
+            ">*convergence_session.run()",
+            "E *AgentError: agent 'one'*",
+        ]
     )
     result.stdout.fnmatch_lines([">*assert 1 == 2"])
 

@@ -41,7 +41,9 @@ def test_afterwards():
 
 
 def test_seeds_derive_from_node_id_base_seed_and_number() -> None:
-    seeds = {derive_seed(nodeid, base, index) for nodeid in "ab" for base in (None, 0, 1) for index in range(5)}
+    seeds = {
+        derive_seed(nodeid, base, index) for nodeid in "ab" for base in (None, 0, 1) for index in range(5)
+    }
     assert len(seeds) == 2 * 3 * 5
     assert derive_seed("test_a.py::test_b", 7, 3) == 274759427
 

@@ -26,7 +26,9 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 
 
 def _run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return suite.runpytest_subprocess("-p", "convergence", "-p", "xdist", "-p", "no:cacheprovider", *arguments)
+    return suite.runpytest_subprocess(
+        "-p", "convergence", "-p", "xdist", "-p", "no:cacheprovider", *arguments
+    )
 
 
 def _section(result: pytest.RunResult) -> list[str]:
@@ -44,10 +46,37 @@ def test_the_controller_says_what_one_process_says(suite: pytest.Pytester) -> No
     together.assert_outcomes(passed=9)
     assert _section(alone)
     assert _section(together) == _section(alone)
-    files = [(suite.path / f"{name}.prom").read_text(encoding="utf-8").splitlines() for name in ("alone", "together")]
+    files = [
+        (suite.path / f"{name}.prom").read_text(encoding="utf-8").splitlines()
+        for name in ("alone", "together")
+    ]
     same = [[line for line in file if "real_seconds" not in line] for file in files]
     assert same[0] == same[1]
-    assert (suite.path / "junit.xml").read_text(encoding="utf-8").count('name="convergence_schedules" value="5"') == 8
+    assert (suite.path / "junit.xml").read_text(encoding="utf-8").count(
+        'name="convergence_schedules" value="5"'
+    ) == 8
+
+
+def test_seeds_do_not_depend_on_how_tests_are_distributed(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        test_group=AGENTS
+        + """
+@pytest.mark.xdist_group("some group")
+@pytest.mark.convergence(agents=2, network="lossy")
+def test_seed(convergence_session):
+    with open("seeds", "a") as file:
+        file.write(f"{convergence_session.seed} ")
+    convergence_session.run()
+    assert False
+"""
+    )
+    _run(suite, "test_group.py")
+    together = _run(suite, "-n", "2", "--dist=loadgroup", "test_group.py")
+    seeds = (suite.path / "seeds").read_text(encoding="utf-8").split()
+    assert seeds[0] == seeds[1]
+    together.stdout.fnmatch_lines(
+        [f"run it again: pytest test_group.py::test_seed --convergence-seed={seeds[0]}"]
+    )
 
 
 def test_bad_markers_are_a_usage_error_and_no_crash(suite: pytest.Pytester) -> None:
