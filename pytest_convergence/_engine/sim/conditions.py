@@ -123,6 +123,8 @@ class FateDomain:
 
     def decode(self, u: float) -> int:
         """Map ``u`` to a fate."""
+        if not u:
+            return ON_TIME  # calm, even where the odds leave no room for it
         if u < self._on_time:
             return int(u / self._on_time * self._spread_ns) << 2
         if u < self._duplicated_from:

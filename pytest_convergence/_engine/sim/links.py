@@ -6,9 +6,9 @@ one heap push and one trace record. Everything else happens in the slow paths be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heappush
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.messages import ATOMS, InFlight, Message, snapshot
 from pytest_convergence._engine.base.trace import DUPLICATE, HELD
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Node
     from pytest_convergence._engine.sim.rules import Rule
 
-__all__ = ["Link"]
+__all__ = ["Held", "Link"]
+
+
+class Held(NamedTuple):
+    """A message that a rule keeps, its fate, and what the rules before have changed."""
+
+    message: Message
+    fate: int
+    delay_ns: int
+    copies: int
+
 
 @final
 class Link:
@@ -83,9 +93,18 @@ class Link:
         fabric = self._fabric
         if message.channel != "user":
             fabric.protocol_sent += 1
-        delay_ns = 0
-        copies = 1
-        for rule in self.rules:
+        self.judge(message, fate, self.rules)
+
+    def judge(
+        self, message: Message, fate: int, rules: Iterable[Rule], delay_ns: int = 0, copies: int = 1
+    ) -> None:
+        """Let rules decide about a message, one after another; if none stops it, put it on its way.
+
+        A message that a rule has held goes on here when the rule is healed: with what the rules before have changed, and
+        those still to come.
+        """
+        fabric = self._fabric
+        for rule in rules:
             verdict = rule.judge(message)
             if verdict is None:
                 continue
@@ -93,30 +112,29 @@ class Link:
                 fabric.lose(self, message)
                 return
             if verdict == "hold":
-                rule.keep(self, message, fate)
+                rule.keep(self, Held(message, fate, delay_ns, copies))
                 fabric.mark(HELD, self.source, message)
                 return
             delay_ns += rule.delay_ns
             copies += rule.copies
-        self.launch(message, fate, delay_ns, copies)
+        self._launch(message, fate, delay_ns, copies)
 
-    def launch(self, message: Message, fate: int, delay_ns: int = 0, copies: int = 1) -> None:
-        """Put a message on its way with a fate; also what releasing a held message does."""
+    def _launch(self, message: Message, fate: int, delay_ns: int, copies: int) -> None:
+        """Put a message on its way with a fate."""
         kind, extra_ns = fate & 3, fate >> 2
         fabric = self._fabric
         if kind == FATE_LOST:
             fabric.lose(self, message)
             return
-        at_ns = fabric.world.now_ns + fabric.base_ns + delay_ns
+        at_ns = fabric.world.now_ns + fabric.base_ns
         if kind == OVERTAKEN:
             at_ns += extra_ns
         else:
             if kind != DUPLICATED:
                 at_ns += extra_ns
-            if at_ns < self._last_ns and not delay_ns:
-                at_ns = self._last_ns
-            elif not delay_ns:
-                self._last_ns = at_ns
+            at_ns = self._last_ns = max(at_ns, self._last_ns)
+        # A rule's delay comes on top: what it delays by the same keeps its order, what it does not delay may overtake.
+        at_ns += delay_ns
         self._push(at_ns, message)
         if kind == DUPLICATED:
             self._duplicate(at_ns + extra_ns, message)

@@ -17,7 +17,7 @@ from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 if TYPE_CHECKING:
-    from pytest_convergence._engine.sim.links import Link
+    from pytest_convergence._engine.sim.links import Held, Link
 
 __all__ = ["NetworkControl", "Rule"]
 
@@ -44,7 +44,7 @@ class Rule:
         self._covers = covers
         self._verdict = verdict
         self._where = where
-        self._held: list[tuple[Link, Message, int]] = []
+        self._held: list[tuple[Link, Held]] = []
         self.cuts = verdict == "cut"
         self.severs = self.cuts or (verdict in {"drop", "hold"} and where is None)
         self.delay_ns = delay_ns
@@ -63,20 +63,22 @@ class Rule:
             return None
         return self._verdict
 
-    def keep(self, link: Link, message: Message, fate: int) -> None:
+    def keep(self, link: Link, held: Held) -> None:
         """Hold a message until the rule is healed."""
-        self._held.append((link, message, fate))
+        self._held.append((link, held))
 
     def heal(self) -> None:
         """Take the rule away; what was held goes on its way, in order. Healing twice does nothing."""
-        if self not in self._fabric.rules:
+        rules = self._fabric.rules
+        if self not in rules:
             return
-        self._fabric.rules.remove(self)
+        younger = frozenset(rules[rules.index(self) + 1 :])
+        rules.remove(self)
         self._fabric.rules_changed()
         self._note("healed")
         held, self._held = self._held, []
-        for link, message, fate in held:
-            link.launch(message, fate)
+        for link, (message, fate, delay_ns, copies) in held:
+            link.judge(message, fate, [rule for rule in link.rules if rule in younger], delay_ns, copies)
 
     def _note(self, what: str) -> None:
         nodes = self._fabric.nodes
