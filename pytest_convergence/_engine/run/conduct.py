@@ -157,6 +157,7 @@ class Conduct:
                 "pattern",
                 lambda name=name: pattern.machine(name, names, self.inputs),  # type: ignore[misc]
                 rank=rank,
+                ranks=len(names),
                 failed=self.machine_failed,
                 changed=self.views_changed,
             )
@@ -171,6 +172,7 @@ class Conduct:
                 "user",
                 lambda: behaviour(agent.name, names),
                 rank=rank,
+                ranks=len(names),
                 failed=self.machine_failed,
                 changed=self.views_changed,
             )
@@ -223,7 +225,8 @@ class Conduct:
             self.session._move(SessionState.EXECUTING)
             await self._end
         except BaseException as error:  # the set-up failed, or the whole run was cancelled
-            self.ending.error = self.ending.error or error
+            cause = self.loop.cancelled_by if isinstance(error, asyncio.CancelledError) else None
+            self.ending.error = self.ending.error or cause or error
             raise
         finally:
             self.is_over = True

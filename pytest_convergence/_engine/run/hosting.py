@@ -76,10 +76,12 @@ def run_in_world(main: Callable[[], Coroutine[Any, Any, Any]], options: SessionO
             loop.budget = budget
             try:
                 result = _run(loop, main)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interrupt:
+                loop.cancelled_by = interrupt
                 if not budget.expired:
                     raise
-                raise over_real_time(budget.stack, options) from None
+                loop.cancelled_by = over_real_time(budget.stack, options)
+                raise loop.cancelled_by from None
             finally:
                 _finish(loop)
     finally:
@@ -104,6 +106,7 @@ def _run(loop: WorldLoop, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     def fail(error: BaseException) -> None:
         if not failure and not task.done():
             failure.append(error)
+            loop.cancelled_by = error
             task.cancel()
             loop.stop()
 

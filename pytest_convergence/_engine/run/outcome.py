@@ -122,4 +122,5 @@ class Outcome:
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"<Outcome {self.name}: {self.state.value}, {self.schedule}>"
+        because = f", because {self.reasons[0]}" if self.reasons else ""
+        return f"<Outcome {self.name}: {self.state.value}, {self.schedule}{because}>"

@@ -59,6 +59,7 @@ class Replication:
                 _CHANNEL,
                 lambda: DeltaSync(replica, peers),
                 rank=self._names.index(name),
+                ranks=len(self._names),
                 failed=conduct.machine_failed,
                 changed=conduct.views_changed,
             )

@@ -29,7 +29,7 @@ from pytest_convergence._engine.sim.node import Life, Node
 __all__ = ["MachineHost"]
 
 _STEPS_OF_SPREAD: Final = 64
-"""Into how many instants a timer's spread is divided; the calm schedule gives each rank its own."""
+"""Into how many instants a timer's spread is divided; the calm schedule spaces the ranks evenly among them."""
 
 _ATOMS: Final = frozenset({int, str, float, bool, type(None), bytes})
 
@@ -66,6 +66,7 @@ class MachineHost:
         "_unsynced",
         "_node",
         "_rank",
+        "_ranks",
         "_spreads",
         "_timers",
         "changed",
@@ -82,6 +83,7 @@ class MachineHost:
         factory: Callable[[], Machine],
         *,
         rank: int = 0,
+        ranks: int = 1,
         failed: Callable[[Node, BaseException], None],
         changed: Callable[[], None],
     ) -> None:
@@ -90,6 +92,7 @@ class MachineHost:
         self._channel = channel
         self._factory = factory
         self._rank = rank
+        self._ranks = ranks
         self._disk = node.disk(channel)
         self._links: dict[str, Link] = node.links
         self._received = RECEIVE | node.index << AGENT_SHIFT
@@ -267,7 +270,7 @@ class MachineHost:
         if draw is None:
             stem = f"timer {self._node.name}/{name}"
             draw = self._spreads[name] = self._node.fabric.choices.every(stem, Span(_STEPS_OF_SPREAD - 1))
-        part = (self._rank + draw()) % _STEPS_OF_SPREAD
+        part = (self._rank * _STEPS_OF_SPREAD // self._ranks + draw()) % _STEPS_OF_SPREAD
         return spread_ns * part // _STEPS_OF_SPREAD
 
     def _disarm(self, name: str) -> None:

@@ -104,7 +104,8 @@ class Disk:
         if torn and kept < len(unsynced):
             key, value = unsynced[kept]
             half = _torn(value)
-            if half is not None:
+            # What was synced survives: a torn write can only spoil a key that had no synced value yet.
+            if half is not None and key not in self._durable:
                 self._keep(key, half)
 
     def _keep(self, key: str, value: Any) -> None:
