@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks import cases, references
-from benchmarks.measuring import Row, costs_at_most, cost_us, faster_than, pin
+from benchmarks.measuring import Row, cost_us, costs_at_most, faster_than, pin
 
 SMALL = {"kind": "gossip", "hops": 3}
 

@@ -38,8 +38,11 @@ if TYPE_CHECKING:
     )
     from pytest_convergence._engine.base.messages import Message
     from pytest_convergence._engine.base.schedule import Schedule
+    from pytest_convergence._engine.base.trace import Trace, TraceEvent
+    from pytest_convergence._engine.check.property import Property, Violation
     from pytest_convergence._engine.patterns.consensus import Consensus
     from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
+    from pytest_convergence._engine.patterns.tally import Tally
     from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.engine import ConvergenceEngine
     from pytest_convergence._engine.run.goal import Criterion, Goal
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.run.outcome import Outcome
     from pytest_convergence._engine.run.session import Session
     from pytest_convergence._engine.sim.conditions import Network
+    from pytest_convergence._engine.state.conflicts import Conflict, Resolution
     from pytest_convergence._engine.state.laws import assert_merge_laws
 
 __all__ = [
@@ -71,6 +75,13 @@ __all__ = [
     "Decide",
     "Observe",
     "VectorClock",
+    "Tally",
+    "Property",
+    "Violation",
+    "Conflict",
+    "Resolution",
+    "Trace",
+    "TraceEvent",
     "assert_merge_laws",
     "AgentCrashedError",
     "AgentError",
@@ -108,6 +119,13 @@ _HOMES: Final = {
     "Decide": "_engine.base.effects",
     "Observe": "_engine.base.effects",
     "VectorClock": "_engine.base.clocks",
+    "Tally": "_engine.patterns.tally",
+    "Property": "_engine.check.property",
+    "Violation": "_engine.check.property",
+    "Conflict": "_engine.state.conflicts",
+    "Resolution": "_engine.state.conflicts",
+    "Trace": "_engine.base.trace",
+    "TraceEvent": "_engine.base.trace",
     "assert_merge_laws": "_engine.state.laws",
 }
 

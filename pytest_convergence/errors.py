@@ -88,7 +88,7 @@ class DeadlockError(RunFailure):
     """Nothing is runnable, no timer is set, nothing is in flight, and somebody still waits."""
 
 
-class BudgetExceeded(RunFailure):  # noqa: N818 - the usage contract names it
+class BudgetExceeded(RunFailure):
     """A run went over its bound of events, of virtual time, or of real time."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from pytest_convergence._engine.base.choices import (
     CalmChoices,
@@ -64,8 +64,15 @@ class Schedule:
         return cls(seed=seed, kind="listed", deviations=tuple(deviations.items()))
 
     @classmethod
-    def from_tape(cls, tape: bytes, *, seed: int = 0, faults: tuple[str, ...] = ()) -> Schedule:
-        """Each choice read from ``tape`` at the cell that belongs to its label; zero bytes are calm."""
+    def from_tape(
+        cls, tape: bytes | Mapping[int, int], *, cells: int = 0, seed: int = 0, faults: tuple[str, ...] = ()
+    ) -> Schedule:
+        """Each choice read from ``tape`` at the cell that belongs to its label; zero bytes are calm.
+
+        A tape may be given as a mapping from cell to byte, with the number of ``cells``; all others are zero.
+        """
+        if isinstance(tape, Mapping):
+            tape = bytes(tape.get(cell, 0) for cell in range(cells))
         return cls(seed=seed, kind="tape", tape=bytes(tape), faults=tuple(faults))
 
     @property
@@ -100,6 +107,11 @@ class Schedule:
         if self.kind == "listed":
             return f"Schedule.of({dict(self.deviations)!r}, seed={self.seed})"
         if self.kind == "tape":
+            deviating = {cell: byte for cell, byte in enumerate(self.tape) if byte}
             faults = f", faults={self.faults!r}" if self.faults else ""
-            return f"Schedule.from_tape({self.tape!r}, seed={self.seed}{faults})"
+            return f"Schedule.from_tape({deviating!r}, cells={len(self.tape)}, seed={self.seed}{faults})"
         return "Schedule.calm()"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show what evaluates to this schedule in failing examples of Hypothesis (and in IPython), not its fields."""
+        printer.text(repr(self))

@@ -216,7 +216,9 @@ class Trace(Sequence[TraceEvent]):
 
     def render(self, *, channels: Sequence[str] = ("user", "pattern")) -> str:
         """Draw the space-time diagram as text: a lane for each agent, time downwards, an arrow for each arrival."""
-        from pytest_convergence._engine.base.diagram import render  # the diagram reads traces; it is drawn on demand
+        from pytest_convergence._engine.base.diagram import (
+            render,  # the diagram reads traces; it is drawn on demand
+        )
 
         return render(self, self._agents, channels=channels)
 

@@ -15,8 +15,8 @@ from pytest_convergence.errors import AgentCrashedError, ConvergenceUsageError, 
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.session import Session
-    from pytest_convergence._engine.sim.mailbox import Mailbox
     from pytest_convergence._engine.sim.links import Link
+    from pytest_convergence._engine.sim.mailbox import Mailbox
     from pytest_convergence._engine.sim.node import Node, Shown
     from pytest_convergence._engine.sim.rules import Rule
 
@@ -102,8 +102,8 @@ class SimulatedAgent:
         caller = OWNER.get()
         if caller is not None and not caller.alive:
             raise AgentCrashedError(
-                f"code of agent {caller.node.name!r} wants agent {self.name!r} to {what}, but the life that it belongs to has "
-                "crashed."
+                f"code of agent {caller.node.name!r} wants agent {self.name!r} to {what}, but the life that it belongs to "
+                "has crashed."
             )
         if not node.life.alive:
             raise AgentCrashedError(f"agent {self.name!r} has crashed and cannot {what}; call restart() first.")

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 from pytest_convergence._engine.base.choices import CalmChoices
@@ -173,7 +174,5 @@ def _bury(task: WorldTask) -> None:
     """Close the coroutine of a task that will never run again; the world is closed, so it can touch nothing."""
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     coro: Any = task.get_coro()
-    try:
+    with suppress(Exception, GeneratorExit, asyncio.CancelledError):  # its `finally` failed: nobody is left to care
         coro.close()
-    except (Exception, GeneratorExit, asyncio.CancelledError):  # its `finally` failed: nobody is left to care
-        pass

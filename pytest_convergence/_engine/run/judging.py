@@ -12,8 +12,8 @@ from pytest_convergence._engine.run.goal import CriterionResult, Goal
 from pytest_convergence._engine.run.hosting import real_seconds
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._engine.run.outcome import Outcome, RunMetrics
-from pytest_convergence._engine.run.sharing import watch_steps
 from pytest_convergence._engine.run.settling import largest_group, split_views
+from pytest_convergence._engine.run.sharing import watch_steps
 from pytest_convergence.errors import InternalError, PropertyViolation, RunFailure
 
 if TYPE_CHECKING:

@@ -172,7 +172,7 @@ class SessionOptions:
 def _check_agents(agents: Any) -> None:
     if agents is None:
         return
-    if isinstance(agents, bool) or isinstance(agents, str):
+    if isinstance(agents, bool | str):
         raise ConvergenceUsageError(f"agents must be a number, a list of names or a mapping, not {agents!r}.")
     if isinstance(agents, int):
         if agents < 1:
@@ -209,7 +209,8 @@ def _check_behaviour(name: Any, behaviour: Any) -> None:
     inner = behaviour
     while hasattr(inner, "func") and not inspect.iscoroutinefunction(inner):
         inner = inner.func  # functools.partial
-    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None)):
+    by_call = getattr(type(inner), "__call__", None)  # noqa: B004 - asked what it is, not whether it is there
+    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(by_call):
         return
     what = "is an async generator: it yields" if inspect.isasyncgenfunction(inner) else "is not a coroutine function"
     raise ConvergenceUsageError(

@@ -66,8 +66,8 @@ class Outcome:
     """What a run came to.
 
     Attributes:
-        converged: whether all live connected agents expose equal views, the agreed value is valid, and the goal's criteria are
-            met.
+        converged: whether all live connected agents expose equal views, the agreed value is valid, and the goal's
+            criteria are met.
         state: ``CONVERGED``, ``DIVERGED`` or ``FAILED``.
         output: what the scenario returned, if that is not ``None``; else what the pattern came to.
         results: agent -> what its behaviour returned, for those that did.

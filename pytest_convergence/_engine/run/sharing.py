@@ -1,4 +1,4 @@
-"""Several sessions may share one world, one after another or at the same time. What the kernel calls back is shared out here.
+"""Several sessions may share one world, one after another or together. What the kernel calls back is shared out here.
 
 A session that joins takes its bounds along; the one that leaves last gives back what it found. What the world's host allowed
 counts anew from then on, so that a test may go on after a session that used everything up.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from heapq import heappush
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from pytest_convergence._engine.base.messages import ATOMS, InFlight, Message, snapshot
 from pytest_convergence._engine.base.trace import DUPLICATE, HELD

@@ -26,7 +26,7 @@ from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_a
 from pytest_convergence._engine.sim.selector import IdleSelector
 from pytest_convergence._engine.sim.tasks import WorldTask, new_task
 from pytest_convergence._engine.sim.world import OWNER, World
-from pytest_convergence.errors import ConvergenceUsageError, SimulationEscapeError
+from pytest_convergence.errors import SimulationEscapeError
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Life
@@ -54,6 +54,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         world: the world whose time this loop follows.
         driver: the life that callbacks belong to which no agent started: the test itself.
         budget: the guard of the run's real time, while it runs; a debugger suspends it.
+        cancelled_by: why everything was cancelled, once it was.
     """
 
     if TYPE_CHECKING:  # of asyncio's own base classes
@@ -68,6 +69,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self.world = world
         self.driver = driver
         self.budget: Guard | None = None
+        self.cancelled_by: BaseException | None = None
         self._ready: deque[Ready]
         self._tasks_made = 0
         self._tasks: list[WorldTask] = []
@@ -280,7 +282,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         return task
 
     def live_tasks(self) -> list[WorldTask]:
-        """Return the tasks that are not done, oldest first. (``asyncio.all_tasks`` looks at those of every loop.)"""
+        """Return the tasks that are not done, oldest first; ``asyncio.all_tasks`` looks at those of every loop."""
         return [task for task in self._tasks if not task.done()]
 
     # -- what would leave the world ------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ def _in_place(target: FirstComeSet, change: Callable[..., None], other: Any) -> 
 
 
 def _set(elements: Iterable[Any] = ()) -> builtins.set[Any]:
-    """What the name ``set`` stands for inside :mod:`asyncio.tasks`: ordered on a simulated loop, the built-in set elsewhere."""
+    """What ``set`` stands for inside :mod:`asyncio.tasks`: ordered on a simulated loop, the built-in set elsewhere."""
     on_simulated_loop = hasattr(asyncio._get_running_loop(), "world")
     return FirstComeSet(elements) if on_simulated_loop else builtins.set(elements)
 

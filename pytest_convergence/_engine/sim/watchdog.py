@@ -10,7 +10,8 @@
    passed on to the handler that was there before. So a real Ctrl-C stays what it was.
 4. Leaving takes the lock that the watchdog holds while it interrupts. What it has sent until then is waited for and
    absorbed, so that an interrupt never arrives after the run it was meant for.
-5. Code that swallows the interrupt gets another one each second; code that cannot be interrupted is named on stderr.
+5. A signal that arrives in the middle of a test tool's own code (a tracer) raises nothing there, and is sent again.
+6. Code that swallows the interrupt gets another one each second; code that cannot be interrupted is named on stderr.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from math import inf
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, final
 
-from pytest_convergence._engine.sim.shims.asking import TOOLS, outside_world
+from pytest_convergence._engine.sim.shims.asking import TOOLS, is_tool, outside_world
 from pytest_convergence.errors import BudgetExceeded
 
 __all__ = ["Guard", "Overrun", "Watchdog", "format_stack", "guard"]
@@ -175,10 +176,18 @@ class Guard:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._sent:
             self._sent = False
+            program = frame
+            while program is not None and is_tool(program):
+                program = program.f_back
             # At the very first instruction of __exit__ the run has ended by itself.
-            if self._leaving or (frame is not None and frame.f_code is Guard.__exit__.__code__):
+            if self._leaving or (program is not None and program.f_code is Guard.__exit__.__code__):
                 return
-            raise Overrun
+            if program is frame:
+                raise Overrun
+            # In the middle of a tracer (coverage), which would be left holding its locks: try again a little later.
+            self._tries -= 1
+            self._deadline = _monotonic()
+            return
         handler = self._handler
         if callable(handler):
             handler(number, frame)
@@ -187,14 +196,17 @@ class Guard:
             _signal.raise_signal(number)
 
     def _absorb(self) -> None:
-        """Wait for the signal that is on its way, and take back the exception that was not raised yet."""
+        """Wait for the signal or the exception that may still be on its way."""
         for _ in range(_ABSORB_TRIES):
             if not self._sent:
                 break
             _sleep(0.001)
         if self._asynchronous:
-            with suppress(Overrun):  # it may come while it is being taken back
-                _raise_in_thread(self.thread_id, None)
+            # Not taken back by setting it to NULL: on Python 3.11 that leaves a flag behind on which traced code
+            # (coverage, a debugger) loops for ever. If it is pending, it is raised here.
+            with suppress(Overrun):
+                for _ in range(_ABSORB_TRIES):
+                    _sleep(0)
 
 
 @final
@@ -266,10 +278,9 @@ class Watchdog:
         return max(nearest - now, 0.0)
 
 
-def _raise_in_thread(thread_id: int, error: type[BaseException] | None) -> None:
-    """Set or clear (``None``) the asynchronous exception of a thread."""
-    value = ctypes.py_object(error) if error is not None else ctypes.py_object()
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), value)
+def _raise_in_thread(thread_id: int, error: type[BaseException]) -> None:
+    """Set the asynchronous exception of a thread."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(error))
 
 
 def _say(text: str) -> None:

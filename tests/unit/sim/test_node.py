@@ -57,7 +57,7 @@ def test_the_finally_of_a_crashed_agent_can_touch_nothing():
                 lambda: agent.state.set("x", 1),
                 lambda: agent.storage.put("x", 1),
                 lambda: agent.send("w", "from beyond").send(None),
-                lambda: agent.crash(),
+                agent.crash,
                 lambda: agent.observe("fact"),
                 lambda: agent.random,
             ):

@@ -261,7 +261,9 @@ def test_operations_on_whole_sets_keep_the_order(method: str, operator: str, exp
         assert [letter for letter in changed if letter in "zebra"] == [letter for letter in "zebra" if letter in expected]
 
 
-@pytest.mark.parametrize("operator", ["__ior__", "__isub__", "__iand__", "__ixor__", "__or__", "__sub__", "__and__", "__xor__"])
+@pytest.mark.parametrize(
+    "operator", ["__ior__", "__isub__", "__iand__", "__ixor__", "__or__", "__sub__", "__and__", "__xor__"]
+)
 def test_operators_take_sets_only(operator: str):
     assert getattr(FirstComeSet("ab"), operator)(["a"]) is NotImplemented
 

@@ -18,7 +18,15 @@ from random import Random
 from types import FrameType
 from typing import Any, Final, Protocol
 
-__all__ = ["TOOLS", "SimulatedWorld", "asked_world", "outside_world", "prompts_outside_world", "running_loop"]
+__all__ = [
+    "TOOLS",
+    "SimulatedWorld",
+    "asked_world",
+    "is_tool",
+    "outside_world",
+    "prompts_outside_world",
+    "running_loop",
+]
 
 running_loop: Final = _get_running_loop
 """The loop of this thread or None; ``None`` is the quick answer to "is this call outside every run?"."""
