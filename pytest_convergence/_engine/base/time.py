@@ -31,11 +31,13 @@ def to_seconds(ns: int) -> float:
 
 
 def format_ns(ns: int) -> str:
-    """Write a duration for people: ``120 ms``, ``3.5 s``, ``250 us``; exact to the microsecond."""
+    """Write a duration for people: ``120 ms``, ``3.5 s``, ``250 us``; to six digits, and never coarser than a millisecond."""
     if ns % 1_000 and ns < 1_000:
         return f"{ns} ns"
     if ns < 1_000_000:
         return f"{ns / 1_000:g} us"
     if ns < NS_PER_SECOND:
         return f"{round(ns / 1_000_000, 3):g} ms"
-    return f"{round(ns / NS_PER_SECOND, 6):g} s"
+    if ns < 1_000 * NS_PER_SECOND:
+        return f"{round(ns / NS_PER_SECOND, 6):g} s"
+    return f"{ns / NS_PER_SECOND:.3f}".rstrip("0").rstrip(".") + " s"

@@ -88,6 +88,14 @@ def test_the_listed_deviations_of_a_seeded_run_give_the_same_run(seed: int, netw
     assert again.reasons == first.reasons
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(NETWORKS), FAULTS, WORKLOADS)
+def test_recording_a_run_does_not_change_it(seed: int, network: Any, faults: list[str], workload: str):
+    plain = Schedule.seeded(seed)
+    recorded = _run(Recorded(plain), network, faults, workload)
+    assert _run(plain, network, faults, workload).trace.digest() == recorded.trace.digest()
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.binary(min_size=1, max_size=200), st.sampled_from(NETWORKS), FAULTS, WORKLOADS)
 def test_the_listed_deviations_of_a_tape_give_the_same_run(tape: bytes, network: Any, faults: list[str], workload: str):
