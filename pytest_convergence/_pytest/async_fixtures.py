@@ -89,9 +89,8 @@ class Deferred:
     def forget(self) -> None:
         """The loop is gone: the fixture is to be set up anew."""
         self.value = None
-        if self._definition.cached_result is not None:
-            _, key, _ = self._definition.cached_result
-            self._definition.cached_result = (self, key, None)
+        _, key, _ = self._definition.cached_result
+        self._definition.cached_result = (self, key, None)
 
 
 async def _as_async(generator: Generator[Any, None, None]) -> AsyncIterator[Any]:

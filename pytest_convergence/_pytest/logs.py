@@ -35,12 +35,10 @@ class RunContext(logging.Filter):
 
 def _present() -> tuple[str, float]:
     """Who runs, and the virtual time in seconds."""
-    kernel = sys.modules.get("pytest_convergence._engine.sim.world")
-    events = sys.modules.get("asyncio.events")
-    if kernel is None or events is None:
-        return _NOBODY, 0.0
-    world = getattr(events._get_running_loop(), "world", None)
-    if world is None:
+    # Looked up, not imported: a suite that only names us in a log format has not loaded the engine.
+    kernel, events = map(sys.modules.get, ("pytest_convergence._engine.sim.world", "asyncio.events"))
+    world = getattr(events._get_running_loop(), "world", None) if kernel and events else None
+    if kernel is None or world is None:
         return _NOBODY, 0.0
     life: Any = kernel.OWNER.get()
     return _NOBODY if life is None else life.node.name, world.now_ns / 1e9

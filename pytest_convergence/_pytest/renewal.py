@@ -23,10 +23,8 @@ SET_UP: Final = pytest.StashKey[list[tuple[Any, Any]]]()
 
 
 def note_set_up(item: pytest.Item, definition: Any, request: Any) -> None:
-    """Remember a fixture that has been set up, if it depends on a session."""
+    """Remember a function-scoped fixture that has been set up, if it depends on a session."""
     noted = item.stash.setdefault(SET_UP, [])
-    if request.scope != "function":
-        return
     names = {one.argname for one, _ in noted}
     if definition.argname in _PER_RUN or not names.isdisjoint(definition.argnames):
         noted.append((definition, request))

@@ -57,9 +57,6 @@ class Runtime:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """A test begins, or begins again."""
         self.current = item
-        item.stash[SET_UP], item.stash[DEFERRED] = [], {}
-        if RUNNING in item.stash:
-            del item.stash[RUNNING]
         plan = item.stash.get(PLAN, None)
         if plan is None or not plan.is_marked:
             return
@@ -120,11 +117,8 @@ class Runtime:
         if counted is not None:
             setattr(report, REPORT_ATTRIBUTE, counted)
         if call.when == "teardown":
-            del (
-                item.stash[RUNNING],
-                item.stash[DEFERRED],
-                item.stash[SET_UP],
-            )  # traces, for as long as pytest keeps items
+            del item.stash[RUNNING]  # it holds traces, and pytest keeps items to the end
+            item.stash[SET_UP], item.stash[DEFERRED] = [], {}
         return report
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:

@@ -14,7 +14,7 @@ def test_the_factory_is_welcome_under_given(run_suite: RunSuite) -> None:
 from hypothesis import given, settings, strategies as st
 
 @pytest.mark.convergence(agents=PAIR)
-@settings(max_examples=10, database=None)
+@settings(max_examples=10, database=None, deadline=None)
 @given(word=st.text(max_size=3))
 def test_given(convergence_session_factory, word):
     session = convergence_session_factory()
@@ -37,7 +37,7 @@ from hypothesis import given, settings, strategies as st
 loops = []
 
 @pytest.mark.convergence(agents=PAIR)
-@settings(max_examples=5, database=None)
+@settings(max_examples=5, database=None, deadline=None)
 @given(seconds=st.integers(1, 1000))
 async def test_given(convergence_session_factory, seconds):
     began = asyncio.get_running_loop().time()
@@ -64,7 +64,7 @@ from hypothesis import given, settings, strategies as st
 runs = []
 
 @pytest.mark.convergence(agents=PAIR, schedules=50)
-@settings(max_examples=5, database=None)
+@settings(max_examples=5, database=None, deadline=None)
 @given(st.integers())
 def test_given(number):
     runs.append(number)
@@ -91,7 +91,7 @@ async def loop():
     return asyncio.get_running_loop()
 
 @pytest.mark.convergence(agents=PAIR)
-@settings(max_examples=5, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, database=None, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(number=st.integers())
 async def test_given(loop, number):
     assert loop is asyncio.get_running_loop()
@@ -109,7 +109,7 @@ def test_a_failing_example_is_shrunk_and_shown_with_its_session(run_suite: RunSu
         """
 from hypothesis import given, settings, strategies as st
 
-@settings(database=None)
+@settings(database=None, deadline=None)
 @given(count=st.integers(1, 5))
 def test_given(convergence_session_factory, count):
     outcome = convergence_session_factory(agents=count).run()
@@ -128,7 +128,7 @@ from hypothesis import given, settings, strategies as st
 import inspect
 
 @pytest.mark.convergence
-@settings(max_examples=2, database=None)
+@settings(max_examples=2, database=None, deadline=None)
 @given(st.integers())
 async def test_given(number): pass
 
