@@ -23,6 +23,9 @@ _named: Final = tuple.__new__
 """``_named(Message, message)`` is ``Message._make(message)`` without a call of Python's in between."""
 
 
+_REQUESTS_REMEMBERED: Final = 1_024
+"""How many of the latest requests a mailbox knows, to tell late replies from messages."""
+
 _Waiter: TypeAlias = "tuple[asyncio.Future[None], str | None, str | None, bool]"
 """Who waits: the future that wakes it, the sender and the type that it waits for, and whether it may wait for ever."""
 
@@ -35,7 +38,7 @@ class Mailbox:
         messages: what arrived and was not received.
     """
 
-    __slots__ = ("_fabric", "_life", "_loop", "_node", "_received", "_replies", "_waiters", "messages")
+    __slots__ = ("_asked", "_born", "_fabric", "_life", "_loop", "_node", "_received", "_replies", "_waiters", "messages")
 
     def __init__(self, node: Node, loop: asyncio.AbstractEventLoop) -> None:
         self._node = node
@@ -44,6 +47,8 @@ class Mailbox:
         self._loop = loop
         self._received = RECEIVE | node.index << AGENT_SHIFT
         self._waiters: list[_Waiter] = []
+        self._born = node.fabric.uid
+        self._asked: deque[int] = deque(maxlen=_REQUESTS_REMEMBERED)
         self._replies: dict[int, asyncio.Future[InFlight]] = {}
         self.messages: deque[InFlight] = deque()
         node.receivers["user"] = self.deliver
@@ -79,11 +84,16 @@ class Mailbox:
                 return
 
     def _deliver_reply(self, message: InFlight) -> None:
-        asked = self._replies.pop(message[7] or 0, None)
+        uid = message[7] or 0
+        asked = self._replies.pop(uid, None)
         if asked is not None and not asked.done():
             asked.set_result(message)
+        elif uid > self._born and uid not in self._asked:
+            # It answers a message that was merely sent: then it is a message like others.
+            self.messages.append(message)
+            self._wake(message)
         else:
-            # The request was given up or already answered: nobody is left whom the reply is for.
+            # The request was given up, already answered, or made in an earlier life: nobody is left whom this is for.
             self._fabric.note("observe", self._node, {"fact": "late_reply", "message": Message._make(message).id})
 
     # -- to the behaviour ----------------------------------------------------------------------------------------------
@@ -138,6 +148,7 @@ class Mailbox:
         """Wait for the reply to the message ``uid``."""
         future: asyncio.Future[InFlight] = asyncio.Future(loop=self._loop)
         self._replies[uid] = future
+        self._asked.append(uid)
         try:
             message = await future
         finally:
