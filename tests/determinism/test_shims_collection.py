@@ -154,7 +154,8 @@ def test_the_points_depend_on_events_alone() -> None:
             collection.point(events)
             seen.append(-step)
             del clutter
+        inside = list(seen)
         collection.leave()
-        return seen
+        return inside
 
     assert finalized_at(0) == finalized_at(5_000)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_convergence._engine.sim.shims import InsideRun, coverage, install, prompts_outside_world
+from pytest_convergence._engine.sim.shims import InsideRun, coverage, install, patching, prompts_outside_world
 from pytest_convergence._engine.sim.shims import installation as installation_module
 from pytest_convergence._engine.sim.shims.installation import Installation, all_rows
 from pytest_convergence._engine.sim.shims.patching import (
@@ -234,6 +234,19 @@ def test_an_interpreter_that_keeps_types_closed_is_reported(
         ConvergenceWarning, match=r"datetime\.timedelta\.total_seconds shows the real world .*agent\.now"
     ):
         Installation().install()
+
+
+def test_a_dictionary_that_attribute_lookup_does_not_use_is_left_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copied: dict[str, Any] = dict(vars(datetime.timedelta))
+    monkeypatch.setattr("pytest_convergence._engine.sim.shims.patching.gc.get_referents", lambda _: [copied])
+    with pytest.raises(RuntimeError, match="not the one that attribute lookup uses"):
+        patching._set_on_static_type(datetime.timedelta, "total_seconds", len)
+    assert copied["total_seconds"] is vars(datetime.timedelta)["total_seconds"]
+    copied.clear()
+    with pytest.raises(RuntimeError, match="was not found"):
+        patching._set_on_static_type(datetime.timedelta, "total_seconds", len)
 
 
 def test_time_machine_gets_its_pointers_first(

@@ -128,8 +128,6 @@ class _Walk:
         if task in self._tasks:
             return f"task {task.get_name()!r}, which waits for this one"
         self._tasks.append(task)
-        if task.done():
-            return f"task {task.get_name()!r}, which has ended"
         return f"task {task.get_name()!r}, which waits in {_ARROW.join(self.links(task.get_coro()))}"
 
     def _all(self, branches: list[Any]) -> Iterator[str]:
@@ -273,10 +271,7 @@ _KNOWN: Final[dict[str, Callable[[FrameType], str]]] = {
 
 def _short_path(filename: str) -> str:
     """Show a path below the working directory relatively, and any other by its last two parts."""
-    try:
-        relative = os.path.relpath(filename)
-    except ValueError:  # another drive
-        relative = filename
-    if not relative.startswith(os.pardir):
-        return relative
-    return os.path.join(*filename.split(os.sep)[-2:]) if os.sep in filename else filename
+    here = os.path.join(os.getcwd(), "")
+    if filename.startswith(here):
+        return filename[len(here) :]
+    return os.path.join(*filename.rsplit(os.sep, 2)[-2:])

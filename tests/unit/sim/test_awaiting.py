@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import Any
@@ -204,6 +205,55 @@ def test_a_long_chain_shows_both_ends() -> None:
     assert len(chain) == 12
     assert chain[6] == "… (32 more)"
     assert chain[-1].startswith("Queue.get")
+
+
+def test_a_chain_without_end_is_cut() -> None:
+    @types.coroutine
+    def endless() -> Generator[Any, None, None]:
+        yield from asyncio.get_running_loop().create_future()
+
+    async def nested(depth: int) -> None:
+        await (nested(depth - 1) if depth else endless())
+
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10_000)
+    try:
+        coroutine = nested(2_500)
+        with asyncio.Runner() as runner:
+
+            async def main() -> list[str]:
+                task = asyncio.get_running_loop().create_task(coroutine)
+                await asyncio.sleep(0)
+                chain = await_chain(task)
+                task.cancel()
+                await asyncio.wait([task])
+                return chain
+
+            assert runner.run(main())[6] == "… (1989 more)"
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_what_has_ended_is_nothing_to_wait_for() -> None:
+    async def main() -> str:
+        ended = asyncio.get_running_loop().create_task(asyncio.sleep(0), name="ended")
+        await ended
+
+        async def parent() -> None:
+            await asyncio.gather(ended, waits_for_queue())
+
+        task = asyncio.get_running_loop().create_task(parent())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        text = describe_await(task)
+        task.cancel()
+        await asyncio.wait([task])
+        return text
+
+    with asyncio.Runner() as runner:
+        text = runner.run(main())
+    assert "ended" not in text.split("→")[-1]
+    assert text.count("Queue.get") == 1
 
 
 def test_tasks_that_do_not_wait_are_told_apart() -> None:

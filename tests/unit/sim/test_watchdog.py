@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 import time
+import traceback
+import types
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -223,6 +225,21 @@ def test_a_signal_at_the_very_end_of_a_run_is_absorbed() -> None:
     budget.expired = budget._sent = True
     budget._on_signal(signal.SIGINT, None)
     assert not budget._sent
+
+
+def test_a_signal_in_the_middle_of_a_tracer_is_sent_again() -> None:
+    tracer = types.ModuleType("coverage.collector")
+    exec("def trace(finish, clock):\n    while clock() < finish:\n        pass\n", vars(tracer))
+
+    def traced() -> None:
+        tracer.trace(time.monotonic() + 4 * SHORT, time.monotonic)
+        spins()
+
+    with pytest.raises(BudgetExceeded) as caught, guard(SHORT):
+        traced()
+    assert "in traced" in str(caught.value)
+    assert caught.value.__context__ is not None
+    assert traceback.extract_tb(caught.value.__context__.__traceback__)[-2].name == "spins"
 
 
 def test_one_thread_serves_all_runs() -> None:

@@ -130,17 +130,10 @@ class Patch:
 
     def put(self) -> None:
         """Put the replacement in place."""
-        self._set(self.shim)
-
-    def remove(self) -> None:
-        """Put the original back."""
-        self._set(self.original)
-
-    def _set(self, value: Any) -> None:
         if self.owner.is_static:
-            _set_on_static_type(self.owner.holder, self.name, value)
+            _set_on_static_type(self.owner.holder, self.name, self.shim)
         else:
-            setattr(self.owner.holder, self.name, value)
+            setattr(self.owner.holder, self.name, self.shim)
 
 
 def namespace_of(owner: Owner) -> Mapping[str, Any]:
