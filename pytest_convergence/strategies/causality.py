@@ -92,7 +92,12 @@ def histories(agents: int | Iterable[str] = 3, *, max_events: int = 20) -> st.Se
     # An action is 0 local, 1 send, 2 + k receive the k-th newest message of another agent.
     action = st.integers(0, 1 + 4)
     steps = st.lists(st.tuples(st.integers(0, len(names) - 1), action), max_size=max_events)
-    return steps.map(lambda drawn: _history(names, drawn))
+
+    @st.composite
+    def history(draw: st.DrawFn) -> History:
+        return _history(names, draw(steps))
+
+    return history()
 
 
 def _history(names: tuple[str, ...], steps: list[tuple[int, int]]) -> History:

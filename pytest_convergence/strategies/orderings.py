@@ -56,7 +56,13 @@ def message_orderings(
     causes = [_causes(given, place, order) for place in range(len(given))]
     # Delays of up to twice the length reach every permutation; 0 for all is the order given.
     delay = st.integers(0, max(0, 2 * len(given) - 2))
-    return st.tuples(*[delay] * len(given)).map(lambda delays: _arrange(given, causes, delays))
+    delays = st.tuples(*[delay] * len(given))
+
+    @st.composite
+    def ordering(draw: st.DrawFn) -> tuple[Message, ...]:
+        return _arrange(given, causes, draw(delays))
+
+    return ordering()
 
 
 def _as_messages(given: Iterable[Message | tuple[str, Any]]) -> tuple[Message, ...]:

@@ -39,8 +39,11 @@ def networks(
     ``max_latency`` is in virtual seconds, the others are probabilities. Numbers are drawn in steps of a hundredth of
     the maximum.
     """
+    numbers = st.tuples(*[st.integers(0, 100)] * 5)
 
-    def network(least: int, spread: int, loss: int, duplicate: int, reorder: int) -> Network:
+    @st.composite
+    def network(draw: st.DrawFn) -> Network:
+        least, spread, loss, duplicate, reorder = draw(numbers)
         latency = (least * max_latency / 200, (least + spread) * max_latency / 200)
         return Network(
             latency=latency,
@@ -49,7 +52,7 @@ def networks(
             reorder=reorder * max_reorder / 100,
         )
 
-    return st.builds(network, *[st.integers(0, 100)] * 5)
+    return network()
 
 
 def goals() -> st.SearchStrategy[Goal]:

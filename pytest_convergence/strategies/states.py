@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, Final, NoReturn, final
 
 from hypothesis import strategies as st
@@ -125,15 +125,18 @@ def conflicting_states(
     drawn = _checked(default_fields() if fields is None else fields)
 
     @st.composite
-    def states(draw: Callable[[st.SearchStrategy[Any]], Any]) -> ConflictingStates:
+    def states(draw: st.DrawFn) -> ConflictingStates:
         base = {path: draw(values) for path, values in drawn.items()}
         held = {
             name: {path: draw(st.one_of(st.just(base[path]), values)) for path, values in drawn.items()}
             for name in names
         }
+        # Drawn even where it is not needed: if agents that happen to differ took fewer choices than agents that are
+        # equal, the former would count as the simpler example.
+        differing = draw(st.sampled_from(list(drawn)))
+        other = draw(_other_than(held[names[1]][differing], drawn[differing]))
         if not any(_differ(path, held) for path in drawn):
-            differing = draw(st.sampled_from(list(drawn)))
-            held[names[1]][differing] = draw(_other_than(held[names[1]][differing], drawn[differing]))
+            held[names[1]][differing] = other
         return ConflictingStates({name: _nested(state) for name, state in held.items()})
 
     return states()
@@ -190,7 +193,12 @@ def deltas(agents: int | Iterable[str] = 2, *, max_writes: int = 10) -> st.Searc
         st.booleans(),
     )
     writes = st.lists(write, max_size=max_writes)
-    return st.builds(_delta, st.just(names), writes, st.integers(0, max_writes))
+
+    @st.composite
+    def delta(draw: st.DrawFn) -> Delta:
+        return _delta(names, draw(writes), draw(st.integers(0, max_writes)))
+
+    return delta()
 
 
 def _delta(names: tuple[str, ...], writes: list[tuple[int, str, str, int, bool]], known: int) -> Delta:

@@ -111,6 +111,15 @@ def test_conflicting_states_shrink_to_one_field_of_one_agent() -> None:
     assert rest == {"title": None, "count": 0, "done": False, "plan": {"steps": [], "owner": ""}}
 
 
+def test_conflicting_states_stay_minimal_when_hypothesis_explains() -> None:
+    both = st.tuples(cst.histories(2), cst.conflicting_states(["a", "b"]))
+    all_phases = settings(_FIXED, phases=tuple(Phase))
+    history, states = find(both, lambda drawn: len(drawn[0]) >= 3, settings=all_phases)
+    assert len(history) == 3
+    assert len(states.conflicts) == 1
+    assert any(state == {"title": "", "count": 0, "done": False, "plan": {"steps": [], "owner": ""}} for state in states)
+
+
 def test_conflicting_states_shrink_to_the_field_that_matters() -> None:
     states = minimal(
         cst.conflicting_states(["a", "b"], fields={"title": st.text(), "count": st.integers()}),

@@ -369,8 +369,13 @@ class Replica:
         return len(self._waiting)
 
     def restore(self, updates: Iterable[Update], clock: VectorClock, version: int = 0) -> None:
-        """Become the replica that was kept as ``updates`` and ``clock``; nothing is announced, the history is empty."""
+        """Become the replica that was kept as ``updates`` and ``clock``; nothing is announced, the history is empty.
+
+        The conflicts that were met before stay listed: they are facts about the run, not state of the agent.
+        """
+        met = self._conflicts
         self._reset(clock)
+        self._conflicts = met
         kept = sorted((update for update in updates if clock.covers(*update.dot)), key=causal_key)
         for update in kept:
             if not any(other.replaces(update) for other in kept):

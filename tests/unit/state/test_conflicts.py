@@ -207,6 +207,18 @@ def test_a_conflict_that_goes_on_is_listed_once() -> None:
     assert distinct_conflicts(everywhere) == b.conflicts
 
 
+def test_a_conflict_stays_listed_when_its_replica_is_restored() -> None:
+    a, b = _pair()
+    a.set("x", 1)
+    b.set("x", 2)
+    a.join(b.delta_since(a.clock))
+    a.set("x", 3)
+    met = a.conflicts
+    a.restore(a.updates, a.clock, a.version)
+    assert a.conflicts == met
+    assert len(met) == 1
+
+
 def test_two_conflicts_of_one_path_are_two() -> None:
     a, b = _pair()
     for value in (1, 2):

@@ -258,3 +258,10 @@ def test_types_are_registered(kind: type) -> None:
         assert isinstance(value, kind)
 
     check()
+
+
+def test_a_drawn_schedule_is_shown_by_the_cells_that_deviate() -> None:
+    schedule = Schedule.from_tape({3: 200}, cells=8, seed=1, faults=("loss",))
+    assert schedule.tape == b"\0\0\0\xc8\0\0\0\0"
+    assert repr(schedule) == "Schedule.from_tape({3: 200}, cells=8, seed=1, faults=('loss',))"
+    assert eval(repr(schedule), {"Schedule": Schedule}) == schedule
