@@ -229,7 +229,7 @@ class SimulatedAgent:
     @property
     def random(self) -> random.Random:
         """This agent's private stream, derived from the seed and its name."""
-        return self._running("draw random numbers").fabric.world.stream(self.name)
+        return self._running("draw random numbers").fabric.entropy(self.name)
 
     def observe(self, fact: str, **data: Any) -> None:
         """Write a fact to the trace, for properties to judge: ``agent.observe("leader", term=3)``."""

@@ -104,7 +104,12 @@ class Conduct:
         conditions = Network.of(options.get("network")).with_faults(kinds)
         window = options.trace_window()
         self.fabric = Fabric(
-            self.world, session.schedule.choices(stream), conditions, trace=bool(window), window=window or 1
+            self.world,
+            session.schedule.choices(stream),
+            conditions,
+            seed=session.schedule.seed,
+            trace=bool(window),
+            window=window or 1,
         )
         self.fabric.loop = loop
         self._kinds = kinds

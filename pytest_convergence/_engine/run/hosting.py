@@ -49,7 +49,7 @@ def make_loop(seed: int, options: SessionOptions) -> WorldLoop:
     """Make a world and its loop."""
     world = World(seed=seed, max_events=options.get("max_events"), timeout_ns=options.timeout_ns())
     # Code that no agent started belongs to the test: a node of its own, in a fabric without links or trace.
-    test = Node(Fabric(world, CalmChoices(), _CALM, trace=False), _TEST, 0, None)
+    test = Node(Fabric(world, CalmChoices(), _CALM, seed=seed, trace=False), _TEST, 0, None)
     loop = WorldLoop(world, test.life)
     test.fabric.loop = loop
     return loop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -38,6 +39,7 @@ class Fabric:
         uid: how many messages were sent.
         lost, duplicated, protocol_sent: counters of messages.
         longest_timer_ns: the longest timer that a machine has armed so far.
+        seed: what the private entropy of its agents derives from.
         closed: whether the session is over: nothing of it moves or is recorded any more.
         cuts: whether a partition is in force.
         shared_fate: what decides the fate of a message where links need no labels of their own.
@@ -46,6 +48,7 @@ class Fabric:
     """
 
     __slots__ = (
+        "_entropy",
         "base_ns",
         "choices",
         "closed",
@@ -63,6 +66,7 @@ class Fabric:
         "protocol_sent",
         "record",
         "rules",
+        "seed",
         "shared_fate",
         "trace",
         "tracing",
@@ -80,6 +84,7 @@ class Fabric:
         choices: Choices,
         conditions: Network,
         *,
+        seed: int = 0,
         trace: bool = True,
         window: int = DEFAULT_WINDOW,
     ) -> None:
@@ -92,6 +97,8 @@ class Fabric:
         self.shared_fate: Callable[[], int] | None = None if shared is None else shared(self.fates)
         self.nodes: dict[str, Node] = {}
         self.rules: list[Rule] = []
+        self.seed = seed
+        self._entropy: dict[str, random.Random] = {}
         self.names: list[str] = []
         self.trace = Trace(self.names, window=window)
         self.uid = 0
@@ -117,6 +124,14 @@ class Fabric:
         self.names.append(name)
         self.nodes[name] = node
         return node
+
+    def entropy(self, name: str) -> random.Random:
+        """Return the private random stream of an agent, derived from the session's seed and its name."""
+        stream = self._entropy.get(name)
+        if stream is None:
+            # A string seed is hashed with SHA-512 by random itself: independent of PYTHONHASHSEED.
+            stream = self._entropy[name] = random.Random(f"{self.seed}/{name}")
+        return stream
 
     def close(self) -> None:
         """The session is over: what is left of its agents' code can do nothing, what is under way arrives nowhere.

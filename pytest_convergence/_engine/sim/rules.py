@@ -214,7 +214,7 @@ class NetworkControl:
             raise ConvergenceUsageError(f"odds must be greater than 0 and at most 1, not {odds!r}.")
         if odds == 1:
             return where
-        stream: random.Random = self._fabric().world.stream("network rules")
+        stream: random.Random = self._fabric().entropy("network rules")
         return lambda message: (where is None or where(message)) and stream.random() < odds
 
     def _names(self, agents: Any) -> list[str]:

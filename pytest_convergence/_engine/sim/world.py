@@ -204,10 +204,10 @@ class World:
     def entropy(self) -> random.Random:
         """Return the private random stream of whoever runs, derived from the seed and the agent's name."""
         life = OWNER.get()
-        return self.stream(_NOBODY if life is None else life.node.name)
+        return self.stream(_NOBODY) if life is None else life.node.fabric.entropy(life.node.name)
 
     def stream(self, name: str) -> random.Random:
-        """Return the private random stream of ``name``."""
+        """Return the random stream of ``name``, which is no agent."""
         stream = self._entropy.get(name)
         if stream is None:
             # A string seed is hashed with SHA-512 by random itself: independent of PYTHONHASHSEED.

@@ -1,6 +1,7 @@
 """Several sessions in one world: one after another, and at the same time."""
 
 import asyncio
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -176,7 +177,7 @@ def test_the_agents_of_a_session_that_is_over_cannot_act():
     simulate(main)
 
 
-def test_a_restart_that_was_planned_for_later_does_not_happen_when_the_session_is_over():
+def test_a_restart_that_was_planned_for_later_happens_when_the_work_is_done_and_not_again():
     begun: list[float] = []
 
     async def behaviour(agent: SimulatedAgent) -> None:
@@ -195,7 +196,7 @@ def test_a_restart_that_was_planned_for_later_does_not_happen_when_the_session_i
         await asyncio.sleep(10_000)
 
     simulate(main)
-    assert begun == [0]
+    assert begun == [0, 0.2]
 
 
 def test_messages_of_a_session_that_is_over_reach_nobody():
@@ -217,3 +218,17 @@ def test_messages_of_a_session_that_is_over_reach_nobody():
 
     simulate(main)
     assert arrived == []
+
+
+def test_agents_draw_by_the_seed_of_their_session_whatever_world_it_runs_in():
+    async def draws(agent: SimulatedAgent) -> list[float]:
+        return [random.random(), agent.random.random()]
+
+    def session() -> Session:
+        return make_session(agents={"a": draws}, seed=7)
+
+    async def main() -> list[Any]:
+        return [(await session().execute()).results["a"] for _ in range(2)]
+
+    alone = session().run().results["a"]
+    assert simulate(main, seed=99) == [alone, alone]
