@@ -1,6 +1,7 @@
 """Replacements are installed once, kept in place, cheap, and listed."""
 
 import datetime
+import os
 import subprocess
 import sys
 import threading
@@ -52,6 +53,19 @@ first, second = run(program), run(program)
 assert first == second, (first, second)
 print(first)
 """
+
+
+def in_fresh_process(text: str, hash_seed: str = "0") -> str:
+    """Run a program whose first run is the first of its process."""
+    path = os.pathsep.join(part or "." for part in sys.path)
+    return subprocess.run(
+        [sys.executable, "-c", text],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": path, "TZ": "UTC"},
+    ).stdout
 
 
 def test_fresh_processes_with_other_hash_seeds_see_the_same_values() -> None:
@@ -249,15 +263,30 @@ def test_a_dictionary_that_attribute_lookup_does_not_use_is_left_as_it_was(
         patching._set_on_static_type(datetime.timedelta, "total_seconds", len)
 
 
-def test_time_machine_gets_its_pointers_first(
+def test_time_machine_gets_its_pointers_first() -> None:
+    printed = in_fresh_process(
+        """
+import sys, types, time
+extension = types.ModuleType("_time_machine")
+extension.patch_if_needed = lambda: print(type(time.time).__name__)
+sys.modules["_time_machine"] = extension
+from pytest_convergence._engine.sim.shims import install
+install()
+install()
+print(type(time.time).__name__)
+"""
+    )
+    assert printed.split() == ["builtin_function_or_method", "method"]
+
+
+def test_time_machine_is_not_shown_what_is_no_c_function(
     monkeypatch: pytest.MonkeyPatch, installation: Installation, clock: Any
 ) -> None:
-    order: list[int] = []
     extension: Any = types.ModuleType("_time_machine")
-    extension.patch_if_needed = lambda: order.append(clock.read())
+    extension.patch = lambda: pytest.fail("it would take a Python function for one of C")
     monkeypatch.setitem(sys.modules, "_time_machine", extension)
+    install()  # the clocks are replaced now
     installation.install()
-    assert order == [0]
 
 
 def test_the_sweep_leaves_alone_what_it_cannot_or_should_not_change(clock: Any) -> None:

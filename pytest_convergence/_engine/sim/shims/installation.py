@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 from threading import Lock
-from types import MethodType
+from types import BuiltinFunctionType, MethodType
 from typing import Any, Final, NamedTuple, Self, final
 
 from pytest_convergence._engine.sim.shims import clocks, entropy, listing, refusals
@@ -152,12 +154,18 @@ def _is_hashable(patch: Patch) -> bool:
 
 
 def _let_time_machine_go_first() -> None:
-    """Let time-machine, if it is there, keep its pointers to the C functions: it takes what it finds for C functions."""
+    """Let time-machine, if it is imported, look up the C functions of the clocks before they are replaced.
+
+    It does so at its first use, and takes for a C function whatever it finds then: a replacement would end the process.
+    Its pytest plugin imports it at the start. Where another tool has replaced a clock by now, it is too late already.
+    """
     module = sys.modules.get("_time_machine")
-    for name in ("patch_if_needed", "patch"):
-        if hasattr(module, name):
-            getattr(module, name)()
-            return
+    clocks_of_c = (time.time, time.time_ns, time.gmtime, time.localtime, time.strftime, datetime.datetime.now)
+    if all(isinstance(clock, BuiltinFunctionType) for clock in clocks_of_c):
+        for name in ("patch_if_needed", "patch"):
+            if hasattr(module, name):
+                getattr(module, name)()
+                return
 
 
 _INSTALLATION: Final = Installation()

@@ -39,6 +39,11 @@ OTHERWISE: Final = tuple(
             "id(), sets of your own objects, futures and coroutines",
             "runs made twice are compared",
         ),
+        (
+            "not covered",
+            "time-machine imported after the first run",
+            "import it before, as its pytest plugin does",
+        ),
         ("not covered", "unseeded random.Random() made before the run", "make it inside, or give it a seed"),
         (
             "not covered",
