@@ -328,5 +328,7 @@ def test_a_replacement_that_somebody_undid_is_put_back() -> None:
         if isinstance(cell.cell_contents, types.BuiltinFunctionType) and cell.cell_contents.__name__ == "time"
     )
     time.time = genuine
-    with InsideRun():
-        assert time.time == shim
+    for _ in range(100):
+        with InsideRun():
+            pass
+    assert time.time == shim

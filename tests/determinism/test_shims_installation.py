@@ -153,16 +153,12 @@ def clock() -> Iterator[Any]:
     del sys.modules["clock_of_test"]
 
 
-def _in_a_run() -> bool:
-    return True
-
-
 def _some_world() -> object:
     return object()
 
 
 def row_for(target: str) -> Row:
-    return Row(target, "always 5", delegate(answer_five, _in_a_run, _some_world), "clocks")
+    return Row(target, "always 5", delegate(answer_five, ["a run"], _some_world), "clocks")
 
 
 @pytest.fixture

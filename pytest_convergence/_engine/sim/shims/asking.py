@@ -25,11 +25,11 @@ __all__ = [
     "is_tool",
     "outside_world",
     "prompts_outside_world",
-    "running_loop",
+    "RUNS",
 ]
 
-running_loop: Final = _get_running_loop
-"""The loop of this thread or None; ``None`` is the quick answer to "is this call outside every run?"."""
+RUNS: Final[list[object]] = []
+"""The runs that are under way in this process, on any thread. Empty is the quick answer that nothing is simulated."""
 
 TOOLS: Final = frozenset(
     {

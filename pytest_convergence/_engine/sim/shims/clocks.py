@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
-from pytest_convergence._engine.sim.shims.asking import SimulatedWorld, asked_world, running_loop
+from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, asked_world
 from pytest_convergence._engine.sim.shims.patching import Home, Make, Row, delegate
 
 __all__ = ["rows"]
@@ -54,8 +54,8 @@ def rows() -> Iterator[Row]:
         ("strftime", _strftime, wall),
         ("sleep", _sleep, "virtual time passes, for the whole thread as in reality"),
     ):
-        yield Row(f"time:{name}", closed, delegate(answer, running_loop, asked_world), "clocks")
-    yield Row("os:times", monotonic, delegate(_times, running_loop, asked_world), "clocks")
+        yield Row(f"time:{name}", closed, delegate(answer, RUNS, asked_world), "clocks")
+    yield Row("os:times", monotonic, delegate(_times, RUNS, asked_world), "clocks")
     yield Row("datetime:datetime.now", wall, _make_now, "clocks")
     yield Row("datetime:datetime.utcnow", wall, _make_utcnow, "clocks")
     yield Row("datetime:date.today", wall, _make_today, "clocks")
@@ -81,12 +81,10 @@ def _reader(read: Callable[[SimulatedWorld], float]) -> Make:
     """Make replacements of clocks that take no arguments; these are called most, so they are made lean."""
 
     def make(original: Callable[[], Any]) -> Callable[..., Any]:
-        running, ask = running_loop, asked_world
+        runs, ask = RUNS, asked_world
 
         def shim(_home: Home, /) -> Any:
-            if running() is None:
-                return original()
-            world = ask()
+            world = ask() if runs else None
             return original() if world is None else read(world)
 
         return shim
@@ -135,12 +133,10 @@ def _fromtimestamp_seconds(world: SimulatedWorld) -> float:
 
 
 def _make_now(original: Any) -> Callable[..., Any]:
-    bind, running, ask = original.__get__, running_loop, asked_world
+    bind, runs, ask = original.__get__, RUNS, asked_world
 
     def now(cls: type[datetime.datetime], tz: datetime.tzinfo | None = None) -> Any:
-        if running() is None:
-            return bind(None, cls)(tz)
-        world = ask()
+        world = ask() if runs else None
         return bind(None, cls)(tz) if world is None else cls.fromtimestamp(_fromtimestamp_seconds(world), tz)
 
     return now
@@ -163,10 +159,10 @@ def _make_utcnow(original: Any) -> Callable[..., Any]:
 
 
 def _make_today(original: Any) -> Callable[..., Any]:
-    bind, running, ask = original.__get__, running_loop, asked_world
+    bind, runs, ask = original.__get__, RUNS, asked_world
 
     def today(cls: type[datetime.date]) -> Any:
-        world = None if running() is None else ask()
+        world = ask() if runs else None
         return bind(None, cls)() if world is None else cls.fromtimestamp(_fromtimestamp_seconds(world))
 
     return today

@@ -13,7 +13,7 @@ from random import Random
 from types import BuiltinMethodType, MethodType
 from typing import Any, Final
 
-from pytest_convergence._engine.sim.shims.asking import SimulatedWorld, asked_world, running_loop
+from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, asked_world
 from pytest_convergence._engine.sim.shims.patching import Home, Row, delegate
 
 __all__ = ["HOST_NAME", "PROCESS_ID", "cover_hidden_generator", "hidden_generator_names", "rows"]
@@ -24,6 +24,8 @@ PROCESS_ID: Final = 4_999_999
 HOST_NAME: Final = "simulated"
 """What ``socket.gethostname()`` says inside a run."""
 
+# What the other methods of a generator are made of, and what holds state of its own.
+_PRIMITIVES: Final = ("random", "getrandbits", "gauss", "seed", "getstate", "setstate")
 _SEED_BITS: Final = 256
 _UUID_EPOCH_100NS: Final = 0x01B21DD213814000  # 15 October 1582, to 1970
 _NODE_BITS: Final = 48
@@ -41,7 +43,7 @@ def hidden_generator_names() -> list[str]:
 
 def cover_hidden_generator(shims: Mapping[str, Any]) -> None:
     """Let the hidden instance of module random, which some libraries hand out, answer as the module's functions do."""
-    vars(random._inst).update({name: shim for name, shim in shims.items() if isinstance(shim, MethodType)})
+    vars(random._inst).update({name: shims[name] for name in _PRIMITIVES if name in shims})
 
 
 def rows() -> Iterator[Row]:
@@ -49,10 +51,12 @@ def rows() -> Iterator[Row]:
     stream = "the agent's stream"
 
     def row(target: str, closed: str, answer: Callable[..., Any], source: str = "entropy") -> Row:
-        return Row(target, closed, delegate(answer, running_loop, asked_world), source)
+        return Row(target, closed, delegate(answer, RUNS, asked_world), source)
 
+    yield Row("random:random", stream, _make_random, "entropy")
     for name in hidden_generator_names():
-        yield row(f"random:{name}", stream, _method_of_stream(name))
+        if name != "random":
+            yield row(f"random:{name}", stream, _method_of_stream(name))
     yield Row("random:Random.seed", "without a seed: seeded from the agent's stream", _make_seed, "entropy")
     yield row("os:urandom", stream, _random_bytes)
     yield row("os:getrandom", stream, _random_bytes)
@@ -74,11 +78,22 @@ def _method_of_stream(name: str) -> Callable[..., Any]:
     return answer
 
 
+def _make_random(original: Callable[[], float]) -> Callable[..., float]:
+    """The most called of them, made lean."""
+    runs, ask = RUNS, asked_world
+
+    def shim(_home: Home, /) -> float:
+        world = ask() if runs else None
+        return original() if world is None else world.entropy().random()
+
+    return shim
+
+
 def _make_seed(original: Callable[..., None]) -> Callable[..., None]:
-    running, ask = running_loop, asked_world
+    runs, ask = RUNS, asked_world
 
     def seed(self: Random, a: Any = None, version: int = 2) -> None:
-        if a is None and running() is not None:
+        if a is None and runs:
             world = ask()
             if world is not None:
                 a = world.entropy().getrandbits(_SEED_BITS)
@@ -93,10 +108,10 @@ def _random_bytes(world: SimulatedWorld, original: Any, size: int, /, *flags: An
 
 
 def _make_rng(original: property) -> Any:
-    running, ask, real = running_loop, asked_world, original.fget
+    runs, ask, real = RUNS, asked_world, original.fget
 
     def rng(self: object) -> Random:
-        world = None if running() is None else ask()
+        world = ask() if runs else None
         generator: Random = real(self) if world is None else world.entropy()  # type: ignore[misc]
         return generator
 

@@ -17,7 +17,7 @@ import gc
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sized
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -178,14 +178,18 @@ def is_genuine(owner: Owner, name: str) -> bool:
     )
 
 
-def delegate(answer: Callable[..., Any], running: Callable[[], Any], ask: Callable[[], Any]) -> Make:
-    """Make replacements that let ``answer(world, original, *args, **options)`` answer inside a run."""
+def delegate(answer: Callable[..., Any], runs: Sized, ask: Callable[[], Any]) -> Make:
+    """Make replacements that let ``answer(world, original, *args, **options)`` answer inside a run.
+
+    Args:
+        answer: answers in place of the original.
+        runs: the runs under way; without any the original is called at once.
+        ask: returns the world that has to answer its caller's caller, or ``None``.
+    """
 
     def make(original: Any) -> Callable[..., Any]:
         def shim(_home: Home, /, *args: Any, **options: Any) -> Any:
-            if running() is None:
-                return original(*args, **options)
-            world = ask()
+            world = ask() if runs else None
             if world is None:
                 return original(*args, **options)
             return answer(world, original, *args, **options)

@@ -16,7 +16,7 @@ from types import FrameType, FunctionType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
-from pytest_convergence._engine.sim.shims.asking import SimulatedWorld, asked_world, is_tool, running_loop
+from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, asked_world, is_tool
 from pytest_convergence._engine.sim.shims.patching import Make, Row, delegate
 from pytest_convergence.errors import SimulationEscapeError
 
@@ -143,7 +143,7 @@ def rows() -> Iterator[Row]:
     for kind in _KINDS:
         for target in kind.functions:
             refusal = _refusal(kind, target)
-            make = _make_fork(refusal) if target in _FORKS else delegate(refusal, running_loop, asked_world)
+            make = _make_fork(refusal) if target in _FORKS else delegate(refusal, RUNS, asked_world)
             yield Row(target, "refused", make, kind.name)
         for target in kind.methods:
             when_loaded = target.partition(":")[0] in _ONLY_IF_LOADED
@@ -157,7 +157,7 @@ def rows() -> Iterator[Row]:
     yield Row(
         "select:select",
         "of nothing: virtual time passes; of file descriptors: refused",
-        delegate(_select, running_loop, asked_world),
+        delegate(_select, RUNS, asked_world),
         _DESCRIPTORS.name,
     )
 
@@ -193,12 +193,10 @@ def _method(answer: Callable[..., Any]) -> Make:
     """Make replacements of methods: the same as :func:`delegate`, with ``self`` among the arguments."""
 
     def make(original: Any) -> Callable[..., Any]:
-        running, ask = running_loop, asked_world
+        runs, ask = RUNS, asked_world
 
         def shim(*args: Any, **options: Any) -> Any:
-            if running() is None:
-                return original(*args, **options)
-            world = ask()
+            world = ask() if runs else None
             if world is None:
                 return original(*args, **options)
             return answer(world, original, *args, **options)
@@ -216,7 +214,7 @@ def _make_fork(refusal: Callable[..., Any]) -> Make:
 
     def make(original: Any) -> Callable[..., Any]:
         def shim(_home: object, /) -> Any:
-            world = None if running_loop() is None else asked_world()
+            world = asked_world() if RUNS else None
             return _call_from(sys._getframe(1), original) if world is None else refusal(world, original)
 
         return shim
