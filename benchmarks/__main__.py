@@ -20,7 +20,9 @@ def rows(rounds: int) -> dict[str, Callable[[], Row]]:
 
     def versus_simpy(name: str, case: Callable[..., int], bar: float, **options: object) -> Callable[[], Row]:
         payload = options.get("payload", 0)
-        return lambda: faster_than(name, partial(case, **options), partial(simpy, payload=payload), bar, rounds)
+        return lambda: faster_than(
+            name, partial(case, **options), partial(simpy, payload=payload), bar, rounds
+        )
 
     agents, machines = cases.agent_gossip, cases.machine_gossip
     return {
@@ -29,10 +31,16 @@ def rows(rounds: int) -> dict[str, Callable[[], Row]]:
         "agents-dict": versus_simpy("100 agents, a small dict, trace on, x SimPy", agents, 0, payload=SMALL),
         "machines": versus_simpy("100 machines, trace on, x SimPy", machines, 4.5),
         "machines-off": versus_simpy("100 machines, trace off, x SimPy", machines, 7, trace=False),
-        "machines-dict": versus_simpy("100 machines, a small dict, trace on, x SimPy", machines, 0, payload=SMALL),
+        "machines-dict": versus_simpy(
+            "100 machines, a small dict, trace on, x SimPy", machines, 0, payload=SMALL
+        ),
         "asyncio": versus_simpy("unmodified asyncio, trace on, x SimPy", cases.asyncio_gossip, 1.2),
         "ping-pong": lambda: faster_than(
-            "asyncio.Queue ping-pong, x CPython's own loop", cases.world_ping_pong, references.stock_ping_pong, 1, rounds
+            "asyncio.Queue ping-pong, x CPython's own loop",
+            cases.world_ping_pong,
+            references.stock_ping_pong,
+            1,
+            rounds,
         ),
         "sleeps-trio": lambda: faster_than(
             "virtual sleeps, x trio's autojump clock", cases.world_sleeps, references.trio_sleeps, 8, rounds
@@ -87,7 +95,9 @@ def main() -> None:
         return
     pin()
     print(f"Python {platform.python_version()}, process CPU time, one processor; medians of paired ratios")
-    print(f"{'case':<58} {'ratio':>7}   {'least – greatest':^17}  {'bar':>8}  {'':<7} {'case':>13} {'reference':>13}")
+    print(
+        f"{'case':<58} {'ratio':>7}   {'least – greatest':^17}  {'bar':>8}  {'':<7} {'case':>13} {'reference':>13}"
+    )
     begun = time.monotonic()
     for name in options.names or table:
         print(table[name](), flush=True)

@@ -38,7 +38,9 @@ def agent_gossip(agents: int = 100, messages: int = 100_000, *, trace: bool = Tr
     return messages
 
 
-def machine_gossip(agents: int = 100, messages: int = 100_000, *, trace: bool = True, payload: Any = 0) -> int:
+def machine_gossip(
+    agents: int = 100, messages: int = 100_000, *, trace: bool = True, payload: Any = 0
+) -> int:
     """The same traffic by state machines without coroutines."""
     left = messages
     draw = random.Random(1).random

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import pytest
 
@@ -26,9 +25,7 @@ _NOT_YET: Final = {
 }
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """What one source (the command line, the ini file) says about every test; ``None`` where it says nothing."""
 
     schedules: int | None = None
@@ -36,9 +33,7 @@ class Layer:
     profile: str | None = None
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """The plugin's options for one pytest session.
 
     Attributes:

@@ -94,7 +94,9 @@ def _causes(given: Sequence[Message], place: int, order: str) -> tuple[int, ...]
         and (order == "causal" or given[earlier].recipient == message.recipient)
     ][-1:]
     if order == "causal" and message.reply_to is not None:
-        answered = [other for other in range(len(given)) if given[other].uid == message.reply_to and other != place]
+        answered = [
+            other for other in range(len(given)) if given[other].uid == message.reply_to and other != place
+        ]
         if answered and min(answered) > place:
             raise ConvergenceUsageError(
                 f"the order given is not causal: {message!r} comes before the message that it answers. "
@@ -113,7 +115,9 @@ def _arrange(
     for place, before in enumerate(causes):
         for cause in before:
             effects[cause].append(place)
-    ready = [(place + delays[place], delays[place], place) for place, count in enumerate(missing) if not count]
+    ready = [
+        (place + delays[place], delays[place], place) for place, count in enumerate(missing) if not count
+    ]
     heapq.heapify(ready)
     arrived: list[Message] = []
     while ready:

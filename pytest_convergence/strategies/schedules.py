@@ -29,7 +29,9 @@ DEFAULT_FAULTS: Final = ("delay", "reorder", "loss", "duplicate")
 _SEEDS: Final = 1 << 16
 
 
-def schedules(faults: Iterable[str] = DEFAULT_FAULTS, *, cells: int = DEFAULT_CELLS) -> st.SearchStrategy[Schedule]:
+def schedules(
+    faults: Iterable[str] = DEFAULT_FAULTS, *, cells: int = DEFAULT_CELLS
+) -> st.SearchStrategy[Schedule]:
     """Schedules for ``schedule=`` of a session. Shrinks to the calm schedule, on which nothing happens.
 
     ``faults`` names the kinds of faults that the schedule may inject, on top of those that the session's own network
@@ -40,7 +42,9 @@ def schedules(faults: Iterable[str] = DEFAULT_FAULTS, *, cells: int = DEFAULT_CE
         ConvergenceUsageError: there is no such kind of fault, or ``cells`` is not positive.
     """
     if isinstance(faults, str):
-        raise ConvergenceUsageError(f"faults must be a list of kinds, such as ['loss', 'delay'], not {faults!r}.")
+        raise ConvergenceUsageError(
+            f"faults must be a list of kinds, such as ['loss', 'delay'], not {faults!r}."
+        )
     kinds = tuple(dict.fromkeys(faults))
     for kind in kinds:
         if kind not in FAULT_KINDS:

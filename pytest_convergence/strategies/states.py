@@ -156,7 +156,9 @@ def _other_than(value: Any, values: st.SearchStrategy[Any]) -> st.SearchStrategy
 
 def _checked(fields: Mapping[str, st.SearchStrategy[Any]]) -> dict[Path, st.SearchStrategy[Any]]:
     if not isinstance(fields, Mapping) or not fields:
-        raise ConvergenceUsageError(f"fields must map paths to strategies, like {{'title': st.text()}}, not {fields!r}.")
+        raise ConvergenceUsageError(
+            f"fields must map paths to strategies, like {{'title': st.text()}}, not {fields!r}."
+        )
     checked: dict[Path, st.SearchStrategy[Any]] = {}
     for name, values in fields.items():
         path = parse_path(name)
@@ -164,7 +166,9 @@ def _checked(fields: Mapping[str, st.SearchStrategy[Any]]) -> dict[Path, st.Sear
             raise ConvergenceUsageError(f"the field {name!r} needs a strategy of its values, not {values!r}.")
         for other in checked:
             if overlap(path, other):
-                raise ConvergenceUsageError(f"the fields {format_path(other)!r} and {name!r} lie within each other.")
+                raise ConvergenceUsageError(
+                    f"the fields {format_path(other)!r} and {name!r} lie within each other."
+                )
         checked[path] = values
     return checked
 

@@ -33,7 +33,6 @@ from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.engine import ConvergenceEngine
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.session import Session
-from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence.errors import AgentError, DeadlockError, RunFailure
 
 DIGESTS = Path(__file__).with_name("digests.json")
@@ -120,7 +119,9 @@ def bullies_on_a_wan() -> Outcome:
 async def _gossip(agent: SimulatedAgent) -> int:
     heard = 0
     for round_ in range(20):
-        await agent.send(agent.random.choice(agent.peers), {"round": round_, "from": agent.name, "tags": {"x", "y"}})
+        await agent.send(
+            agent.random.choice(agent.peers), {"round": round_, "from": agent.name, "tags": {"x", "y"}}
+        )
         try:
             while True:
                 await agent.receive(timeout=agent.random.random())
@@ -144,9 +145,17 @@ def gossip_under_a_tape() -> Outcome:
 
 @scenario
 def gossip_under_listed_deviations() -> Outcome:
-    deviations = {"deliver a→b #2": 1, "deliver b→a #1": 40_000_002, "stall c #5": 7, "pause a #9": 500_000, "skew b #1": 600}
+    deviations = {
+        "deliver a→b #2": 1,
+        "deliver b→a #1": 40_000_002,
+        "stall c #5": 7,
+        "pause a #9": 500_000,
+        "skew b #1": 600,
+    }
     schedule = Schedule.of(deviations, seed=4)
-    return run(agents=dict.fromkeys("abc", _gossip), network="lossy", faults=["pause", "skew"], schedule=schedule)
+    return run(
+        agents=dict.fromkeys("abc", _gossip), network="lossy", faults=["pause", "skew"], schedule=schedule
+    )
 
 
 @scenario
@@ -237,7 +246,9 @@ def storage_is_lost_and_torn() -> Outcome:
         "crash d #12": 50_000,
         "storage d #2": 3,
     }
-    return run(agents=dict.fromkeys("abcd", writes), faults=["crash"], schedule=Schedule.of(deviations, seed=20))
+    return run(
+        agents=dict.fromkeys("abcd", writes), faults=["crash"], schedule=Schedule.of(deviations, seed=20)
+    )
 
 
 # -- plain asyncio -----------------------------------------------------------------------------------------------------
@@ -257,10 +268,14 @@ def sets_of_tasks() -> Outcome:
         tasks = [asyncio.create_task(value(number)) for number in range(17)]
         agent.observe("all tasks", names=[task.get_name() for task in asyncio.all_tasks()])
         done, pending = await asyncio.wait(tasks, timeout=0.5)
-        agent.observe("wait", done=[task.result() for task in done], pending=[task.get_name() for task in pending])
+        agent.observe(
+            "wait", done=[task.result() for task in done], pending=[task.get_name() for task in pending]
+        )
         agent.observe("set", names=[task.get_name() for task in set(tasks)])
         agent.observe("as_completed", order=[await each for each in asyncio.as_completed(tasks)])
-        agent.observe("coroutines", order=[await each for each in asyncio.as_completed([value(n) for n in range(9)])])
+        agent.observe(
+            "coroutines", order=[await each for each in asyncio.as_completed([value(n) for n in range(9)])]
+        )
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in range(9)]
         for number, future in enumerate(futures):
@@ -301,7 +316,12 @@ def groups_that_fail_and_are_cancelled() -> Outcome:
 def queues_locks_and_conditions() -> Outcome:
     async def program(agent: SimulatedAgent) -> None:
         queue: asyncio.Queue[int] = asyncio.Queue(3)
-        lock, semaphore, condition, event = asyncio.Lock(), asyncio.Semaphore(2), asyncio.Condition(), asyncio.Event()
+        lock, semaphore, condition, event = (
+            asyncio.Lock(),
+            asyncio.Semaphore(2),
+            asyncio.Condition(),
+            asyncio.Event(),
+        )
         barrier = asyncio.Barrier(3)
 
         async def produce(start: int) -> None:
@@ -422,7 +442,13 @@ def clocks() -> Outcome:
             await asyncio.sleep(1.25)
             agent.observe(
                 "clocks",
-                time=[time.time(), time.time_ns(), time.monotonic(), time.perf_counter_ns(), time.process_time()],
+                time=[
+                    time.time(),
+                    time.time_ns(),
+                    time.monotonic(),
+                    time.perf_counter_ns(),
+                    time.process_time(),
+                ],
                 now=agent.now(),
                 loop=asyncio.get_running_loop().time(),
                 utc=datetime.datetime.now(datetime.UTC),
@@ -458,7 +484,12 @@ class _Counter:
 
     def on_start(self, durable: Mapping[str, Any]) -> Iterable[Effect]:
         lives = durable.get("lives", 0) + 1
-        return [Persist("lives", lives), Sync(), Observe("life", {"number": lives}), SetTimer("tick", 10**8, 10**8)]
+        return [
+            Persist("lives", lives),
+            Sync(),
+            Observe("life", {"number": lives}),
+            SetTimer("tick", 10**8, 10**8),
+        ]
 
     def on_timer(self, name: str) -> Iterable[Effect]:
         self.ticks += 1

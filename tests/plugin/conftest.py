@@ -4,12 +4,6 @@ from typing import Protocol
 
 import pytest
 
-# pytester forgets the modules that a run in this process imported, and would import the engine anew for each of them.
-import pytest_convergence._pytest.runtime
-import pytest_convergence._pytest.summary
-import pytest_convergence.metrics
-import pytest_convergence.strategies  # noqa: F401
-
 # What every little suite begins with; the agents are as small as agents can be.
 AGENTS = """
 import asyncio

@@ -152,6 +152,8 @@ class TestOld(unittest.TestCase):
 
 
 def test_without_the_plugin_nothing_of_it_is_there(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_inprocess("-p", "no:convergence", "--fixtures")
+    result = pytester.runpytest_inprocess(
+        *("-p", "no:convergence"), *("-p", "no:asyncio"), *("-p", "no:anyio"), "--fixtures"
+    )
     assert "convergence_session" not in result.stdout.str()
     assert "convergence:" not in result.stdout.str()

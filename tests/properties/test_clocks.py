@@ -24,7 +24,9 @@ def test_a_vector_clock_is_smaller_exactly_if_its_event_happened_before(history:
 @given(cst.histories(NAMES))
 def test_the_clocks_of_a_history_count_the_events_that_happened_before(history: cst.History) -> None:
     for event in history:
-        known = [earlier for earlier in history if earlier is event or history.happened_before(earlier, event)]
+        known = [
+            earlier for earlier in history if earlier is event or history.happened_before(earlier, event)
+        ]
         counts = {name: sum(earlier.agent == name for earlier in known) for name in NAMES}
         assert event.clock == VectorClock(counts)
 

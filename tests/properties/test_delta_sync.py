@@ -63,7 +63,9 @@ class Node:
         self.version = max(self.version, self.disk.get("sync.version", 0))
         if crash_after is not None:
             # The disk keeps a prefix of what was not synced.
-            self.disk.update((write.key, write.value) for write in unsynced[: crash_after % (len(unsynced) + 1)])
+            self.disk.update(
+                (write.key, write.value) for write in unsynced[: crash_after % (len(unsynced) + 1)]
+            )
             self.live()
 
     def hear(self, packet: Packet) -> None:
@@ -84,7 +86,9 @@ class Step(NamedTuple):
 
 
 _KINDS = ["write", "deliver", "deliver", "lose", "duplicate", "ring", "crash", "crash while writing"]
-_STEPS = st.lists(st.builds(Step, st.sampled_from(_KINDS), st.sampled_from(NAMES), st.integers(0, 7)), max_size=40)
+_STEPS = st.lists(
+    st.builds(Step, st.sampled_from(_KINDS), st.sampled_from(NAMES), st.integers(0, 7)), max_size=40
+)
 
 
 def _perform(step: Step, nodes: dict[str, Node], network: list[Packet], written: int) -> None:

@@ -55,7 +55,9 @@ class World:
         self.at_ns = 0
         self.updates: list[Update] = []
         self.replicas = {
-            name: Replica(name, now_ns=lambda: self.at_ns, resolve=resolve, on_update=self.updates.append, history=1000)
+            name: Replica(
+                name, now_ns=lambda: self.at_ns, resolve=resolve, on_update=self.updates.append, history=1000
+            )
             for name in NAMES
         }
 
@@ -126,7 +128,9 @@ def test_the_order_and_number_of_arrivals_does_not_matter(steps: list[Step], res
 
 
 @given(_HISTORIES, st.data())
-def test_updates_that_have_not_all_arrived_are_equal_too_once_they_are_the_same(steps: list[Step], data: Any) -> None:
+def test_updates_that_have_not_all_arrived_are_equal_too_once_they_are_the_same(
+    steps: list[Step], data: Any
+) -> None:
     world = World().run(steps)
     assume(world.updates)
     part = data.draw(st.lists(st.sampled_from(world.updates), unique=True))
@@ -139,7 +143,9 @@ def test_updates_that_have_not_all_arrived_are_equal_too_once_they_are_the_same(
 
 
 @given(_HISTORIES, _RESOLVERS)
-def test_a_view_that_was_kept_up_to_date_equals_one_that_is_built_anew(steps: list[Step], resolve: Any) -> None:
+def test_a_view_that_was_kept_up_to_date_equals_one_that_is_built_anew(
+    steps: list[Step], resolve: Any
+) -> None:
     world = World(resolve)
     for step in steps:
         world.run([step])
@@ -202,7 +208,9 @@ def test_conflicts_are_reported_if_and_only_if_writes_are_concurrent_and_overlap
 
 
 @given(_HISTORIES, st.data())
-def test_a_replica_that_hears_single_updates_reports_every_rivalry_itself(steps: list[Step], data: Any) -> None:
+def test_a_replica_that_hears_single_updates_reports_every_rivalry_itself(
+    steps: list[Step], data: Any
+) -> None:
     world = World().run(steps)
     stages: list[Conflict] = []
     reader = Replica("reader", on_conflict=stages.append)
@@ -218,7 +226,9 @@ def test_no_write_is_lost_in_silence(steps: list[Step]) -> None:
     world = World().run(steps)
     world.meet()
     replica = world.replicas["a"]
-    reported = {dot for other in world.replicas.values() for conflict in other.conflicts for dot in conflict.dots}
+    reported = {
+        dot for other in world.replicas.values() for conflict in other.conflicts for dot in conflict.dots
+    }
     for update in replica.updates:
         if update.operation != "set" or isinstance(update.stored, dict):
             continue
@@ -226,14 +236,20 @@ def test_no_write_is_lost_in_silence(steps: list[Step]) -> None:
             later.has_seen(update) and overlap(later.segments, update.segments) for later in replica.updates
         )
         beside = any(
-            commute(update, other) and update.concurrent_with(other) and overlap(update.segments, other.segments)
+            commute(update, other)
+            and update.concurrent_with(other)
+            and overlap(update.segments, other.segments)
             for other in replica.updates
         )
         if not overlaid and not beside and update.dot not in reported:
             assert replica.get(update.path) == update.value
 
 
-@given(st.lists(st.tuples(st.sampled_from(NAMES), st.integers(-3, 9), st.booleans(), st.integers(0, 5)), max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(NAMES), st.integers(-3, 9), st.booleans(), st.integers(0, 5)), max_size=30
+    )
+)
 def test_increments_are_conserved(steps: list[tuple[str, int, bool, int]]) -> None:
     world = World()
     for agent, amount, hears, at_ns in steps:
@@ -269,7 +285,9 @@ def test_appends_are_all_kept_in_an_order_that_extends_causality(steps: list[tup
     assert all(replica.get("log", []) == log for replica in world.replicas.values())
 
 
-@given(st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=10))
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=10)
+)
 def test_last_write_is_the_latest_by_time_then_name(steps: list[tuple[str, int, int]]) -> None:
     world = World()
     last: dict[str, tuple[int, str, int]] = {}

@@ -117,7 +117,10 @@ def test_conflicting_states_stay_minimal_when_hypothesis_explains() -> None:
     history, states = find(both, lambda drawn: len(drawn[0]) >= 3, settings=all_phases)
     assert len(history) == 3
     assert len(states.conflicts) == 1
-    assert any(state == {"title": "", "count": 0, "done": False, "plan": {"steps": [], "owner": ""}} for state in states)
+    assert any(
+        state == {"title": "", "count": 0, "done": False, "plan": {"steps": [], "owner": ""}}
+        for state in states
+    )
 
 
 def test_conflicting_states_shrink_to_the_field_that_matters() -> None:
@@ -194,4 +197,6 @@ def test_a_replica_that_takes_the_last_arrival_is_caught_with_one_overtake() -> 
         ["first draft", "final draft", "tests", "code"],
     )
     with pytest.raises(NoSuchExample):
-        find(cst.message_orderings(edits, order="fifo"), diverges, settings=settings(_FIXED, max_examples=200))
+        find(
+            cst.message_orderings(edits, order="fifo"), diverges, settings=settings(_FIXED, max_examples=200)
+        )

@@ -41,7 +41,10 @@ def canonical_items(values: Sequence[Any]) -> str:
 
 
 _spell: Final = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=lambda value: _plain(value)  # noqa: PLW0108 - defined below
+    sort_keys=True,
+    separators=(",", ":"),
+    ensure_ascii=True,
+    default=lambda value: _plain(value),  # noqa: PLW0108 - defined below
 ).encode
 
 

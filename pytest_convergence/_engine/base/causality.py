@@ -105,11 +105,13 @@ class Causality:
     def concurrent(self, one: TraceEvent | int, other: TraceEvent | int) -> bool:
         """Whether neither event can have influenced the other."""
         first, second = self._known(one), self._known(other)
-        return first != second and not self.happens_before(first, second) and not self.happens_before(second, first)
+        return (
+            first != second
+            and not self.happens_before(first, second)
+            and not self.happens_before(second, first)
+        )
 
     def past(self, event: TraceEvent | int) -> tuple[TraceEvent, ...]:
         """Return the event and everything that happened before it, oldest first: all that can explain it."""
         clock = self.clock(event)
-        return tuple(
-            known for index, known in self._events.items() if self._own[index] <= clock[known.agent]
-        )
+        return tuple(known for index, known in self._events.items() if self._own[index] <= clock[known.agent])

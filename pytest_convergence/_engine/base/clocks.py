@@ -88,7 +88,9 @@ class VectorClock(Mapping[str, int]):
         if not isinstance(other, VectorClock):
             return NotImplemented
         theirs = other._counts
-        return _vector({agent: min(count, theirs[agent]) for agent, count in self._counts.items() if agent in theirs})
+        return _vector(
+            {agent: min(count, theirs[agent]) for agent, count in self._counts.items() if agent in theirs}
+        )
 
     def __le__(self, other: VectorClock) -> bool:
         if not isinstance(other, VectorClock):
@@ -143,7 +145,9 @@ class VectorClock(Mapping[str, int]):
         return sum(self._counts.values())
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a VectorClock is immutable: cannot set {name!r}; tick() and | give a new clock")
+        raise AttributeError(
+            f"a VectorClock is immutable: cannot set {name!r}; tick() and | give a new clock"
+        )
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"a VectorClock is immutable: cannot delete {name!r}")
@@ -217,7 +221,9 @@ class HybridClock:
 
     def __post_init__(self) -> None:
         if self.l_ns < 0 or self.c < 0:
-            raise ConvergenceUsageError(f"a hybrid clock has no negative parts: l_ns={self.l_ns}, c={self.c}.")
+            raise ConvergenceUsageError(
+                f"a hybrid clock has no negative parts: l_ns={self.l_ns}, c={self.c}."
+            )
 
     def tick(self, physical_ns: int) -> HybridClock:
         """Return the clock after a local event, or a sending, at ``physical_ns``."""
@@ -225,7 +231,9 @@ class HybridClock:
             return HybridClock(physical_ns, 0)
         return HybridClock(self.l_ns, self.c + 1)
 
-    def receive(self, other: HybridClock, physical_ns: int, *, max_drift_ns: int | None = None) -> HybridClock:
+    def receive(
+        self, other: HybridClock, physical_ns: int, *, max_drift_ns: int | None = None
+    ) -> HybridClock:
         """Return the clock after the reception, at ``physical_ns``, of a message that was sent at ``other``.
 
         Raises:

@@ -26,7 +26,9 @@ _MARKS: Final = {
 }
 
 
-def render(events: Iterable[TraceEvent], agents: Sequence[str], *, channels: Sequence[str] = ("user",)) -> str:
+def render(
+    events: Iterable[TraceEvent], agents: Sequence[str], *, channels: Sequence[str] = ("user",)
+) -> str:
     """Draw events as text.
 
     Args:

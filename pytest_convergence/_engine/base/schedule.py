@@ -78,8 +78,10 @@ class Schedule:
     @property
     def is_calm(self) -> bool:
         """Whether nothing can deviate."""
-        return self.kind == "calm" or (self.kind == "listed" and not self.deviations) or (
-            self.kind == "tape" and not any(self.tape)
+        return (
+            self.kind == "calm"
+            or (self.kind == "listed" and not self.deviations)
+            or (self.kind == "tape" and not any(self.tape))
         )
 
     def choices(self, stream: Callable[[int], Stream]) -> Choices:

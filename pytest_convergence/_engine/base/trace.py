@@ -130,7 +130,10 @@ class Trace(Sequence[TraceEvent]):
         log = self._log
         if len(log) < 3 * _CHUNK:
             return
-        messages_end, details_end = self._messages_base + len(self._messages), self._details_base + len(self._details)
+        messages_end, details_end = (
+            self._messages_base + len(self._messages),
+            self._details_base + len(self._details),
+        )
         self._chunks.append((array("q", log), messages_end, details_end))
         log.clear()
         while len(self) > self._window and len(self._chunks) > 1:

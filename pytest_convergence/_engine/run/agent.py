@@ -106,7 +106,9 @@ class SimulatedAgent:
                 "has crashed."
             )
         if not node.life.alive:
-            raise AgentCrashedError(f"agent {self.name!r} has crashed and cannot {what}; call restart() first.")
+            raise AgentCrashedError(
+                f"agent {self.name!r} has crashed and cannot {what}; call restart() first."
+            )
         return node
 
     # -- messages ------------------------------------------------------------------------------------------------
@@ -147,7 +149,10 @@ class SimulatedAgent:
             await self.send(peer, payload, type=type)
 
     async def receive(
-        self, timeout: float | None = None, sender: str | SimulatedAgent | None = None, type: str | None = None
+        self,
+        timeout: float | None = None,
+        sender: str | SimulatedAgent | None = None,
+        type: str | None = None,
     ) -> Message:
         """Wait for the oldest message, or the oldest from ``sender`` or of ``type``.
 
@@ -171,10 +176,17 @@ class SimulatedAgent:
                 return await mailbox.receive(sender, type)
         except TimeoutError:
             what = "".join([f" from {sender!r}" if sender else "", f" of type {type!r}" if type else ""])
-            raise TimeoutError(f"agent {self.name!r} received no message{what} within {timeout:g} s.") from None
+            raise TimeoutError(
+                f"agent {self.name!r} received no message{what} within {timeout:g} s."
+            ) from None
 
     async def request(
-        self, to: str | SimulatedAgent, payload: Any = None, *, timeout: float | None = None, type: str = "request"
+        self,
+        to: str | SimulatedAgent,
+        payload: Any = None,
+        *,
+        timeout: float | None = None,
+        type: str = "request",
     ) -> Any:
         """Send a message and return the payload of the reply.
 
@@ -195,7 +207,9 @@ class SimulatedAgent:
                 return (await mailbox.reply(uid)).payload
         except TimeoutError:
             asked = to if isinstance(to, str) else to.name
-            raise TimeoutError(f"agent {self.name!r} had no reply from {asked!r} within {timeout:g} s.") from None
+            raise TimeoutError(
+                f"agent {self.name!r} had no reply from {asked!r} within {timeout:g} s."
+            ) from None
 
     async def reply(self, message: Message, payload: Any = None) -> None:
         """Answer a message; a :meth:`request` that waits for it returns ``payload``."""
@@ -211,7 +225,9 @@ class SimulatedAgent:
 
     def _box(self) -> Mailbox:
         if self._mailbox is None:
-            raise ConvergenceUsageError(f"agent {self.name!r} runs a machine, which receives its messages itself.")
+            raise ConvergenceUsageError(
+                f"agent {self.name!r} runs a machine, which receives its messages itself."
+            )
         return self._mailbox
 
     # -- the rest of the world --------------------------------------------------------------------------------------

@@ -75,7 +75,9 @@ class Ending:
 class Conduct:
     """One run of one session."""
 
-    def __init__(self, session: Session, loop: WorldLoop, timeout: float | None, inputs: dict[str, Any]) -> None:
+    def __init__(
+        self, session: Session, loop: WorldLoop, timeout: float | None, inputs: dict[str, Any]
+    ) -> None:
         self.session = session
         self.inputs = inputs
         self.loop = loop
@@ -357,7 +359,11 @@ class Conduct:
         """End the run with ``error``, unless it has ended already. Crossing the time bound while settling is no error."""
         if self.is_over or self._end.done():
             return
-        if self._settling is not None and isinstance(error, BudgetExceeded) and self.world.now_ns >= self.timeout_ns:
+        if (
+            self._settling is not None
+            and isinstance(error, BudgetExceeded)
+            and self.world.now_ns >= self.timeout_ns
+        ):
             self._settling.stable = False
             self._settled()
             return
@@ -428,7 +434,9 @@ class Conduct:
         if self.loop.is_ready:
             return False
         return not self.world.events or (
-            len(self.world.events) == self.world.background and not self.hosts and not self.user_hosts
+            len(self.world.events) == self.world.background
+            and not self.hosts
+            and not self.user_hosts
             and not (self.replication is not None and self.replication.is_busy())
         )
 
@@ -455,7 +463,9 @@ class Conduct:
 
     def views(self) -> dict[str, Any]:
         """The views of the agents that are alive."""
-        return {name: self.view_of(name) for name in self.session.agents if self.fabric.nodes[name].life.alive}
+        return {
+            name: self.view_of(name) for name in self.session.agents if self.fabric.nodes[name].life.alive
+        }
 
     def fingerprint(self) -> str:
         """A text that changes when any view does."""

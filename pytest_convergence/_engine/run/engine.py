@@ -108,7 +108,9 @@ class ConvergenceEngine:
 
     def _own(self, session: Session) -> Session:
         if self._sessions.get(getattr(session, "name", "")) is not session:
-            raise ConvergenceUsageError(f"{session!r} was not created by this engine; use engine.create_session(…).")
+            raise ConvergenceUsageError(
+                f"{session!r} was not created by this engine; use engine.create_session(…)."
+            )
         return session
 
     def _ended(self, session: Session, outcome: Outcome) -> None:

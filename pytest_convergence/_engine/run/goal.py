@@ -37,9 +37,13 @@ class Criterion:
 
     def __post_init__(self) -> None:
         if not callable(self.test):
-            raise ConvergenceUsageError(f"the test of criterion {self.name!r} must be a function of the session.")
+            raise ConvergenceUsageError(
+                f"the test of criterion {self.name!r} must be a function of the session."
+            )
         if isinstance(self.weight, bool) or not isinstance(self.weight, int | float) or not self.weight > 0:
-            raise ConvergenceUsageError(f"the weight of criterion {self.name!r} must be > 0, not {self.weight!r}.")
+            raise ConvergenceUsageError(
+                f"the weight of criterion {self.name!r} must be > 0, not {self.weight!r}."
+            )
 
 
 @final
@@ -124,7 +128,9 @@ class Goal:
         if self.timeout is not None and to_ns(self.timeout, "timeout") == 0:
             raise ConvergenceUsageError(f"timeout must be greater than 0 seconds, not {self.timeout!r}.")
         iterations = self.max_iterations
-        if iterations is not None and (isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1):
+        if iterations is not None and (
+            isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1
+        ):
             raise ConvergenceUsageError(f"max_iterations must be a whole number >= 1, not {iterations!r}.")
         threshold: Any = self.convergence_threshold
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
@@ -133,13 +139,16 @@ class Goal:
     def criteria(self) -> tuple[Criterion, ...]:
         """Return every criterion as an object."""
         return tuple(
-            item if isinstance(item, Criterion) else Criterion(item, CRITERIA[item]) for item in self.success_criteria
+            item if isinstance(item, Criterion) else Criterion(item, CRITERIA[item])
+            for item in self.success_criteria
         )
 
     def judge(self, session: Session) -> tuple[CriterionResult, ...]:
         """Evaluate every criterion on ``session``."""
         return tuple(
-            CriterionResult(criterion.name, bool(criterion.test(session)), criterion.weight, criterion.required)
+            CriterionResult(
+                criterion.name, bool(criterion.test(session)), criterion.weight, criterion.required
+            )
             for criterion in self.criteria()
         )
 

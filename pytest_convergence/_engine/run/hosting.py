@@ -55,7 +55,9 @@ def make_loop(seed: int, options: SessionOptions) -> WorldLoop:
     return loop
 
 
-def run_in_world(main: Callable[[], Coroutine[Any, Any, Any]], options: SessionOptions, *, seed: int = 0) -> Any:
+def run_in_world(
+    main: Callable[[], Coroutine[Any, Any, Any]], options: SessionOptions, *, seed: int = 0
+) -> Any:
     """Run ``main()`` on a fresh simulated loop and return what it returns.
 
     Sessions that are executed inside share the loop's virtual time.
@@ -174,5 +176,7 @@ def _bury(task: WorldTask) -> None:
     """Close the coroutine of a task that will never run again; the world is closed, so it can touch nothing."""
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     coro: Any = task.get_coro()
-    with suppress(Exception, GeneratorExit, asyncio.CancelledError):  # its `finally` failed: nobody is left to care
+    with suppress(
+        Exception, GeneratorExit, asyncio.CancelledError
+    ):  # its `finally` failed: nobody is left to care
         coro.close()

@@ -227,7 +227,9 @@ class Judge:
                 rounds = f" in {self.rounds} round{'s' * (self.rounds != 1)}" if self.rounds else ""
                 reasons.append(f"the {pattern.name} pattern came to no result{rounds}")
             elif not pattern.valid(agreed, tuple(conduct.session.agents), conduct.inputs):
-                reasons.append(f"what was agreed, {agreed!r}, is not valid: no allowed input could have produced it")
+                reasons.append(
+                    f"what was agreed, {agreed!r}, is not valid: no allowed input could have produced it"
+                )
         return reasons
 
     def _metrics(self, result: str) -> RunMetrics:

@@ -126,7 +126,9 @@ class SessionOptions:
     def over(self, farther: SessionOptions) -> SessionOptions:
         """Return these options, filled up from ``farther`` ones."""
         merged = {
-            field.name: mine if (mine := getattr(self, field.name)) is not UNSET else getattr(farther, field.name)
+            field.name: mine
+            if (mine := getattr(self, field.name)) is not UNSET
+            else getattr(farther, field.name)
             for field in fields(self)
         }
         return SessionOptions(**merged)
@@ -176,7 +178,9 @@ def _check_agents(agents: Any) -> None:
         raise ConvergenceUsageError(f"agents must be a number, a list of names or a mapping, not {agents!r}.")
     if isinstance(agents, int):
         if agents < 1:
-            raise ConvergenceUsageError(f"agents={agents!r}: a session needs at least one agent; leave agents out for none.")
+            raise ConvergenceUsageError(
+                f"agents={agents!r}: a session needs at least one agent; leave agents out for none."
+            )
         return
     if isinstance(agents, Mapping):
         for name, behaviour in agents.items():
@@ -185,7 +189,9 @@ def _check_agents(agents: Any) -> None:
         raise ConvergenceUsageError(f"agents must be a number, a list of names or a mapping, not {agents!r}.")
     names = list(agents)
     if not names:
-        raise ConvergenceUsageError(f"agents={agents!r}: a session needs at least one agent; leave agents out for none.")
+        raise ConvergenceUsageError(
+            f"agents={agents!r}: a session needs at least one agent; leave agents out for none."
+        )
     for name in names:
         if not isinstance(name, str) or not name or any(mark in name for mark in "→#/\n"):
             raise ConvergenceUsageError(
@@ -212,7 +218,11 @@ def _check_behaviour(name: Any, behaviour: Any) -> None:
     by_call = getattr(type(inner), "__call__", None)  # noqa: B004 - asked what it is, not whether it is there
     if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(by_call):
         return
-    what = "is an async generator: it yields" if inspect.isasyncgenfunction(inner) else "is not a coroutine function"
+    what = (
+        "is an async generator: it yields"
+        if inspect.isasyncgenfunction(inner)
+        else "is not a coroutine function"
+    )
     raise ConvergenceUsageError(
         f"the behaviour of agent {name!r}, {behaviour!r}, {what}. A behaviour is `async def behaviour(agent): …`, or a "
         "machine class with on_start, on_message and on_timer."
@@ -225,7 +235,9 @@ def _check_network(network: Any) -> None:
 
 def _check_faults(faults: Any) -> None:
     if isinstance(faults, str) or not isinstance(faults, Iterable):
-        raise ConvergenceUsageError(f"faults must be a list of kinds, such as ['crash', 'partition'], not {faults!r}.")
+        raise ConvergenceUsageError(
+            f"faults must be a list of kinds, such as ['crash', 'partition'], not {faults!r}."
+        )
     for kind in faults:
         if kind not in FAULT_KINDS:
             raise unknown_name("fault", kind, FAULT_KINDS)

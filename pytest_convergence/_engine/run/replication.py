@@ -87,7 +87,8 @@ class Replication:
         for name, host in self._hosts.items():
             machine: Any = host.machine
             if machine is not None and any(
-                fabric.nodes[peer].life.alive and fabric.connected(name, peer) for peer in machine.pending_peers()
+                fabric.nodes[peer].life.alive and fabric.connected(name, peer)
+                for peer in machine.pending_peers()
             ):
                 return True
         return False

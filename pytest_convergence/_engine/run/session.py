@@ -75,7 +75,9 @@ class Session:
         resolve = options.get("resolve")
         self.agents: Mapping[str, SimulatedAgent] = MappingProxyType(
             {
-                agent: SimulatedAgent(self, agent, Replica(agent, now_ns=self._clock_of(agent), resolve=resolve))
+                agent: SimulatedAgent(
+                    self, agent, Replica(agent, now_ns=self._clock_of(agent), resolve=resolve)
+                )
                 for agent in self.behaviours
             }
         )
@@ -136,7 +138,9 @@ class Session:
 
     # -- running -------------------------------------------------------------------------------------------------------
 
-    def run(self, scenario: Scenario | None = None, *, timeout: float | None = None, **inputs: Any) -> Outcome:
+    def run(
+        self, scenario: Scenario | None = None, *, timeout: float | None = None, **inputs: Any
+    ) -> Outcome:
         """Run the session in a world of its own and return the outcome, converged or diverged.
 
         Args:
@@ -197,7 +201,9 @@ class Session:
                 f"run() was given {', '.join(sorted(inputs))}, but the session has no pattern that could take it."
             )
 
-    async def _perform(self, scenario: Scenario | None, timeout: float | None, inputs: dict[str, Any]) -> Conduct:
+    async def _perform(
+        self, scenario: Scenario | None, timeout: float | None, inputs: dict[str, Any]
+    ) -> Conduct:
         loop = current_loop()
         if loop is None:
             raise ConvergenceUsageError(
@@ -345,14 +351,18 @@ class Session:
         if self._conduct is None:
             return {}
         unreached = self._conduct.judge.unreached()
-        return {known.name: known.name not in unreached for known in self.properties if known.kind == "sometimes"}
+        return {
+            known.name: known.name not in unreached for known in self.properties if known.kind == "sometimes"
+        }
 
     # -- what criteria ask ---------------------------------------------------------------------------------------------
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
         """Every conflict so far, once, however many replicas saw it."""
-        return distinct_conflicts([conflict for agent in self.agents.values() for conflict in agent.state.conflicts])
+        return distinct_conflicts(
+            [conflict for agent in self.agents.values() for conflict in agent.state.conflicts]
+        )
 
     def agreement(self) -> float:
         """The share of live agents in the largest group with equal views, 0 to 1."""

@@ -38,7 +38,9 @@ class Settling:
         self._done = done
         self._window_ns = conduct.window_ns()
         world = conduct.world
-        self._limit_ns = min(world.now_ns + max(_LEAST_LIMIT_NS, _WINDOWS * self._window_ns), conduct.timeout_ns)
+        self._limit_ns = min(
+            world.now_ns + max(_LEAST_LIMIT_NS, _WINDOWS * self._window_ns), conduct.timeout_ns
+        )
         self._last = ""
         self._since_ns = world.now_ns
         self.changed_ns = world.now_ns
@@ -62,7 +64,9 @@ class Settling:
             return
         now_ns = conduct.world.now_ns
         seen = conduct.fingerprint()
-        self._window_ns = max(self._window_ns, conduct.window_ns())  # who sleeps now may have been at work before
+        self._window_ns = max(
+            self._window_ns, conduct.window_ns()
+        )  # who sleeps now may have been at work before
         if seen != self._last:
             self._last = seen
             self._since_ns = self.changed_ns = now_ns

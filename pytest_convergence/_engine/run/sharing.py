@@ -35,7 +35,11 @@ def join(world: World, conduct: Conduct) -> None:
     """Let ``conduct`` be called back, and bound the world by its limits too."""
     if not world.sessions:
         world.host = _Host(
-            world.idle, world.fail, world.after_step, world.timeout_ns - world.now_ns, world.max_events - world.happened
+            world.idle,
+            world.fail,
+            world.after_step,
+            world.timeout_ns - world.now_ns,
+            world.max_events - world.happened,
         )
         world.idle, world.fail = partial(_idle, world), partial(_fail, world)
     world.sessions.append(conduct)

@@ -34,7 +34,9 @@ class NodeClock:
             ConvergenceUsageError: ``drift`` would stop the clock or turn it back.
         """
         if not -1 < drift < 1000:
-            raise ConvergenceUsageError(f"drift must be greater than -1 (a clock that stands still), not {drift!r}.")
+            raise ConvergenceUsageError(
+                f"drift must be greater than -1 (a clock that stands still), not {drift!r}."
+            )
         self._anchor_local_ns = self.monotonic_ns(now_ns)
         self._anchor_true_ns = now_ns
         self.offset_ns = round(offset_seconds * NS_PER_SECOND)

@@ -70,7 +70,11 @@ class Network:
     def with_faults(self, kinds: frozenset[str]) -> Network:
         """Return the same conditions with at least the usual odds of the fault kinds that are named."""
         changes: dict[str, float] = {}
-        for kind, field, odds in (("loss", "loss", 0.1), ("duplicate", "duplicate", 0.05), ("reorder", "reorder", 0.1)):
+        for kind, field, odds in (
+            ("loss", "loss", 0.1),
+            ("duplicate", "duplicate", 0.05),
+            ("reorder", "reorder", 0.1),
+        ):
             if kind in kinds:
                 changes[field] = max(odds, getattr(self, field))
         changed = replace(self, **changes)

@@ -144,7 +144,9 @@ def _release(life: Life) -> None:
 
 def end_outages(fabric: Fabric) -> None:
     """End at once what the schedule has begun: its paused agents go on, its crashed ones come back."""
-    ends = sorted(event for event in fabric.world.events if event[2] in _ENDS)  # a number makes each event unique
+    ends = sorted(
+        event for event in fabric.world.events if event[2] in _ENDS
+    )  # a number makes each event unique
     for _, _, function, life in ends:
         if life.node.fabric is fabric:
             function(life)  # once more when its time comes, which does nothing then

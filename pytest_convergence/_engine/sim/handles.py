@@ -49,7 +49,12 @@ class TimerStep(asyncio.TimerHandle):
     __slots__ = ("_world",)
 
     def __init__(
-        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context, world: World
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: Context,
+        world: World,
     ) -> None:
         self._callback = callback
         self._args = args

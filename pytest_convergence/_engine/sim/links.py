@@ -49,7 +49,9 @@ class Link:
         self._fabric = fabric
         shared = fabric.shared_fate
         self._fate: Callable[[], int] = (
-            fabric.choices.every(f"deliver {source.name}→{target.name}", fabric.fates) if shared is None else shared
+            fabric.choices.every(f"deliver {source.name}→{target.name}", fabric.fates)
+            if shared is None
+            else shared
         )
         self._last_ns = 0
         self.source = source
@@ -76,7 +78,9 @@ class Link:
         if record is not None:
             record((now_ns, source.sent_code, uid))
             # The recipient may change what it is given; the trace keeps what was sent.
-            fabric.keep(message if payload.__class__ in ATOMS else (*message[:2], snapshot(payload), *message[3:]))
+            fabric.keep(
+                message if payload.__class__ in ATOMS else (*message[:2], snapshot(payload), *message[3:])
+            )
         fate = self._fate()
         if fate & 3 or self.rules or channel != "user":
             self._post_slowly(Message._make(message), fate)

@@ -244,7 +244,9 @@ class MachineHost:
 
     def _unsynced_send(self, to: str, kind: str) -> None:
         node = self._node
-        node.fabric.note("observe", node, {"fact": "unsynced_send", "to": to, "kind": kind, "channel": self._channel})
+        node.fabric.note(
+            "observe", node, {"fact": "unsynced_send", "to": to, "kind": kind, "channel": self._channel}
+        )
 
     def _arm(self, effect: SetTimer) -> None:
         self._disarm(effect.name)

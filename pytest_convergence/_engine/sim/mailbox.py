@@ -38,7 +38,18 @@ class Mailbox:
         messages: what arrived and was not received.
     """
 
-    __slots__ = ("_asked", "_born", "_fabric", "_life", "_loop", "_node", "_received", "_replies", "_waiters", "messages")
+    __slots__ = (
+        "_asked",
+        "_born",
+        "_fabric",
+        "_life",
+        "_loop",
+        "_node",
+        "_received",
+        "_replies",
+        "_waiters",
+        "messages",
+    )
 
     def __init__(self, node: Node, loop: asyncio.AbstractEventLoop) -> None:
         self._node = node
@@ -94,7 +105,9 @@ class Mailbox:
             self._wake(message)
         else:
             # The request was given up, already answered, or made in an earlier life: nobody is left whom this is for.
-            self._fabric.note("observe", self._node, {"fact": "late_reply", "message": Message._make(message).id})
+            self._fabric.note(
+                "observe", self._node, {"fact": "late_reply", "message": Message._make(message).id}
+            )
 
     # -- to the behaviour ----------------------------------------------------------------------------------------------
 
@@ -161,7 +174,9 @@ class Mailbox:
     @property
     def is_idle(self) -> bool:
         """Whether an ``async for … in agent.inbox`` waits here and nobody else: it is content to wait for ever."""
-        return bool(self._waiters) and not self._replies and all(forever for _, _, _, forever in self._waiters)
+        return (
+            bool(self._waiters) and not self._replies and all(forever for _, _, _, forever in self._waiters)
+        )
 
     def __aiter__(self) -> Mailbox:
         return self

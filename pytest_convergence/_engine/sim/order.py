@@ -115,7 +115,11 @@ class FirstComeSet(builtins.set[Any]):
         return self.intersection(other) if isinstance(other, builtins.set | frozenset) else NotImplemented
 
     def __xor__(self, other: Any) -> Any:
-        return self.symmetric_difference(other) if isinstance(other, builtins.set | frozenset) else NotImplemented
+        return (
+            self.symmetric_difference(other)
+            if isinstance(other, builtins.set | frozenset)
+            else NotImplemented
+        )
 
     def __ior__(self, other: Any) -> Any:
         return _in_place(self, FirstComeSet.update, other)

@@ -26,7 +26,18 @@ __all__ = ["NetworkControl", "Rule"]
 class Rule:
     """One rule. Use it as ``with session.network.partition(…):`` or keep it and call :meth:`heal`."""
 
-    __slots__ = ("_covers", "_fabric", "_held", "_verdict", "_where", "copies", "cuts", "delay_ns", "severs", "words")
+    __slots__ = (
+        "_covers",
+        "_fabric",
+        "_held",
+        "_verdict",
+        "_where",
+        "copies",
+        "cuts",
+        "delay_ns",
+        "severs",
+        "words",
+    )
 
     def __init__(
         self,
@@ -108,7 +119,9 @@ class NetworkControl:
         """Cut every link between different groups; agents that are not named are one more group together."""
         sides = self._sides(groups)
         if len(sides) < 2:
-            raise ConvergenceUsageError("a partition needs agents on both sides; name at least one and not all of them.")
+            raise ConvergenceUsageError(
+                "a partition needs agents on both sides; name at least one and not all of them."
+            )
         side_of = {name: number for number, side in enumerate(sides) for name in side}
         words = "partition " + " | ".join(", ".join(side) for side in sides)
         return Rule(
@@ -124,7 +137,9 @@ class NetworkControl:
         if targets is None:
             to = set(self._all()) - from_
         words = f"one-way partition {', '.join(sorted(from_))} ↛ {', '.join(sorted(to))}"
-        return Rule(self._fabric(), words, lambda source, target: source in from_ and target in to, verdict="cut")
+        return Rule(
+            self._fabric(), words, lambda source, target: source in from_ and target in to, verdict="cut"
+        )
 
     def drop(
         self,

@@ -89,7 +89,9 @@ class World:
         "upkeep",
     )
 
-    def __init__(self, *, seed: int = 0, max_events: int = 10**7, timeout_ns: int = 86_400 * NS_PER_SECOND) -> None:
+    def __init__(
+        self, *, seed: int = 0, max_events: int = 10**7, timeout_ns: int = 86_400 * NS_PER_SECOND
+    ) -> None:
         self.now_ns = 0
         self.epoch_ns = EPOCH_NS
         self.events: list[Event] = []
@@ -264,7 +266,9 @@ def _is_cancelled(event: Event) -> bool:
 
 
 def _nothing_left() -> bool:
-    raise DeadlockError("nothing is runnable, no timer is set, and the loop was told to run until something happens.")
+    raise DeadlockError(
+        "nothing is runnable, no timer is set, and the loop was told to run until something happens."
+    )
 
 
 def _raise(error: BaseException) -> None:

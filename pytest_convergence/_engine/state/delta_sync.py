@@ -56,6 +56,9 @@ class SyncMessage(NamedTuple):
     stable: VectorClock
     delta: Delta | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> SyncMessage:
+        return self  # immutable all the way down: a snapshot of it is itself
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,17 @@ class DeltaSync:
     and timers that its effects ask for.
     """
 
-    __slots__ = ("_announced", "_armed_round", "_behind", "_peers", "_round", "_stable", "_timing", "_unkept", "replica")
+    __slots__ = (
+        "_announced",
+        "_armed_round",
+        "_behind",
+        "_peers",
+        "_round",
+        "_stable",
+        "_timing",
+        "_unkept",
+        "replica",
+    )
 
     def __init__(self, replica: Replica, peers: Iterable[str], timing: SyncTiming | None = None) -> None:
         self.replica = replica

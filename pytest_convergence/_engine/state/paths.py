@@ -34,7 +34,9 @@ def parse_path(path: str | Sequence[str]) -> Path:
         return segments
     if isinstance(path, list | tuple):
         if not path or not all(isinstance(segment, str) for segment in path):
-            raise ConvergenceUsageError(f"{path!r} is not a path: give one or more strings, like ('plan', 'title').")
+            raise ConvergenceUsageError(
+                f"{path!r} is not a path: give one or more strings, like ('plan', 'title')."
+            )
         return tuple(path)
     raise ConvergenceUsageError(f"{path!r} is not a path: write dotted text, like 'plan.title'.")
 

@@ -208,7 +208,9 @@ class Replica:
         """
         segments = parse_path(path)
         if not is_number(by):
-            raise ConvergenceUsageError(f"increment({format_path(segments)!r}, by={by!r}): by must be a number.")
+            raise ConvergenceUsageError(
+                f"increment({format_path(segments)!r}, by={by!r}): by must be a number."
+            )
         self._expect(segments, is_number, "increment", "a number")
         if self._turns_leaf_into_branch(segments, by):
             return by
@@ -216,7 +218,9 @@ class Replica:
         run = self._own_run(segments)
         if run is not None:
             total, since = run.stored + by, run.since
-        self._write(Update(self._next_dot(), segments, "increment", total, self._clock, self._now_ns(), since))
+        self._write(
+            Update(self._next_dot(), segments, "increment", total, self._clock, self._now_ns(), since)
+        )
         return self.get(segments)
 
     def append(self, path: str | Sequence[str], item: Any) -> None:
@@ -233,7 +237,9 @@ class Replica:
         if not self._turns_leaf_into_branch(segments, [stored]):
             self._write(Update(self._next_dot(), segments, "append", stored, self._clock, self._now_ns()))
 
-    def merge(self, path: str | Sequence[str] | Mapping[str, Any], values: Mapping[str, Any] | None = None) -> None:
+    def merge(
+        self, path: str | Sequence[str] | Mapping[str, Any], values: Mapping[str, Any] | None = None
+    ) -> None:
         """Write the leaves of a nested mapping, at ``path`` or at the top; leave everything else as it is.
 
         Each leaf is one write, so that two agents who merge different parts are not in conflict. Keys are single
@@ -248,7 +254,9 @@ class Replica:
         else:
             prefix = parse_path(path)
         if not isinstance(values, Mapping):
-            raise ConvergenceUsageError(f"merge() takes a mapping of values, not {values!r}; for a value use set().")
+            raise ConvergenceUsageError(
+                f"merge() takes a mapping of values, not {values!r}; for a value use set()."
+            )
         tree = freeze(values, format_path(prefix) or "state")
         for key in tree:
             if not isinstance(key, str):
@@ -302,7 +310,9 @@ class Replica:
         replaced = self._live.at_or_below(segments)
         counted = runs_seen(replaced)
         self._write(
-            Update(self._next_dot(), segments, operation, stored, self._clock, self._now_ns(), counted=counted)
+            Update(
+                self._next_dot(), segments, operation, stored, self._clock, self._now_ns(), counted=counted
+            )
         )
 
     def _own_run(self, segments: Path) -> Update | None:
@@ -459,4 +469,3 @@ class Replica:
 
     def __repr__(self) -> str:
         return f"<Replica of {self.agent}, version {self.version}: {self.as_dict()!r}>"
-

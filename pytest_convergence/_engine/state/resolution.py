@@ -22,7 +22,15 @@ Decide: TypeAlias = Callable[[Conflict], Resolution | None]
 Strategy: TypeAlias = "str | Resolver | Callable[[Conflict], Any]"
 """What ``resolve=`` takes: a name, a resolver, or a function from the conflict to the value."""
 
-KNOWN_STRATEGIES: Final = ("priority", "first-come", "last-write", "merge", "arbitration", "rollback", "voting")
+KNOWN_STRATEGIES: Final = (
+    "priority",
+    "first-come",
+    "last-write",
+    "merge",
+    "arbitration",
+    "rollback",
+    "voting",
+)
 """Every strategy that has a name. :func:`available_strategies` tells which of them can be used."""
 
 

@@ -52,7 +52,8 @@ def _freeze(value: Any, where: str, depth: int) -> Any:
     if isinstance(value, Mapping):
         keys = f"a key of {where}"
         return {
-            _freeze(key, keys, depth + 1): _freeze(item, f"{where}.{key}", depth + 1) for key, item in value.items()
+            _freeze(key, keys, depth + 1): _freeze(item, f"{where}.{key}", depth + 1)
+            for key, item in value.items()
         }
     if isinstance(value, list | tuple | Set):
         items = [_freeze(item, where, depth + 1) for item in value]
@@ -71,7 +72,11 @@ def _freeze(value: Any, where: str, depth: int) -> Any:
 
 
 def _is_immutable_kind(kind: type) -> bool:
-    return kind.__module__ in _IMMUTABLE_MODULES or kind.__name__ in ("PurePosixPath", "PureWindowsPath", "PosixPath")
+    return kind.__module__ in _IMMUTABLE_MODULES or kind.__name__ in (
+        "PurePosixPath",
+        "PureWindowsPath",
+        "PosixPath",
+    )
 
 
 def encode(value: Any) -> bytes:

@@ -138,7 +138,9 @@ def _apply_group(
         document.apply(update)
 
 
-def settle(group: tuple[Update, ...], live: Iterable[Update], resolver: Resolver, decided: Decided) -> Conflict:
+def settle(
+    group: tuple[Update, ...], live: Iterable[Update], resolver: Resolver, decided: Decided
+) -> Conflict:
     """Describe the conflict between the rivals of ``group`` among ``live``, with the answer of ``resolver``."""
     key = conflict_id(group)
     if key not in decided:

@@ -77,7 +77,10 @@ def test_different_lists_have_different_texts(first: list[Any], second: list[Any
         ({3, 1, 2}, '{"set":["1","2","3"]}'),
         (Colour.RED, '{"enum":"Colour.RED"}'),
         (Level.LOW, "1"),
-        (Point(1, {"b", "a"}), '{"dataclass":"Point","fields":[["x",1],["tags",{"set":["\\"a\\"","\\"b\\""]}]]}'),
+        (
+            Point(1, {"b", "a"}),
+            '{"dataclass":"Point","fields":[["x",1],["tags",{"set":["\\"a\\"","\\"b\\""]}]]}',
+        ),
         (ValueError("text", 1), '{"args":["text",1],"exception":"ValueError"}'),
         (Opaque(), '{"object":"Opaque"}'),
         (canonical, '{"object":"canonical"}'),

@@ -97,7 +97,9 @@ def test_a_list_answers_what_it_lists_and_is_calm_elsewhere(deviations: dict[str
     choices = RecordedChoices(deviations)
     expected = [deviations.get(f"{stem} #{number}", 0) for number in range(1, 41)]
     assert answers(choices, stem) == expected
-    assert occurrences(choices, stem) == [(number, option) for number, option in enumerate(expected, 1) if option]
+    assert occurrences(choices, stem) == [
+        (number, option) for number, option in enumerate(expected, 1) if option
+    ]
 
 
 @given(DEVIATIONS, STEMS, st.data())
@@ -105,7 +107,11 @@ def test_taking_a_deviation_away_leaves_the_others(deviations: dict[str, int], s
     gone = data.draw(st.sampled_from(sorted(deviations) or ["none #1"]))
     fewer = {label: option for label, option in deviations.items() if label != gone}
     before, after = (answers(RecordedChoices(listed), stem) for listed in (deviations, fewer))
-    different = [f"{stem} #{number}" for number, pair in enumerate(zip(before, after, strict=True), 1) if pair[0] != pair[1]]
+    different = [
+        f"{stem} #{number}"
+        for number, pair in enumerate(zip(before, after, strict=True), 1)
+        if pair[0] != pair[1]
+    ]
     assert different in ([], [gone])
 
 

@@ -18,7 +18,18 @@ class Pair(NamedTuple):
 
 @pytest.mark.parametrize(
     "value",
-    [1, "text", None, [1, [2, {"k": [3]}]], {"a": {"b": [1]}}, (1, [2]), {1, 2}, frozenset({"a"}), Pair(1, [2]), OrderedDict(a=[1])],
+    [
+        1,
+        "text",
+        None,
+        [1, [2, {"k": [3]}]],
+        {"a": {"b": [1]}},
+        (1, [2]),
+        {1, 2},
+        frozenset({"a"}),
+        Pair(1, [2]),
+        OrderedDict(a=[1]),
+    ],
     ids=repr,
 )
 def test_a_snapshot_is_equal_and_of_the_same_type(value: Any):

@@ -20,7 +20,9 @@ def _record(trace: Trace, count: int, *, flush_every: int = 1, first: int = 0) -
         if number % 3 == 0:
             uid = trace._messages_base + len(trace._messages)
             trace._log.extend((number, SEND | agent << AGENT_SHIFT, uid))
-            trace._messages.append(("a", "b", {"number": number}, "message", number, number, uid, None, "user"))
+            trace._messages.append(
+                ("a", "b", {"number": number}, "message", number, number, uid, None, "user")
+            )
         else:
             trace.add(number, CODE["observe"], agent, {"number": number})
         if number % flush_every == 0:
@@ -68,8 +70,13 @@ def test_there_is_no_event_outside(index: int):
 
 
 @given(st.integers(0, 200), st.integers(1, 100), st.integers(1, 50))
-def test_the_digest_shows_neither_the_window_nor_where_the_run_was_cut(count: int, window: int, flush_every: int):
-    assert _made(count, window=window, flush_every=flush_every).digest() == _made(count, flush_every=1_000).digest()
+def test_the_digest_shows_neither_the_window_nor_where_the_run_was_cut(
+    count: int, window: int, flush_every: int
+):
+    assert (
+        _made(count, window=window, flush_every=flush_every).digest()
+        == _made(count, flush_every=1_000).digest()
+    )
 
 
 def test_asking_for_the_digest_changes_nothing():

@@ -55,7 +55,12 @@ async def _gossip(agent: SimulatedAgent) -> list[Any]:
 
 
 def _run(schedule: Any, network: Any, faults: list[str], workload: str) -> Outcome:
-    options: dict[str, Any] = {"network": network, "faults": faults, "schedule": schedule, "max_events": 200_000}
+    options: dict[str, Any] = {
+        "network": network,
+        "faults": faults,
+        "schedule": schedule,
+        "max_events": 200_000,
+    }
     inputs: dict[str, Any] = {}
     if workload == "gossip":
         options["agents"] = dict.fromkeys("abc", _gossip)
@@ -80,7 +85,9 @@ WORKLOADS = st.sampled_from(["gossip", "consensus", "leader-follower"])
 @given(st.integers(0, 10**6), st.sampled_from(NETWORKS), FAULTS, WORKLOADS)
 @example(1, "chaos", list(FAULT_KINDS), "gossip")
 @example(2, "flaky", list(FAULT_KINDS), "leader-follower")
-def test_the_listed_deviations_of_a_seeded_run_give_the_same_run(seed: int, network: Any, faults: list[str], workload: str):
+def test_the_listed_deviations_of_a_seeded_run_give_the_same_run(
+    seed: int, network: Any, faults: list[str], workload: str
+):
     recorded = Recorded(Schedule.seeded(seed))
     first = _run(recorded, network, faults, workload)
     again = _run(recorded.as_list(), network, faults, workload)
@@ -98,7 +105,9 @@ def test_recording_a_run_does_not_change_it(seed: int, network: Any, faults: lis
 
 @settings(max_examples=30, deadline=None)
 @given(st.binary(min_size=1, max_size=200), st.sampled_from(NETWORKS), FAULTS, WORKLOADS)
-def test_the_listed_deviations_of_a_tape_give_the_same_run(tape: bytes, network: Any, faults: list[str], workload: str):
+def test_the_listed_deviations_of_a_tape_give_the_same_run(
+    tape: bytes, network: Any, faults: list[str], workload: str
+):
     recorded = Recorded(Schedule.from_tape(tape, seed=9))
     first = _run(recorded, network, faults, workload)
     assert _run(recorded.as_list(), network, faults, workload).trace.digest() == first.trace.digest()
@@ -117,7 +126,9 @@ def test_a_replay_records_what_it_was_told(seed: int, network: Any, faults: list
     assert again.recording.words == recorded.recording.words
 
 
-LABEL = re.compile(r"(deliver \S+→\S+|timer \S+/\S+|storage \S+|skew \S+|stall \S+|pause \S+|crash \S+|partition) #\d+")
+LABEL = re.compile(
+    r"(deliver \S+→\S+|timer \S+/\S+|storage \S+|skew \S+|stall \S+|pause \S+|crash \S+|partition) #\d+"
+)
 
 
 @settings(max_examples=20, deadline=None)
@@ -138,7 +149,9 @@ def test_a_list_without_deviations_is_the_calm_run(network: str, workload: str):
     listed, calm = Schedule.of({}), Schedule.calm()
     first, second = (_run(schedule, network, list(FAULT_KINDS), workload) for schedule in (listed, calm))
     assert first.trace.digest() == second.trace.digest()
-    assert {event.kind for event in first.trace}.isdisjoint({"lost", "duplicate", "crash", "pause", "stall", "rule"})
+    assert {event.kind for event in first.trace}.isdisjoint(
+        {"lost", "duplicate", "crash", "pause", "stall", "rule"}
+    )
 
 
 def test_taking_a_deviation_away_leaves_the_others_where_they_were():
@@ -146,7 +159,9 @@ def test_taking_a_deviation_away_leaves_the_others_where_they_were():
 
     def lost(chosen: dict[str, int]) -> set[str]:
         outcome = _run(Schedule.of(chosen, seed=3), "perfect", [], "gossip")
-        return {event.message.id for event in outcome.trace if event.kind == "lost" and event.message is not None}
+        return {
+            event.message.id for event in outcome.trace if event.kind == "lost" and event.message is not None
+        }
 
     assert lost(deviations) == {"a→b #2", "b→c #3", "c→a #1"}
     for label in deviations:

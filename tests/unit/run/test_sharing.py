@@ -192,7 +192,9 @@ def test_a_restart_that_was_planned_for_later_happens_when_the_work_is_done_and_
         from pytest_convergence._engine.base.schedule import Schedule
 
         schedule = Schedule.of({"crash b #2": 3_600_000_000})
-        await make_session(agents={"b": behaviour}, schedule=schedule, faults=["crash"]).execute(scenario, timeout=2)
+        await make_session(agents={"b": behaviour}, schedule=schedule, faults=["crash"]).execute(
+            scenario, timeout=2
+        )
         await asyncio.sleep(10_000)
 
     simulate(main)

@@ -84,7 +84,9 @@ def test_a_stall_never_reorders_the_steps_of_one_agent():
 
     for step in range(1, 13):
         log.clear()
-        run_session(agents={"a": behave}, schedule=Schedule.of({f"stall a #{step}": 1, f"stall a #{step + 1}": 2_001}))
+        run_session(
+            agents={"a": behave}, schedule=Schedule.of({f"stall a #{step}": 1, f"stall a #{step + 1}": 2_001})
+        )
         assert log == list(range(10))
 
 
@@ -126,7 +128,9 @@ def test_a_partition_begins_at_its_tick_and_ends_in_time():
 def test_ticks_of_partitions_count_from_the_begin_of_the_session():
     async def main() -> list[tuple[str, int]]:
         await asyncio.sleep(100)
-        session = make_session(agents=["a", "b"], faults=["partition"], schedule=Schedule.of({"partition #3": 999}))
+        session = make_session(
+            agents=["a", "b"], faults=["partition"], schedule=Schedule.of({"partition #3": 999})
+        )
         return kinds(await session.execute(scenario))
 
     async def scenario(session: Session) -> None:
@@ -157,13 +161,23 @@ def test_partitions_cut_off_some_and_never_all(count: int):
         await session.sleep(60)
 
     outcome = run_session(scenario, agents=count, faults=["partition"], seed=3)
-    words = [event.detail["rule"] for event in outcome.trace if event.kind == "rule" and event.detail["what"] == "began"]
+    words = [
+        event.detail["rule"]
+        for event in outcome.trace
+        if event.kind == "rule" and event.detail["what"] == "began"
+    ]
     assert len(words) > 10
     assert all(word.startswith("partition ") and " | " in word for word in words)
 
 
 def test_skews_are_offsets_of_up_to_half_a_second():
-    assert [skew_offset_seconds(option) for option in (0, 1, 499, 501, 1000)] == [0, -0.499, -0.001, 0.001, 0.5]
+    assert [skew_offset_seconds(option) for option in (0, 1, 499, 501, 1000)] == [
+        0,
+        -0.499,
+        -0.001,
+        0.001,
+        0.5,
+    ]
 
     async def scenario(session: Session) -> list[float]:
         return [agent.now() for agent in session.agents.values()]
@@ -184,7 +198,9 @@ def test_every_kind_of_fault_is_told_in_words():
     async def scenario(session: Session) -> None:
         await session.sleep(20)
 
-    session = make_session(agents=dict.fromkeys("abcd", steps(200, [])), network="chaos", faults=list(FAULT_KINDS))
+    session = make_session(
+        agents=dict.fromkeys("abcd", steps(200, [])), network="chaos", faults=list(FAULT_KINDS)
+    )
     session.schedule = schedule = Recorded()  # type: ignore[assignment]
     session.run(scenario)
     first = {label.split()[0]: words for label, words in reversed(schedule.recording.words.items())}
@@ -196,6 +212,11 @@ def test_every_kind_of_fault_is_told_in_words():
 
 
 def test_calm_has_no_faults_whatever_may_be_injected():
-    outcome = run_session(agents={"a": steps(50, []), "b": None}, faults=list(FAULT_KINDS), network="chaos", schedule=Schedule.calm())
+    outcome = run_session(
+        agents={"a": steps(50, []), "b": None},
+        faults=list(FAULT_KINDS),
+        network="chaos",
+        schedule=Schedule.calm(),
+    )
     assert kinds(outcome) == []
     assert CalmChoices().rare("crash a", 1.0, None)(0) is None  # type: ignore[arg-type]

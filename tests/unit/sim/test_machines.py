@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from pytest_convergence._engine.base.effects import CancelTimer, Decide, Effect, Observe, Persist, Send, SetTimer, Sync
+from pytest_convergence._engine.base.effects import (
+    CancelTimer,
+    Decide,
+    Effect,
+    Observe,
+    Persist,
+    Send,
+    SetTimer,
+    Sync,
+)
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.run.conduct import Conduct
 from pytest_convergence._engine.run.session import Session
@@ -23,7 +32,9 @@ def conduct_of(session: Session) -> Conduct:
 
 
 def events_of(outcome: Any, *kinds: str) -> list[tuple[float, str, str, Any]]:
-    return [(event.at, event.agent, event.kind, event.detail) for event in outcome.trace if event.kind in kinds]
+    return [
+        (event.at, event.agent, event.kind, event.detail) for event in outcome.trace if event.kind in kinds
+    ]
 
 
 class Timers(Quiet):
@@ -57,7 +68,10 @@ def test_arming_an_armed_name_replaces_it():
 
 
 def test_a_cancelled_timer_does_not_fire_nor_keep_the_world_awake():
-    machine = timers(start=[SetTimer("a", 100 * SECOND), SetTimer("b", SECOND), CancelTimer("never armed")], b=[CancelTimer("a")])
+    machine = timers(
+        start=[SetTimer("a", 100 * SECOND), SetTimer("b", SECOND), CancelTimer("never armed")],
+        b=[CancelTimer("a")],
+    )
     outcome = run_session(agents={"m": machine})
     assert fired(outcome) == [(1, "b")]
     assert outcome.duration == 1
@@ -153,7 +167,11 @@ def test_a_timer_that_came_due_in_a_pause_is_lost_in_a_crash_and_nothing_miscoun
 def test_under_calm_each_rank_has_its_own_place_in_a_spread():
     machine = timers(start=[SetTimer("t", SECOND, spread_ns=64 * SECOND)])
     outcome = run_session(agents={"a": machine, "b": machine, "c": machine})
-    assert [(at, agent) for at, agent, _, _ in events_of(outcome, "timer")] == [(1, "a"), (22, "b"), (43, "c")]
+    assert [(at, agent) for at, agent, _, _ in events_of(outcome, "timer")] == [
+        (1, "a"),
+        (22, "b"),
+        (43, "c"),
+    ]
 
 
 def test_a_schedule_chooses_inside_the_spread():
@@ -175,7 +193,10 @@ def test_a_clock_that_drifts_makes_timers_early_or_late():
         await session.sleep(5)
 
     outcome = run_session(scenario, agents={"fast": Late, "slow": Late, "starter": None})
-    assert [(round(at, 9), agent) for at, agent, _, _ in events_of(outcome, "timer")] == [(0.501, "fast"), (2.001, "slow")]
+    assert [(round(at, 9), agent) for at, agent, _, _ in events_of(outcome, "timer")] == [
+        (0.501, "fast"),
+        (2.001, "slow"),
+    ]
 
 
 class Keeper(Quiet):
@@ -183,7 +204,12 @@ class Keeper(Quiet):
 
     def on_start(self, durable: Mapping[str, Any]) -> Iterable[Effect]:
         lives = durable.get("lives", 0) + 1
-        return [Persist("lives", lives), Sync(), Persist("unsynced", lives), Observe("life", {"number": lives, **durable})]
+        return [
+            Persist("lives", lives),
+            Sync(),
+            Persist("unsynced", lives),
+            Observe("life", {"number": lives, **durable}),
+        ]
 
 
 def test_a_machine_is_made_anew_with_what_was_synced():
@@ -220,7 +246,9 @@ def test_a_send_before_a_sync_is_noticed():
         def on_start(self, durable: Mapping[str, Any]) -> Iterable[Effect]:
             return [Persist("k", 1), Send("b", "hello", None), Sync(), Send("b", "hello", None)]
 
-    with pytest.raises(PropertyViolation, match="a sent 'hello' to b before its own writes were synced") as caught:
+    with pytest.raises(
+        PropertyViolation, match="a sent 'hello' to b before its own writes were synced"
+    ) as caught:
         run_session(agents={"a": Early, "b": Quiet})
     assert events_of(caught.value.outcome, "observe")[0][3] == {
         "fact": "unsynced_send",

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.run.session import Session
-from pytest_convergence._engine.sim.conditions import DUPLICATED, FATES, LOST, OVERTAKEN, PROFILES, FateDomain, Network
+from pytest_convergence._engine.sim.conditions import (
+    DUPLICATED,
+    FATES,
+    LOST,
+    OVERTAKEN,
+    PROFILES,
+    FateDomain,
+    Network,
+)
 from pytest_convergence.errors import ConvergenceUsageError
 from tests.unit.sim.harness import run_session
 
@@ -29,7 +37,9 @@ def _arrivals(network: Any, **options: Any) -> tuple[list[int], list[float], Any
                 numbers.append(message.payload)
 
     seed = options.get("seed", 1)
-    outcome = run_session(scenario, agents=["a", "b"], network=network, seed=seed, trace=200_000, timeout=10**6)
+    outcome = run_session(
+        scenario, agents=["a", "b"], network=network, seed=seed, trace=200_000, timeout=10**6
+    )
     sent = {message.uid: message.sent_at_ns for message in outcome.trace.messages}
     assert len(sent) == COUNT
     for event in outcome.trace:
@@ -158,7 +168,9 @@ NETWORKS = st.builds(
 )
 
 
-@given(NETWORKS | st.sampled_from([Network(loss=1.0), Network(reorder=1.0), Network(duplicate=0.5, loss=0.5)]))
+@given(
+    NETWORKS | st.sampled_from([Network(loss=1.0), Network(reorder=1.0), Network(duplicate=0.5, loss=0.5)])
+)
 def test_zero_is_calm_whatever_the_network(network: Network):
     assert FateDomain(network).decode(0) == 0
 
@@ -210,7 +222,9 @@ def test_wrong_conditions_are_refused(options: dict[str, Any], words: str):
 
 
 def test_an_unknown_profile_names_the_nearest():
-    with pytest.raises(ConvergenceUsageError, match=r"unknown network profile 'lossi': did you mean 'lossy'\?"):
+    with pytest.raises(
+        ConvergenceUsageError, match=r"unknown network profile 'lossi': did you mean 'lossy'\?"
+    ):
         Network.of("lossi")
     assert Network.of("lossy") is PROFILES["lossy"]
     assert Network.of(network := Network()) is network
@@ -225,5 +239,7 @@ def test_named_faults_raise_the_odds_and_never_lower_them():
 
 def test_only_a_network_without_choices_is_harmless():
     assert Network(latency=3).is_harmless
-    assert not any(network.is_harmless for network in (Network(latency=(0, 1)), Network(loss=0.1), Network(reorder=0.1)))
+    assert not any(
+        network.is_harmless for network in (Network(latency=(0, 1)), Network(loss=0.1), Network(reorder=0.1))
+    )
     assert [name for name, profile in PROFILES.items() if profile.is_harmless] == ["perfect"]

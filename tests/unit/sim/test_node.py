@@ -225,7 +225,13 @@ def test_crashing_twice_and_acting_while_crashed_are_refused():
         a = session.agents["a"]
         a.crash()
         assert not a.is_alive
-        for action in (a.crash, a.pause, a.resume, lambda: a.storage.put("k", 1), lambda: a.state.set("k", 1)):
+        for action in (
+            a.crash,
+            a.pause,
+            a.resume,
+            lambda: a.storage.put("k", 1),
+            lambda: a.state.set("k", 1),
+        ):
             with pytest.raises(AgentCrashedError, match="agent 'a' has crashed"):
                 action()
         with pytest.raises(AgentCrashedError):
@@ -349,7 +355,9 @@ def test_what_came_in_a_pause_comes_before_what_comes_at_the_instant_of_its_end(
         reader.pause()
         await writer.send("r", "in the pause")  # arrives after one second
         await session.sleep(1.5)
-        world.at(world.now_ns + 10**9, lambda _: reader.resume(), None)  # before the second message, at the same instant
+        world.at(
+            world.now_ns + 10**9, lambda _: reader.resume(), None
+        )  # before the second message, at the same instant
         await writer.send("r", "at its end")
         await session.finished()
 

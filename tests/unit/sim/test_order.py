@@ -167,7 +167,9 @@ def test_a_name_that_was_given_stays():
 
 def test_tasks_of_a_factory_are_named_by_the_world_too():
     async def main() -> list[str]:
-        running_loop().set_task_factory(lambda loop, coro, **options: asyncio.Task(coro, loop=loop, **options))
+        running_loop().set_task_factory(
+            lambda loop, coro, **options: asyncio.Task(coro, loop=loop, **options)
+        )
         tasks = [asyncio.create_task(_value(number)) for number in range(2)]
         await asyncio.gather(*tasks)
         return [task.get_name() for task in tasks]
@@ -177,7 +179,9 @@ def test_tasks_of_a_factory_are_named_by_the_world_too():
 
 def test_what_a_factory_made_is_cleared_away_at_the_end():
     async def main() -> None:
-        running_loop().set_task_factory(lambda loop, coro, **options: asyncio.Task(coro, loop=loop, **options))
+        running_loop().set_task_factory(
+            lambda loop, coro, **options: asyncio.Task(coro, loop=loop, **options)
+        )
         asyncio.create_task(asyncio.Event().wait())  # noqa: RUF006
 
     simulate(main)
@@ -258,7 +262,9 @@ def test_operations_on_whole_sets_keep_the_order(method: str, operator: str, exp
         changed = ordered if result is None else result
         assert "".join(sorted(changed)) == "".join(sorted(expected))
         assert set.__len__(changed) == len(list(changed)) == len(expected)
-        assert [letter for letter in changed if letter in "zebra"] == [letter for letter in "zebra" if letter in expected]
+        assert [letter for letter in changed if letter in "zebra"] == [
+            letter for letter in "zebra" if letter in expected
+        ]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,9 @@ async def _two_synced_three_not(storage: Any) -> None:
         (15, {"a": "new a", "c": [1, 2, 3, 4]}),
     ],
 )
-def test_a_crash_keeps_a_prefix_of_the_unsynced_writes_and_may_tear_the_next(option: int, kept: dict[str, Any]):
+def test_a_crash_keeps_a_prefix_of_the_unsynced_writes_and_may_tear_the_next(
+    option: int, kept: dict[str, Any]
+):
     assert _after_a_crash(option, _two_synced_three_not) == kept
 
 

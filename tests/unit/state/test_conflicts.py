@@ -200,7 +200,11 @@ def test_a_conflict_that_goes_on_is_listed_once() -> None:
     b.join(a.delta_since(b.clock))
     c.set("x", 4)
     b.join(c.delta_since(b.clock))
-    assert [conflict.values for conflict in told] == [{"a": 1, "b": 2}, {"a": 3, "b": 2}, {"a": 3, "b": 2, "c": 4}]
+    assert [conflict.values for conflict in told] == [
+        {"a": 1, "b": 2},
+        {"a": 3, "b": 2},
+        {"a": 3, "b": 2, "c": 4},
+    ]
     assert [conflict.values for conflict in b.conflicts] == [{"a": 3, "b": 2, "c": 4}]
     _meet(a, b, c)
     everywhere = [*told, *a.conflicts, *b.conflicts, *c.conflicts]
@@ -274,7 +278,9 @@ def test_a_function_may_settle_conflicts() -> None:
 
 
 def test_a_function_may_merge_or_delete() -> None:
-    a, b = _pair(resolve=lambda conflict: DELETED if conflict.path == "gone" else sorted(conflict.values.values()))
+    a, b = _pair(
+        resolve=lambda conflict: DELETED if conflict.path == "gone" else sorted(conflict.values.values())
+    )
     a.merge({"gone": 1, "kept": 1})
     b.merge({"gone": 2, "kept": 2})
     _meet(a, b)

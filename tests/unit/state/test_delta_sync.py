@@ -61,7 +61,9 @@ class Node:
 def _deliver(nodes: dict[str, Node], sender: Node, messages: list[Send]) -> None:
     for message in messages:
         if message.to in nodes:
-            nodes[message.to].do(nodes[message.to].machine.on_message(sender.name, message.kind, message.payload))
+            nodes[message.to].do(
+                nodes[message.to].machine.on_message(sender.name, message.kind, message.payload)
+            )
 
 
 def _settle(*nodes: Node) -> int:

@@ -57,7 +57,10 @@ def test_a_merge_that_counts_a_second_time_is_not_idempotent() -> None:
     def count_when_different(x: frozenset, y: frozenset) -> frozenset:
         return x | y | ({"seen"} if x != y and "seen" not in x | y else {"again"} if x != y else set())
 
-    assert _broken(count_when_different, [frozenset({1}), frozenset({2})]).law in ("idempotent", "associative")
+    assert _broken(count_when_different, [frozenset({1}), frozenset({2})]).law in (
+        "idempotent",
+        "associative",
+    )
 
 
 def test_a_merge_that_changes_its_argument_is_not_pure() -> None:

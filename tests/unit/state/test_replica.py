@@ -146,7 +146,9 @@ def test_what_is_not_a_path_is_refused(path) -> None:
 
 def test_operations_on_the_wrong_kind_of_value_are_refused() -> None:
     replica = Replica("a", {"text": "x", "flag": True, "n": 1})
-    with pytest.raises(ConvergenceUsageError, match=r"increment\('text'\) needs a number there, and there is 'x'"):
+    with pytest.raises(
+        ConvergenceUsageError, match=r"increment\('text'\) needs a number there, and there is 'x'"
+    ):
         replica.increment("text")
     with pytest.raises(ConvergenceUsageError, match="needs a number"):
         replica.increment("flag")
@@ -184,7 +186,21 @@ class Task:
 
 
 def test_plain_data_of_every_kind_can_be_stored() -> None:
-    value = [None, True, 1, 1.5, 2j, "s", b"b", (1, 2), {3}, frozenset({4}), Colour.RED, Task("t", [1]), {5: "five"}]
+    value = [
+        None,
+        True,
+        1,
+        1.5,
+        2j,
+        "s",
+        b"b",
+        (1, 2),
+        {3},
+        frozenset({4}),
+        Colour.RED,
+        Task("t", [1]),
+        {5: "five"},
+    ]
     replica = Replica("a")
     replica.set("v", value)
     assert replica.get("v") == value
@@ -193,7 +209,9 @@ def test_plain_data_of_every_kind_can_be_stored() -> None:
 
 
 def test_what_is_not_plain_data_is_refused() -> None:
-    with pytest.raises(ConvergenceUsageError, match=r"plan\.callback cannot be stored: function is not plain data"):
+    with pytest.raises(
+        ConvergenceUsageError, match=r"plan\.callback cannot be stored: function is not plain data"
+    ):
         Replica("a").set("plan", {"callback": lambda: None})
     endless: list = []
     endless.append(endless)
@@ -213,7 +231,10 @@ def test_every_write_is_a_version_and_is_announced() -> None:
     replica.set("x", 1)
     clock.now_ns = 7
     replica.increment("y")
-    assert [(str(update), update.at_ns) for update in seen] == [("set x 1 by a #2", 5), ("increment y 1 by a #3", 7)]
+    assert [(str(update), update.at_ns) for update in seen] == [
+        ("set x 1 by a #2", 5),
+        ("increment y 1 by a #3", 7),
+    ]
     assert [(step.number, step.path, step.agent, step.at_ns) for step in replica.history] == [
         (1, "x", "a", 5),
         (2, "x", "a", 5),

@@ -35,7 +35,9 @@ def test_agents_are_a_number_or_names_as_for_a_session(agents: Any, names: tuple
     check()
 
 
-@pytest.mark.parametrize("strategy", [cst.vector_clocks, cst.histories, cst.proposals, cst.conflicting_states])
+@pytest.mark.parametrize(
+    "strategy", [cst.vector_clocks, cst.histories, cst.proposals, cst.conflicting_states]
+)
 @pytest.mark.parametrize("agents", [0, [], ["a", "a"], "abc", [1]])
 def test_what_a_session_would_refuse_as_agents_is_refused_here_too(strategy: Any, agents: Any) -> None:
     with pytest.raises(ConvergenceUsageError, match=r"agent"):
