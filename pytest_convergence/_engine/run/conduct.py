@@ -445,8 +445,9 @@ class Conduct:
         view: dict[str, Any] = {}
         for key, hosts in (("pattern", self.hosts), ("machine", self.user_hosts)):
             host = hosts.get(name)
-            if host is not None and host.machine is not None:
-                view[key] = self._ask(name, getattr(host.machine, "view", None))
+            shows = None if host is None or host.machine is None else getattr(host.machine, "view", None)
+            if shows is not None:
+                view[key] = self._ask(name, shows)
         exposed = self.session.agents[name]._view
         if exposed is not None:
             view["exposed"] = self._ask(name, exposed)
@@ -454,9 +455,9 @@ class Conduct:
         view["state"] = replica.checksum if replica.version else _EMPTY
         return view
 
-    def _ask(self, name: str, view: Callable[[], Any] | None) -> Any:
+    def _ask(self, name: str, view: Callable[[], Any]) -> Any:
         try:
-            return None if view is None else snapshot(view())
+            return snapshot(view())
         except Exception as error:  # the user's own function
             self.machine_failed(self.fabric.nodes[name], error)
             return None

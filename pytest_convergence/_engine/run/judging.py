@@ -268,8 +268,8 @@ def _difference(conduct: Conduct, one: str, other: str) -> str:
     """Say where two views differ."""
     mine, theirs = conduct.view_of(one), conduct.view_of(other)
     for part in ("pattern", "machine", "exposed"):
-        if mine.get(part) != theirs.get(part):
-            return f"{mine.get(part)!r} and {theirs.get(part)!r}"
+        if part in mine and part in theirs and mine[part] != theirs[part]:
+            return f"{mine[part]!r} and {theirs[part]!r}"
     states = [conduct.session.agents[name].state.as_dict() for name in (one, other)]
     for key in sorted({*states[0], *states[1]}, key=str):
         if states[0].get(key) != states[1].get(key):

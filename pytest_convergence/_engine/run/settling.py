@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.canonical import canonical
@@ -81,9 +82,15 @@ class Settling:
             self._arm()
 
 
-def key_of(view: Any) -> Hashable:
-    """Return something hashable that is equal for equal views."""
-    return canonical(view)
+def _parts(view: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return something hashable that is equal for equal views: each part of what an agent exposes, as text."""
+    return tuple((part, canonical(value)) for part, value in view.items())
+
+
+def _agree(one: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], ...]) -> bool:
+    """Whether two views are equal, as far as both have the same parts: who exposes nothing contradicts nobody."""
+    theirs = dict(other)
+    return all(theirs.get(part, text) == text for part, text in one)
 
 
 def _all_equal(views: dict[str, Any]) -> bool:
@@ -97,11 +104,15 @@ def largest_group(views: dict[str, Any]) -> int:
     """Return the size of the largest group of agents with equal views."""
     if _all_equal(views):
         return len(views)
-    counts: dict[Hashable, int] = {}
-    for view in views.values():
-        key = key_of(view)
-        counts[key] = counts.get(key, 0) + 1
-    return max(counts.values(), default=0)
+    counts = Counter(map(_parts, views.values()))
+    sizes = []
+    for view in sorted(counts, key=len, reverse=True):  # those that expose most are the hardest to agree with
+        group = [view]
+        for other in counts:
+            if other != view and all(_agree(other, member) for member in group):
+                group.append(other)
+        sizes.append(sum(counts[member] for member in group))
+    return max(sizes)
 
 
 def split_views(views: dict[str, Any], connected: Callable[[str, str], bool]) -> tuple[str, str] | None:
@@ -109,9 +120,9 @@ def split_views(views: dict[str, Any], connected: Callable[[str, str], bool]) ->
     if _all_equal(views):
         return None
     names = list(views)
-    keys = {name: key_of(view) for name, view in views.items()}
+    parts = {name: _parts(view) for name, view in views.items()}
     for place, one in enumerate(names):
         for other in names[place + 1 :]:
-            if keys[one] != keys[other] and connected(one, other):
+            if not _agree(parts[one], parts[other]) and connected(one, other):
                 return one, other
     return None
