@@ -39,7 +39,7 @@ class StepHandle(asyncio.Handle):
         self._args = ()
 
     def __repr__(self) -> str:
-        return f"<StepHandle {'cancelled' if self._cancelled else self._callback!r}>"
+        return f"<StepHandle {'cancelled' if self._cancelled else repr(self._callback)}>"
 
 
 @final
@@ -74,7 +74,7 @@ class TimerStep(asyncio.TimerHandle):
                 self._world.timer_cancelled()
 
     def __repr__(self) -> str:
-        return f"<TimerStep at {self._when} {'cancelled' if self._cancelled else self._callback!r}>"
+        return f"<TimerStep at {self._when} {'cancelled' if self._cancelled else repr(self._callback)}>"
 
 
 Ready: TypeAlias = "StepHandle | TimerStep | WakeUp"

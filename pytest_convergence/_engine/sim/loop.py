@@ -60,6 +60,8 @@ class WorldLoop(asyncio.SelectorEventLoop):
     if TYPE_CHECKING:  # of asyncio's own base classes
         _asyncgens: Any
         _closed: bool
+        _default_executor: Any
+        _executor_shutdown_called: bool
         _stopping: bool
         _task_factory: Any
 
@@ -300,6 +302,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
                 f"loop.run_in_executor was given {executor!r}. Its threads would run outside the schedule; pass None (the "
                 "function then runs at once, inline) or call the function directly."
             )
+        if self._closed:
+            self._check_closed()
+        if self._executor_shutdown_called:
+            raise RuntimeError("Executor shutdown has been called")
         future = self.create_future()
         try:
             future.set_result(func(*args))
@@ -308,6 +314,12 @@ class WorldLoop(asyncio.SelectorEventLoop):
         except BaseException as error:
             future.set_exception(error)
         return future
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Take no more calls of :meth:`run_in_executor`. There is nobody to wait for: each has run at once."""
+        self._executor_shutdown_called = True
+        if self._default_executor is not None:
+            self._default_executor.shutdown(wait=False)
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> NoReturn:  # type: ignore[override]
         """Refuse: signals come from outside the schedule."""
