@@ -6,7 +6,7 @@ No body waits for time to pass, so the stock loop does not either.
 import asyncio
 import contextvars
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -46,7 +46,7 @@ async def a_callback_that_is_scheduled_by_a_callback_runs_in_the_next_turn() -> 
 
 
 @body
-async def timers_that_are_due_join_the_end_of_what_is_ready() -> list[Any]:
+async def timers_that_are_due_join_the_end_of_what_is_ready() -> Any:
     loop, log = asyncio.get_running_loop(), []
     loop.call_later(0, log.append, "timer")
     loop.call_at(loop.time() - 1, log.append, "past timer")
@@ -122,7 +122,7 @@ async def gather_returns_results_in_order_and_collects_exceptions() -> list[Any]
 
 @body
 async def cancelling_a_gather_cancels_its_children() -> list[Any]:
-    log = []
+    log: list[Any] = []
 
     async def child(name: str) -> None:
         try:
@@ -140,7 +140,7 @@ async def cancelling_a_gather_cancels_its_children() -> list[Any]:
 
 @body
 async def shield_keeps_the_inner_task_running() -> list[Any]:
-    log = []
+    log: list[Any] = []
 
     async def inner() -> None:
         await turns(4)
@@ -195,7 +195,7 @@ async def as_completed_yields_in_the_order_of_completion() -> list[Any]:
 
 @body
 async def a_task_group_waits_for_all_and_reports_every_failure() -> list[Any]:
-    log = []
+    log: list[Any] = []
 
     async def fails(text: str) -> None:
         await turns(1)
@@ -333,7 +333,7 @@ async def priority_and_lifo_queues_order_their_items() -> list[Any]:
 
 @body
 async def a_timeout_of_nothing_expires_at_once() -> list[Any]:
-    log = []
+    log: list[Any] = []
     try:
         async with asyncio.timeout(0):
             await asyncio.Event().wait()
@@ -355,7 +355,7 @@ async def a_timeout_that_was_left_in_time_does_not_expire() -> list[Any]:
 
 @body
 async def a_cancelled_task_runs_its_finally_and_counts_its_requests() -> list[Any]:
-    log = []
+    log: list[Any] = []
 
     async def worker() -> None:
         try:
@@ -376,9 +376,9 @@ async def a_cancelled_task_runs_its_finally_and_counts_its_requests() -> list[An
 
 @body
 async def an_async_generator_that_is_left_is_closed_by_its_loop() -> list[Any]:
-    log = []
+    log: list[Any] = []
 
-    async def numbers() -> AsyncIterator[int]:
+    async def numbers() -> AsyncGenerator[int]:
         try:
             yield 1
             yield 2
@@ -400,7 +400,7 @@ async def an_async_generator_that_is_left_is_closed_by_its_loop() -> list[Any]:
 async def shutdown_asyncgens_closes_what_is_still_open() -> list[Any]:
     log: list[Any] = []
 
-    async def numbers(name: str) -> AsyncIterator[int]:
+    async def numbers(name: str) -> AsyncGenerator[int]:
         try:
             yield 1
         finally:
@@ -417,9 +417,12 @@ async def shutdown_asyncgens_closes_what_is_still_open() -> list[Any]:
 @body
 async def an_executor_call_returns_or_raises_what_the_function_did() -> list[Any]:
     loop = asyncio.get_running_loop()
-    log = [await loop.run_in_executor(None, lambda: 41 + 1), await asyncio.to_thread(sorted, [3, 1, 2])]
+    log: list[Any] = [
+        await loop.run_in_executor(None, lambda: 41 + 1),
+        await asyncio.to_thread(sorted, [3, 1, 2]),
+    ]
     try:
-        await loop.run_in_executor(None, lambda: {}["missing"])
+        await loop.run_in_executor(None, lambda: {"here": 1}["missing"])
     except KeyError as error:
         log.append(repr(error))
     return log
@@ -451,7 +454,7 @@ def test_the_simulated_loop_does_what_the_stock_loop_does(each: Body):
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
 def test_eager_tasks_run_their_first_step_at_once():
     async def main() -> list[Any]:
-        log = []
+        log: list[Any] = []
 
         async def worker(name: str) -> None:
             log.append("begin " + name)
