@@ -31,7 +31,7 @@ def to_seconds(ns: int) -> float:
 
 
 def format_ns(ns: int) -> str:
-    """Write a duration for people: ``120 ms``, ``3.5 s``, ``250 us``; to six digits, and never coarser than a millisecond."""
+    """Write a duration for people: ``120 ms``, ``3.5 s``, ``250 us``; to six digits, never coarser than a millisecond."""
     if ns % 1_000 and ns < 1_000:
         return f"{ns} ns"
     if ns < 1_000_000:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,7 +21,6 @@ from pytest_convergence.errors import (
     ConvergenceUsageError,
     DeadlockError,
     LivelockError,
-    PropertyViolation,
 )
 from tests.unit.run.test_failures import Quiet
 from tests.unit.sim.harness import make_session, run_session, running_loop, simulate
@@ -127,10 +127,8 @@ def test_finished_does_not_wait_for_the_crashed():
 def test_code_that_refuses_to_be_cancelled_does_not_hold_up_the_end():
     async def stubborn(agent: SimulatedAgent) -> None:
         while True:
-            try:
+            with suppress(asyncio.CancelledError):
                 await asyncio.sleep(1)
-            except asyncio.CancelledError:
-                pass
 
     async def scenario(session: Session) -> None:
         await session.sleep(1)
@@ -173,7 +171,14 @@ def test_a_deadlock_is_found_at_once_and_says_what_each_agent_awaits():
         run_session(scenario, agents=agents)
     text = str(caught.value)
     assert "deadlock at virtual time 0 us" in text
-    for line in ("the scenario waits: ", "idle has returned", "waits waits: ", "dead has crashed", "held is paused", "server waits"):
+    for line in (
+        "the scenario waits: ",
+        "idle has returned",
+        "waits waits: ",
+        "dead has crashed",
+        "held is paused",
+        "server waits",
+    ):
         assert line in text
     assert caught.value.outcome.state is SessionState.FAILED
 
@@ -303,7 +308,9 @@ def test_faults_of_the_schedule_stop_when_the_work_is_done():
         await session.sleep(1)
         session.agents["agent-1"].state.set("k", 1)
 
-    outcome = run_session(scenario, agents=3, network=Network(loss=0.9), faults=["crash", "partition"], seed=5)
+    outcome = run_session(
+        scenario, agents=3, network=Network(loss=0.9), faults=["crash", "partition"], seed=5
+    )
     assert outcome.converged
 
 
@@ -428,7 +435,11 @@ def test_a_pattern_without_a_result_diverges():
 
 def test_quiet_disagreement_does_not_run_on_because_of_partitions_to_come():
     outcome = run_session(
-        agents=4, pattern="consensus", faults=["partition"], seed=1, inputs={"proposals": {f"agent-{n}": n for n in (1, 2, 3, 4)}}
+        agents=4,
+        pattern="consensus",
+        faults=["partition"],
+        seed=1,
+        inputs={"proposals": {f"agent-{n}": n for n in (1, 2, 3, 4)}},
     )
     assert outcome.state is SessionState.DIVERGED
     assert outcome.metrics.virtual_seconds < 1_000
@@ -466,7 +477,13 @@ def _alive() -> dict[str, int]:
     kinds: dict[str, int] = {}
     for each in gc.get_objects():
         name = type(each).__name__
-        if isinstance(each, WorldLoop | asyncio.Task) or name in {"coroutine", "async_generator", "World", "Fabric", "Life"}:
+        if isinstance(each, WorldLoop | asyncio.Task) or name in {
+            "coroutine",
+            "async_generator",
+            "World",
+            "Fabric",
+            "Life",
+        }:
             kinds[name] = kinds.get(name, 0) + 1
     return kinds
 
@@ -477,7 +494,13 @@ def test_nothing_of_a_run_stays_alive():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for seed in range(20):
-            run_session(_short, agents={"a": _messy, "b": _messy}, faults=["crash", "pause"], network="lossy", seed=seed)
+            run_session(
+                _short,
+                agents={"a": _messy, "b": _messy},
+                faults=["crash", "pause"],
+                network="lossy",
+                seed=seed,
+            )
         assert _alive() == before
 
 

@@ -168,7 +168,7 @@ def test_the_agents_of_a_session_that_is_over_cannot_act():
         session = make_session(agents=["a", "b"])
         await session.execute()
         a = session.agents["a"]
-        for action in (a.crash, lambda: a.state.set("k", 1), lambda: a.storage.get("k"), lambda: a.now()):
+        for action in (a.crash, lambda: a.state.set("k", 1), lambda: a.storage.get("k"), a.now):
             with pytest.raises(ConvergenceUsageError, match="the run is over"):
                 action()
         with pytest.raises(ConvergenceUsageError, match="the run is over"):
