@@ -38,6 +38,7 @@ from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.sim.mailbox import Mailbox
 from pytest_convergence._engine.sim.node import Node
 from pytest_convergence._engine.sim.shims.asking import TOOLS
+from pytest_convergence._engine.sim.tasks import cancel
 from pytest_convergence._engine.sim.world import OWNER
 from pytest_convergence._engine.state.values import checksum_of
 from pytest_convergence.errors import AgentError, BudgetExceeded, DeadlockError
@@ -398,7 +399,7 @@ class Conduct:
             if node.is_paused:
                 node.release()
         for task in left:
-            task.cancel()
+            cancel(task)
         for _ in range(100):
             if all(task.done() for task in left):
                 break

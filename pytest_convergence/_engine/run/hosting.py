@@ -17,8 +17,8 @@ from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.loop import WorldLoop
 from pytest_convergence._engine.sim.node import Node
 from pytest_convergence._engine.sim.shims import InsideRun, outside_world
-from pytest_convergence._engine.sim.tasks import WorldTask
-from pytest_convergence._engine.sim.watchdog import guard
+from pytest_convergence._engine.sim.tasks import WorldTask, cancel
+from pytest_convergence._engine.sim.watchdog import Overrun, guard
 from pytest_convergence._engine.sim.world import World
 from pytest_convergence.errors import BudgetExceeded, ConvergenceUsageError, DeadlockError
 
@@ -79,12 +79,12 @@ def run_in_world(
             loop.budget = budget
             try:
                 result = _run(loop, main)
-            except KeyboardInterrupt as interrupt:
-                loop.cancelled_by = interrupt
-                if not budget.expired:
-                    raise
+            except Overrun:
                 loop.cancelled_by = over_real_time(budget.stack, options)
                 raise loop.cancelled_by from None
+            except KeyboardInterrupt as interrupt:
+                loop.cancelled_by = interrupt
+                raise
             finally:
                 _finish(loop)
     finally:
@@ -110,7 +110,7 @@ def _run(loop: WorldLoop, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         if not failure and not task.done():
             failure.append(error)
             loop.cancelled_by = error
-            task.cancel()
+            cancel(task)
             loop.stop()
 
     def idle() -> bool:
@@ -143,7 +143,7 @@ def _finish(loop: WorldLoop) -> None:
     if left:
         for task in left:
             if _is_alive(task):
-                task.cancel()
+                cancel(task)
         loop.call_soon(_count_down, loop, 50)
         loop.run_forever()
     if loop._asyncgens:

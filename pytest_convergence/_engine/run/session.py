@@ -27,7 +27,7 @@ from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.rules import NetworkControl
 from pytest_convergence._engine.state.conflicts import Conflict, distinct_conflicts
 from pytest_convergence._engine.state.replica import Replica
-from pytest_convergence.errors import ConvergenceUsageError, RunFailure
+from pytest_convergence.errors import ConvergenceUsageError, RunFailure, unknown_name
 
 __all__ = ["Session"]
 
@@ -309,6 +309,8 @@ class Session:
                 f"session {self.name!r} has no leaders to wait for; mark the test with pattern='leader-follower'."
             )
         but = other_than.name if isinstance(other_than, SimulatedAgent) else other_than
+        if but is not None and but not in self.agents:
+            raise unknown_name("agent", but, self.agents)
         if timeout is not None:
             to_ns(timeout, "timeout")
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Generator
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, final
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.loop import WorldLoop
     from pytest_convergence._engine.sim.node import Life
 
-__all__ = ["WorldTask", "new_task"]
+__all__ = ["WorldTask", "cancel", "new_task"]
 
 
 @final
@@ -31,6 +32,12 @@ class WorldTask(asyncio.Task[Any]):
 
     def __hash__(self) -> int:
         return self._order
+
+
+def cancel(task: WorldTask) -> None:
+    """Cancel a task, as far as that goes: asyncio passes it on, round and round where tasks await each other."""
+    with suppress(RecursionError):
+        task.cancel()
 
 
 def new_task(

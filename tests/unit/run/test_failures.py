@@ -12,7 +12,7 @@ from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.goal import Criterion, Goal
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._engine.run.session import Session
-from pytest_convergence.errors import AgentError
+from pytest_convergence.errors import AgentError, DeadlockError
 from tests.unit.sim.harness import make_session, run_session
 
 
@@ -185,3 +185,18 @@ def test_what_code_returns_that_crashed_its_own_agent_is_no_result():
 
     outcome = run_session(agents={"a": crashes, "b": idle})
     assert outcome.results == {"b": None}
+
+
+def test_tasks_that_await_each_other_are_a_deadlock():
+    async def knot(agent: SimulatedAgent) -> None:
+        tasks: list[asyncio.Task[None]] = []
+
+        async def wait_for(other: int) -> None:
+            await asyncio.sleep(1)
+            await tasks[other]
+
+        tasks += [asyncio.create_task(wait_for(1)), asyncio.create_task(wait_for(0))]
+        await tasks[0]
+
+    with pytest.raises(DeadlockError, match="nothing is runnable"):
+        make_session(agents={"a": knot}).run()
