@@ -85,6 +85,7 @@ class Conduct:
         self.world = loop.world
         self.ending = Ending()
         self.is_over = False
+        self._abandoned = False
         self.results: dict[str, Any] = {}
         self.hosts: dict[str, MachineHost] = {}
         self.user_hosts: dict[str, MachineHost] = {}
@@ -235,10 +236,14 @@ class Conduct:
         except BaseException as error:  # the set-up failed, or the whole run was cancelled
             cause = self.loop.cancelled_by if isinstance(error, asyncio.CancelledError) else None
             self.ending.error = self.ending.error or cause or error
+            self._abandoned = isinstance(
+                error, GeneratorExit
+            )  # closed as it stands: there is no loop to wait on
             raise
         finally:
             self.is_over = True
-            await self._stop()
+            if not self._abandoned:
+                await self._stop()
             leave(self.world, self)
             self.fabric.close()
 

@@ -86,7 +86,12 @@ def run_in_world(
                 loop.cancelled_by = interrupt
                 raise
             finally:
-                _finish(loop)
+                try:
+                    _finish(loop)
+                finally:  # clearing away may be interrupted too
+                    world.close()
+                    for left in loop.live_tasks():
+                        _bury(left)
     finally:
         world.closed = True
         loop.close()
@@ -151,9 +156,6 @@ def _finish(loop: WorldLoop) -> None:
         task.add_done_callback(lambda _: loop.stop())
         loop.call_soon(_count_down, loop, 50)
         loop.run_forever()
-    world.close()
-    for task in loop.live_tasks():
-        _bury(task)
 
 
 def _ignore(_: BaseException) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
@@ -31,8 +32,10 @@ class NodeClock:
         """Set offset and drift from ``now_ns`` on; the monotonic clock stays continuous.
 
         Raises:
-            ConvergenceUsageError: ``drift`` would stop the clock or turn it back.
+            ConvergenceUsageError: ``drift`` would stop the clock or turn it back, or ``offset_seconds`` is not finite.
         """
+        if not math.isfinite(offset_seconds):
+            raise ConvergenceUsageError(f"offset must be a finite number of seconds, not {offset_seconds!r}.")
         if not -1 < drift < 1000:
             raise ConvergenceUsageError(
                 f"drift must be greater than -1 (a clock that stands still), not {drift!r}."
