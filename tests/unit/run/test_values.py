@@ -131,7 +131,7 @@ def test_the_window_of_the_trace_is_an_option():
         (lambda: Goal("g", max_iterations=0), "max_iterations must be"),
         (lambda: Goal("g", max_iterations=True), "max_iterations must be"),
         (lambda: Goal("g", convergence_threshold=1.1), "convergence_threshold must be"),
-        (lambda: Criterion("c", "no function"), "must be a function"),
+        (lambda: Criterion("c", "no function"), "must be a function"),  # type: ignore[arg-type]
         (lambda: Criterion("c", bool, weight=0), "the weight of criterion 'c'"),
     ],
 )
