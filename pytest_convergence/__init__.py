@@ -9,21 +9,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_convergence.errors import (
-    AgentCrashedError,
-    AgentError,
-    BudgetExceeded,
-    ConvergenceError,
-    ConvergenceUsageError,
-    ConvergenceWarning,
-    DeadlockError,
-    InternalError,
-    LivelockError,
-    PropertyViolation,
-    RunFailure,
-    SimulationEscapeError,
-)
-
 if TYPE_CHECKING:
     from pytest_convergence._engine.base.clocks import VectorClock
     from pytest_convergence._engine.base.effects import (
@@ -52,6 +37,20 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.conditions import Network
     from pytest_convergence._engine.state.conflicts import Conflict, Resolution
     from pytest_convergence._engine.state.laws import assert_merge_laws
+    from pytest_convergence.errors import (
+        AgentCrashedError,
+        AgentError,
+        BudgetExceeded,
+        ConvergenceError,
+        ConvergenceUsageError,
+        ConvergenceWarning,
+        DeadlockError,
+        InternalError,
+        LivelockError,
+        PropertyViolation,
+        RunFailure,
+        SimulationEscapeError,
+    )
 
 __all__ = [
     "ConvergenceEngine",
@@ -127,6 +126,18 @@ _HOMES: Final = {
     "Trace": "_engine.base.trace",
     "TraceEvent": "_engine.base.trace",
     "assert_merge_laws": "_engine.state.laws",
+    "AgentCrashedError": "errors",
+    "AgentError": "errors",
+    "BudgetExceeded": "errors",
+    "ConvergenceError": "errors",
+    "ConvergenceUsageError": "errors",
+    "ConvergenceWarning": "errors",
+    "DeadlockError": "errors",
+    "InternalError": "errors",
+    "LivelockError": "errors",
+    "PropertyViolation": "errors",
+    "RunFailure": "errors",
+    "SimulationEscapeError": "errors",
 }
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from pytest_convergence import hookspecs
 from pytest_convergence._pytest import options
-from pytest_convergence._pytest.collecting import AsyncCollection
 from pytest_convergence._pytest.reporting import Summary, header, is_controller
 from pytest_convergence.fixtures import (
     convergence_engine,
@@ -47,6 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if is_controller(config):
         config.pluginmanager.register(Summary(config), "convergence-summary")
     if any(map(config.pluginmanager.has_plugin, _ASYNC_PLUGINS)):
+        from pytest_convergence._pytest.collecting import AsyncCollection
+
         config.pluginmanager.register(AsyncCollection(), "convergence-collection")
     if options.formats_name_run_context(config):
         from pytest_convergence._pytest import logs

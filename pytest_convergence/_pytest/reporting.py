@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
     from pytest_convergence.metrics import Tally
 
-__all__ = ["REPORT_ATTRIBUTE", "USAGE_ERROR", "Summary", "header", "is_controller"]
+__all__ = ["REPORT_ATTRIBUTE", "USAGE_ERROR", "Summary", "header", "is_controller", "merging_of"]
 
 REPORT_ATTRIBUTE: Final = "convergence"
 """The attribute of test reports that carries a tally."""
+
+_MERGING: Final = "convergence-merging"
 
 USAGE_ERROR: Final = "convergence_usage_error"
 """What a worker of xdist could not collect: an exception there would only be known as a crash."""
@@ -52,22 +54,13 @@ def header(config: pytest.Config) -> str:
 
 
 @final
-class Summary:
-    """Merges what reports bring, and says it at the end. Registered where the summary is printed."""
+class Merging:
+    """Adds up what reports bring. Registered once reports may bring something, so that an idle suite has no such hook."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._tally: Tally | None = None
-        self._usage_error: str | None = None
+    def __init__(self) -> None:
+        from pytest_convergence.metrics import Tally
 
-    @property
-    def tally(self) -> Tally:
-        """What all tests did so far."""
-        if self._tally is None:
-            from pytest_convergence.metrics import Tally
-
-            self._tally = Tally()
-        return self._tally
+        self.tally: Tally = Tally()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add up what a test's sessions did."""
@@ -75,13 +68,34 @@ class Summary:
         if brought is not None:
             self.tally.merge(brought)
 
+
+def merging_of(config: pytest.Config) -> Merging:
+    """Return what merges the reports of this pytest session; it begins to merge now if it has not begun."""
+    merging: Merging | None = config.pluginmanager.get_plugin(_MERGING)
+    if merging is None:
+        merging = Merging()
+        config.pluginmanager.register(merging, _MERGING)
+    return merging
+
+
+@final
+class Summary:
+    """Says at the end what all tests did. Registered where the summary is printed."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._usage_error: str | None = None
+        if config.getoption("dist", "no") != "no":
+            merging_of(config)  # tests run in workers, and this process learns of them by their reports
+
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Write the section "convergence", if there is something to tell."""
-        if self._tally and not self._config.getoption("no_summary", False):
+        merging = self._config.pluginmanager.get_plugin(_MERGING)
+        if merging is not None and merging.tally and not self._config.getoption("no_summary", False):
             from pytest_convergence._pytest.summary import summary_lines
 
             terminalreporter.write_sep("=", "convergence")
-            for line in summary_lines(self._tally):
+            for line in summary_lines(merging.tally):
                 terminalreporter.write_line(line)
 
     @pytest.hookimpl(optionalhook=True)
@@ -102,7 +116,7 @@ class Summary:
         from pytest_convergence.metrics import registry_of, write_metrics
 
         try:
-            write_metrics(path, registry_of(self.tally))
+            write_metrics(path, registry_of(merging_of(self._config).tally))
         except OSError as error:
             self._say(f"convergence: the metrics could not be written to {path}: {error}")
 

@@ -14,7 +14,7 @@ from pytest_convergence._pytest.debugging import let_debugger_out
 from pytest_convergence._pytest.findings import describe_failure, describe_interruption, set_properties
 from pytest_convergence._pytest.marker import PLAN, plan_all, plan_of
 from pytest_convergence._pytest.renewal import SET_UP, note_set_up
-from pytest_convergence._pytest.reporting import REPORT_ATTRIBUTE, USAGE_ERROR, is_controller
+from pytest_convergence._pytest.reporting import REPORT_ATTRIBUTE, USAGE_ERROR, is_controller, merging_of
 from pytest_convergence._pytest.running_test import RUNNING, RunningTest
 from pytest_convergence._pytest.tracebacks import without_machinery
 from pytest_convergence.errors import ConvergenceUsageError
@@ -146,6 +146,8 @@ def runtime_of(config: pytest.Config) -> Runtime:
     if runtime is None:
         runtime = Runtime(config)
         config.pluginmanager.register(runtime, _NAME)
+        if is_controller(config):
+            merging_of(config)
         logs.install(config)
     return runtime
 
