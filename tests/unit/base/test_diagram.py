@@ -1,0 +1,80 @@
+"""The space-time diagram in text."""
+
+from typing import Any
+
+from pytest_convergence._engine.base.diagram import render
+from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.schedule import Schedule
+from pytest_convergence._engine.base.trace import TraceEvent
+from pytest_convergence._engine.run.session import Session
+from tests.unit.sim.harness import run_session
+
+
+def _drawn(*events: TraceEvent, agents: tuple[str, ...] = ("a", "b"), **options: Any) -> str:
+    return "\n".join(line.rstrip() for line in render(events, agents, **options).splitlines())
+
+
+def test_a_run_is_drawn_lane_by_lane():
+    async def scenario(session: Session) -> None:
+        a, b, _ = session.agents.values()
+        await a.send("b", "hello")
+        await b.receive()
+        await b.send("a", {"answer": 1})
+        await a.send("b", "lost")
+        await a.receive()
+        with session.network.partition([a]):
+            b.crash()
+        b.restart()
+        a.pause()
+        a.resume()
+        a.observe("leader", term=3)
+
+    outcome = run_session(scenario, agents=["a", "b", "unseen"], schedule=Schedule.of({"deliver a→b #2": 1}))
+    assert outcome.trace.render().splitlines() == [
+        "                  a             b",
+        "      1 ms         ├────────────>│   #1 message 'hello', sent 0 us",
+        "                   ├────────────✗│   #2 message 'lost' LOST, sent 1 ms",
+        "      2 ms         │<────────────┤   #1 message {'answer': 1}, sent 1 ms",
+        "            ────────────────────────────  partition a | b, unseen began",
+        "                   │             ✗   b: crash",
+        "            ────────────────────────────  partition a | b, unseen healed",
+        "                   │             ●   b: restart",
+        "                   ‖             │   a: pause",
+        "                   ▶             │   a: resume",
+        "                   ◆             │   a: leader(term=3)",
+    ]
+
+
+def test_nothing_is_drawn_of_nothing():
+    assert _drawn() == "(nothing to draw)"
+    assert _drawn(TraceEvent(0, 0, "send", "a", Message("a", "b", 1))) == "(nothing to draw)"
+
+
+def test_messages_of_other_channels_are_drawn_on_demand():
+    event = TraceEvent(0, 0, "receive", "b", Message("a", "b", 1, "vote", 4, channel="pattern"))
+    assert _drawn(event) == "(nothing to draw)"
+    assert "#4 vote 1" in _drawn(event, channels=("pattern",))
+
+
+def test_a_message_passes_the_lanes_between():
+    event = TraceEvent(0, 0, "receive", "c", Message("a", "c", 1, "x", 1))
+    other = TraceEvent(1, 0, "crash", "b")
+    assert "├─────────────┼────────────>│" in _drawn(event, other, agents=("a", "b", "c"))
+
+
+def test_a_message_to_oneself_stays_in_its_lane():
+    assert "↻" in _drawn(TraceEvent(0, 0, "receive", "a", Message("a", "a", 1, "note", 1)))
+
+
+def test_long_payloads_are_cut_and_facts_put_in_words():
+    text = _drawn(
+        TraceEvent(0, 0, "receive", "b", Message("a", "b", "x" * 100, "m", 1)),
+        TraceEvent(1, 0, "decide", "a", None, {"value": 3}),
+        TraceEvent(2, 0, "observe", "a", None, {"fact": "alone"}),
+        TraceEvent(3, 0, "conflict", "b", None, "path"),
+        TraceEvent(4, 0, "session", "b", None, None),
+        TraceEvent(5, 0, "rule", "a", None, None),
+    )
+    assert "x…, sent" in text
+    for words in ("a: decide(value=3)", "a: alone", "b: conflict 'path'", "b: session"):
+        assert words in text
