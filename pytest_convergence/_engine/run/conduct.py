@@ -220,7 +220,9 @@ class Conduct:
                 self.fabric.note("error", node, f"{type(error).__name__}: {error}")
                 self.agent_failed(agent.name, error)
             return
-        if life.alive:
+        if self.is_over:
+            self.fabric.note("stop", node, None)  # it was stopped, and took that for a reason to return
+        elif life.alive:
             self.results[agent.name] = result
             self.fabric.note("return", node, canonical(result))
             self.check_finished()
@@ -378,12 +380,14 @@ class Conduct:
 
     def agent_failed(self, name: str, error: BaseException) -> None:
         """A behaviour raised. What test tools raise to steer the test (a skip, say) goes on to them as it is."""
-        if not isinstance(error, Exception) or type(error).__module__.partition(".")[0] in TOOLS:
-            self.fail(error)
-            return
-        failure = AgentError(f"agent {name!r} raised {type(error).__name__}: {error}", agent=name)
-        failure.__cause__ = error
-        self.fail(failure)
+        failure = error
+        if isinstance(error, Exception) and type(error).__module__.partition(".")[0] not in TOOLS:
+            failure = AgentError(f"agent {name!r} raised {type(error).__name__}: {error}", agent=name)
+            failure.__cause__ = error
+        if self.is_over:  # it was stopped, and raised at that
+            self.ending.error = self.ending.error or failure
+        else:
+            self.fail(failure)
 
     def machine_failed(self, node: Node, error: BaseException) -> None:
         """A machine raised."""

@@ -200,3 +200,48 @@ def test_tasks_that_await_each_other_are_a_deadlock():
 
     with pytest.raises(DeadlockError, match="nothing is runnable"):
         make_session(agents={"a": knot}).run()
+
+
+def test_what_a_behaviour_raises_while_it_is_stopped_fails_the_test():
+    async def checks(agent: SimulatedAgent) -> None:
+        try:
+            await asyncio.sleep(10**6)
+        finally:
+            assert not agent.is_alive, "left something open"
+
+    async def scenario(session: Session) -> None:
+        await session.sleep(1)
+
+    with pytest.raises(AgentError, match="left something open") as caught:
+        run_session(scenario, agents={"a": checks})
+    assert caught.value.outcome.state is SessionState.FAILED
+
+
+def test_the_first_failure_is_reported_not_what_follows_from_it():
+    async def checks(agent: SimulatedAgent) -> None:
+        try:
+            await asyncio.sleep(10**6)
+        finally:
+            raise LookupError("second")
+
+    async def scenario(session: Session) -> None:
+        raise ValueError("first")
+
+    with pytest.raises(ValueError, match="first"):
+        run_session(scenario, agents={"a": checks})
+
+
+def test_a_behaviour_that_returns_when_it_is_stopped_has_no_result():
+    async def gives_in(agent: SimulatedAgent) -> str:
+        try:
+            await asyncio.sleep(10**6)
+        except asyncio.CancelledError:
+            return "stopped"
+        return "done"
+
+    async def scenario(session: Session) -> None:
+        await session.sleep(1)
+
+    outcome = run_session(scenario, agents={"a": gives_in})
+    assert outcome.results == {}
+    assert outcome.trace[-1].kind == "stop"

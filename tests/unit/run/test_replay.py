@@ -54,8 +54,9 @@ async def _gossip(agent: SimulatedAgent) -> list[Any]:
     return heard
 
 
-def _run(schedule: Any, network: Any, faults: list[str], workload: str) -> Outcome:
+def _run(schedule: Any, network: Any, faults: list[str], workload: str, *, trace: bool = True) -> Outcome:
     options: dict[str, Any] = {
+        "trace": trace,
         "network": network,
         "faults": faults,
         "schedule": schedule,
@@ -180,3 +181,21 @@ def test_the_same_seed_gives_the_same_run(seed: int, network: Any, faults: list[
 def test_different_seeds_give_different_runs():
     digests = {_run(Schedule.seeded(seed), "lossy", [], "gossip").trace.digest() for seed in range(10)}
     assert len(digests) == 10
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(NETWORKS), FAULTS, WORKLOADS)
+def test_a_run_is_the_same_with_the_trace_switched_off(
+    seed: int, network: Any, faults: list[str], workload: str
+):
+    traced, untraced = (
+        _run(Schedule.seeded(seed), network, faults, workload, trace=trace) for trace in (True, False)
+    )
+    assert len(untraced.trace) == 0
+    assert (untraced.results, untraced.output, untraced.duration) == (
+        traced.results,
+        traced.output,
+        traced.duration,
+    )
+    numbers, others = untraced.metrics.as_dict(), traced.metrics.as_dict()
+    assert {**numbers, "real_seconds": 0} == {**others, "real_seconds": 0}
