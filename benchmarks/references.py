@@ -72,8 +72,7 @@ def looptime_sleeps(tasks: int = 10, sleeps: int = 20) -> int:
 
     loop = looptime.new_event_loop(start=0)
     try:
-        with loop.looptime_enabled():
-            loop.run_until_complete(_sleepers(tasks, sleeps))
+        loop.run_until_complete(_sleepers(tasks, sleeps))
     finally:
         loop.close()
     return tasks * sleeps

@@ -89,11 +89,15 @@ class WorldLoop(asyncio.SelectorEventLoop):
         Replaces ``BaseEventLoop._run_once``, and keeps its order: timers that are due join the end of what is ready, a
         turn runs what was ready when it began.
         """
-        world, ready = self.world, self._ready
-        events, enqueue, pop = world.events, self._ready_append, heapq.heappop
-        steps = 0
+        world = self.world
         batch = min(_STEPS_PER_BATCH, max(1, world.max_events - world.happened + 1))
-        most = batch + _EVENTS_PER_INSTANT
+        world.account(self._run_turns(batch, batch + _EVENTS_PER_INSTANT))
+
+    def _run_turns(self, batch: int, most: int) -> int:
+        """Run turns until ``batch`` steps are full, no more than ``most`` at one instant; return how many there were."""
+        world, ready, driver, owner = self.world, self._ready, self.driver, OWNER
+        events, enqueue, pop, popleft = world.events, self._ready_append, heapq.heappop, ready.popleft
+        steps = 0
         while steps < batch:
             due_ns = world.now_ns
             if not ready and not self._stopping:
@@ -118,41 +122,28 @@ class WorldLoop(asyncio.SelectorEventLoop):
                 function(argument)
                 if world.after_step is not None:
                     world.after_step()
-            if ready:
-                steps += self._run_ready()
+            for _ in range(len(ready)):
+                steps += 1
+                first: Any = popleft()
+                if type(first) is tuple:
+                    callback, args, context, life = first
+                elif (callback := first._callback) is None:
+                    continue
+                else:
+                    args, context = first._args, first._context
+                    life = context.get(owner) or driver
+                life.steps = step = life.steps + 1
+                if step >= life.fuse and not life.node.may_step(life, first):
+                    continue
+                try:
+                    context.run(callback, *args)
+                except BaseException as error:
+                    self._callback_failed(first, error)
+                if world.after_step is not None:
+                    world.after_step()
             if self._stopping:
                 break
-        world.account(steps)
-
-    def _run_ready(self) -> int:
-        """Run a turn: what is ready now, in order. Return how much that was."""
-        world, popleft, driver, owner = self.world, self._ready.popleft, self.driver, OWNER
-        count = len(self._ready)
-        for _ in range(count):
-            ready: Any = popleft()
-            life: Life
-            if type(ready) is tuple:
-                callback, args, context, life = ready
-            else:
-                callback, args, context = ready._callback, ready._args, ready._context
-                if callback is None:
-                    continue
-                life = context.get(owner) or driver
-            life.steps = step = life.steps + 1
-            if step >= life.fuse and not life.node.may_step(life, ready):
-                continue
-            try:
-                context.run(callback, *args)
-            except (SystemExit, KeyboardInterrupt):
-                task = getattr(callback, "__self__", None)
-                if isinstance(task, WorldTask):
-                    task._log_traceback = False  # it leaves the loop: nobody misses it
-                raise
-            except BaseException as error:
-                self._callback_failed(ready, error)
-            if world.after_step is not None:
-                world.after_step()
-        return count
+        return steps
 
     @property
     def is_ready(self) -> bool:
@@ -165,6 +156,11 @@ class WorldLoop(asyncio.SelectorEventLoop):
 
     def _callback_failed(self, ready: Ready, error: BaseException) -> None:
         handle = StepHandle(*ready[:3]) if isinstance(ready, tuple) else ready
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            task = getattr(handle._callback, "__self__", None)
+            if isinstance(task, WorldTask):
+                task._log_traceback = False  # it leaves the loop: nobody misses it
+            raise error
         self.call_exception_handler(
             {"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle}
         )
