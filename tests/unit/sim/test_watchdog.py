@@ -239,7 +239,10 @@ def test_a_signal_in_the_middle_of_a_tracer_is_sent_again() -> None:
         traced()
     assert "in traced" in str(caught.value)
     assert caught.value.__context__ is not None
-    assert "spins" in {frame.name for frame in traceback.extract_tb(caught.value.__context__.__traceback__)}
+    # Where exactly it lands outside the tracer is chance: in spins(), or on the way there.
+    assert "trace" not in {
+        frame.name for frame in traceback.extract_tb(caught.value.__context__.__traceback__)
+    }
 
 
 def test_one_thread_serves_all_runs() -> None:
