@@ -61,7 +61,9 @@ def test_nothing_is_said_where_no_session_ran(run_suite: RunSuite, source: str) 
 def test_a_real_signal_stops_a_busy_run_at_once(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_busy="""
-import asyncio, pytest
+import asyncio, pytest, signal
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits that it is ignored
 
 async def busy(agent):
     print("begun", flush=True)
