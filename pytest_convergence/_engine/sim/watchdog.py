@@ -40,6 +40,7 @@ _IDLE_TICKS: Final = 8
 _RETRY_SECONDS: Final = 1.0
 _TRIES_BEFORE_REPORT: Final = 3
 _ABSORB_TRIES: Final = 200
+_SHIMS: Final = f"{__name__.rpartition('.')[0]}.shims."
 _FRAMEWORK: Final = TOOLS | {__name__.partition(".")[0], "asyncio", "runpy"}
 
 # Real ones, whatever this process replaces later.
@@ -176,13 +177,17 @@ class Guard:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._sent:
             self._sent = False
-            program = frame
+            # A shim is asked by whoever called it, and stands for it.
+            asker = frame
+            while asker is not None and str(asker.f_globals.get("__name__")).startswith(_SHIMS):
+                asker = asker.f_back
+            program = asker
             while program is not None and is_tool(program):
                 program = program.f_back
             # At the very first instruction of __exit__ the run has ended by itself.
             if self._leaving or (program is not None and program.f_code is Guard.__exit__.__code__):
                 return
-            if program is frame:
+            if program is asker:
                 raise Overrun
             # In the middle of a tracer (coverage), which would be left holding its locks: try again a little later.
             self._tries -= 1

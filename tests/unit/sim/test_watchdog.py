@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_convergence._engine.sim import watchdog
+from pytest_convergence._engine.sim.shims import asking
 from pytest_convergence._engine.sim.watchdog import Overrun, format_stack, guard
 from pytest_convergence.errors import BudgetExceeded
 
@@ -243,6 +244,23 @@ def test_a_signal_in_the_middle_of_a_tracer_is_sent_again() -> None:
     assert "trace" not in {
         frame.name for frame in traceback.extract_tb(caught.value.__context__.__traceback__)
     }
+
+
+def test_a_signal_in_a_shim_that_a_tracer_has_called_is_sent_again() -> None:
+    shim = types.ModuleType(asking.__name__)
+    exec("def monotonic(clock):\n    return clock()\n", vars(shim))
+    tracer = types.ModuleType("coverage.collector")
+    exec("def trace(finish, shim, clock):\n    while shim(clock) < finish:\n        pass\n", vars(tracer))
+
+    def traced() -> None:
+        tracer.trace(time.monotonic() + 4 * SHORT, shim.monotonic, time.monotonic)
+        spins()
+
+    with pytest.raises(BudgetExceeded) as caught, guard(SHORT):
+        traced()
+    assert caught.value.__context__ is not None
+    where = {frame.name for frame in traceback.extract_tb(caught.value.__context__.__traceback__)}
+    assert "trace" not in where
 
 
 def test_one_thread_serves_all_runs() -> None:
