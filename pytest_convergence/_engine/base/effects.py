@@ -11,9 +11,32 @@ A machine is made anew for every life of an agent: what it holds is volatile. Wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
-__all__ = ["CancelTimer", "Decide", "Effect", "Machine", "Observe", "Persist", "Send", "SetTimer", "Sync"]
+__all__ = [
+    "RAISED",
+    "RETURNED",
+    "AgentRef",
+    "Call",
+    "CancelCall",
+    "CancelTimer",
+    "Decide",
+    "Effect",
+    "Machine",
+    "Observe",
+    "Persist",
+    "Raised",
+    "Returned",
+    "Send",
+    "SetTimer",
+    "Sync",
+]
+
+RETURNED: Final = "returned"
+"""The command by which a machine learns what a :class:`Call` returned; its argument is a :class:`Returned`."""
+
+RAISED: Final = "raised"
+"""The command by which a machine learns what a :class:`Call` raised; its argument is a :class:`Raised`."""
 
 
 class Send(NamedTuple):
@@ -68,7 +91,47 @@ class Observe(NamedTuple):
     data: Mapping[str, Any]
 
 
-Effect: TypeAlias = Send | SetTimer | CancelTimer | Persist | Sync | Decide | Observe
+class AgentRef(NamedTuple):
+    """Stands, among the arguments of a :class:`Call`, for the agent of that name."""
+
+    name: str
+
+
+class Call(NamedTuple):
+    """Have the agent run ``function``, one of the user's that the pattern was given, plain or ``async``.
+
+    It takes as long as it takes, and others go on meanwhile. The machine is told by ``on_command(RETURNED, Returned(id,
+    value))`` or ``on_command(RAISED, Raised(id, error))``, once, unless it cancels the call or the agent crashes. Calls
+    under an ``id`` that is under way replace it. A function that takes one argument more than there are gets the agent
+    first.
+    """
+
+    id: str
+    function: str
+    arguments: tuple[Any, ...] = ()
+
+
+class CancelCall(NamedTuple):
+    """Cancel the call ``id``; the machine hears no more of it. Nothing happens if it is not under way."""
+
+    id: str
+
+
+class Returned(NamedTuple):
+    """What a call returned."""
+
+    id: str
+    value: Any
+
+
+class Raised(NamedTuple):
+    """What a call raised."""
+
+    id: str
+    error: Exception
+
+
+Effect: TypeAlias = Send | Call | CancelCall | SetTimer | CancelTimer | Persist | Sync | Decide | Observe
 
 
 class Machine(Protocol):

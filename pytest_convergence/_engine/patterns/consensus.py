@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.effects import Machine
-from pytest_convergence._engine.patterns.pattern import positive_ns
+from pytest_convergence._engine.patterns.pattern import Pattern, positive_ns
 from pytest_convergence._engine.patterns.paxos import Paxos, PaxosRules
 from pytest_convergence._engine.patterns.quorum import Quorum, quorum_count
 from pytest_convergence._engine.patterns.tally import REVISE_RULES, TIE_RULES, Revise, Tie
@@ -23,7 +23,7 @@ _DEFAULT_ROUNDS: Final = 10
 
 @final
 @dataclass(frozen=True, slots=True)
-class Consensus:
+class Consensus(Pattern):
     """The agents agree on one of their proposals.
 
     The default timing suits links of up to about 100 ms: a ballot is repeated when a round trip has passed unanswered.

@@ -8,7 +8,7 @@ from typing import Any, Final, final
 
 from pytest_convergence._engine.base.effects import Machine
 from pytest_convergence._engine.patterns.bully import BullyElection, BullyTiming
-from pytest_convergence._engine.patterns.pattern import positive_ns
+from pytest_convergence._engine.patterns.pattern import Pattern, positive_ns
 from pytest_convergence._engine.patterns.quorum import majority
 from pytest_convergence._engine.patterns.raft import LeaderView, RaftElection, RaftTiming
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
@@ -32,7 +32,7 @@ _PROPERTIES: Final = {
 
 @final
 @dataclass(frozen=True, slots=True)
-class LeaderFollower:
+class LeaderFollower(Pattern):
     """One agent leads and the others follow it; who, is elected again whenever the leader is lost.
 
     The defaults suit links of up to about 100 ms: a vote takes one round trip (200 ms), which is well below the
@@ -130,3 +130,16 @@ class LeaderFollower:
     def leader(self, view: Any) -> str | None:
         """Return the leader that ``view`` names."""
         return view.leader if isinstance(view, LeaderView) else None
+
+    def observed(self, agent: str, facts: Sequence[tuple[str, Mapping[str, Any]]]) -> LeaderView | None:
+        """Return whom the agent said last that it follows, or that it leads itself."""
+        view = None
+        for fact, data in facts:
+            term = data.get("term", 0)
+            if fact == "leader":
+                view = LeaderView(agent, term)
+            elif fact == "follow":
+                view = LeaderView(data.get("leader"), term)
+            elif fact == "step_down":
+                view = LeaderView(None, term)
+        return view

@@ -5,14 +5,14 @@ A pattern object is a frozen configuration. It makes one machine for each agent'
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from pytest_convergence._engine.base.effects import Machine
 from pytest_convergence._engine.base.time import to_ns
 from pytest_convergence.errors import ConvergenceUsageError
 
-__all__ = ["Pattern", "positive_ns"]
+__all__ = ["Pattern", "check_function", "positive_ns"]
 
 
 @runtime_checkable
@@ -68,6 +68,21 @@ class Pattern(Protocol):
         """Return the leader that ``view`` names; ``None`` if there is none, or the pattern has no leaders."""
         ...
 
+    def functions(
+        self, agent: str, agents: Sequence[str], inputs: Mapping[str, Any]
+    ) -> Mapping[str, Callable[..., Any]]:
+        """Return the user's functions that the machine of ``agent`` may ask for by a ``Call``, by name."""
+        return {}
+
+    def observed(self, agent: str, facts: Sequence[tuple[str, Mapping[str, Any]]]) -> Any:
+        """Return the view of an agent that runs code of the user's instead of the reference protocol.
+
+        Args:
+            facts: what it has observed in its present life, oldest first.
+        """
+        decided = [data.get("value") for fact, data in facts if fact == "decide"]
+        return decided[-1] if decided else None
+
 
 def positive_ns(seconds: Any, what: str) -> int:
     """Return ``seconds`` in nanoseconds.
@@ -79,3 +94,13 @@ def positive_ns(seconds: Any, what: str) -> int:
     if ns == 0:
         raise ConvergenceUsageError(f"{what} must be greater than zero, not {seconds!r}.")
     return ns
+
+
+def check_function(what: str, function: object, example: str) -> None:
+    """Check that an input of a pattern can be called.
+
+    Raises:
+        ConvergenceUsageError: it cannot.
+    """
+    if not callable(function):
+        raise ConvergenceUsageError(f"{what} must be a function such as {example}, not {function!r}.")

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Final, final
 from pytest_convergence._engine.base.canonical import canonical
 from pytest_convergence._engine.base.messages import snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
+from pytest_convergence._engine.run.casting import Cast
 from pytest_convergence._engine.run.hosting import real_seconds, stream
 from pytest_convergence._engine.run.judging import Judge
 from pytest_convergence._engine.run.lifecycle import SessionState
-from pytest_convergence._engine.run.options import is_machine_class
 from pytest_convergence._engine.run.replication import Replication
 from pytest_convergence._engine.run.reports import deadlock_message
 from pytest_convergence._engine.run.settling import Settling
@@ -38,13 +38,12 @@ from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.sim.mailbox import Mailbox
 from pytest_convergence._engine.sim.node import Node
 from pytest_convergence._engine.sim.shims.asking import TOOLS
-from pytest_convergence._engine.sim.tasks import cancel
+from pytest_convergence._engine.sim.tasks import WorldTask, cancel
 from pytest_convergence._engine.sim.world import OWNER
 from pytest_convergence._engine.state.values import checksum_of
 from pytest_convergence.errors import AgentError, BudgetExceeded, DeadlockError
 
 if TYPE_CHECKING:
-    from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.session import Session
 
 __all__ = ["SCENARIO", "Conduct", "Ending"]
@@ -87,9 +86,7 @@ class Conduct:
         self.is_over = False
         self._abandoned = False
         self.results: dict[str, Any] = {}
-        self.hosts: dict[str, MachineHost] = {}
-        self.user_hosts: dict[str, MachineHost] = {}
-        self.tasks: dict[str, asyncio.Task[Any]] = {}
+        self.cast = Cast(self)
         self.started_ns = self.world.now_ns
         self.started_real = real_seconds()
         self._end: asyncio.Future[None] = loop.create_future()
@@ -137,17 +134,16 @@ class Conduct:
         if "skew" in self._kinds:
             self._skew_clocks()
         self.replication = Replication(self)
-        self._host_pattern()
+        self.cast.host_pattern()
         if scenario is not None:
             self._work = self.spawn(self.scenario_node, scenario(), SCENARIO)
             self._work.add_done_callback(self._work_done)
         for name, behaviour in session.behaviours.items():
-            self._start_behaviour(session.agents[name], behaviour)
+            self.cast.start_behaviour(session.agents[name], session.own_behaviour(name) or behaviour)
         if "partition" in self._kinds:
             self._partitions = Partitions(fabric, list(session.agents))
         self.replication.start()
-        for host in (*self.hosts.values(), *self.user_hosts.values()):
-            host.start()
+        self.cast.start()
 
     def _skew_clocks(self) -> None:
         for name, agent in self.session.agents.items():
@@ -155,77 +151,12 @@ class Conduct:
             if option:
                 agent.skew_clock(offset=skew_offset_seconds(option))
 
-    def _host_pattern(self) -> None:
-        pattern = self.session.pattern
-        if pattern is None:
-            return
-        names = tuple(self.session.agents)
-        for rank, name in enumerate(names):
-            self.hosts[name] = MachineHost(
-                self.fabric.nodes[name],
-                "pattern",
-                lambda name=name: pattern.machine(name, names, self.inputs),  # type: ignore[misc]
-                rank=rank,
-                ranks=len(names),
-                failed=self.machine_failed,
-                changed=self.views_changed,
-            )
-
-    def _start_behaviour(self, agent: SimulatedAgent, behaviour: Any) -> None:
-        node = self.fabric.nodes[agent.name]
-        if is_machine_class(behaviour):
-            names = tuple(self.session.agents)
-            rank = names.index(agent.name)
-            self.user_hosts[agent.name] = MachineHost(
-                node,
-                "user",
-                lambda: behaviour(agent.name, names),
-                rank=rank,
-                ranks=len(names),
-                failed=self.machine_failed,
-                changed=self.views_changed,
-            )
-            return
-        node.on_restart.append(lambda: self._begin_life(agent, behaviour))
-        self._begin_life(agent, behaviour)
-
-    def _begin_life(self, agent: SimulatedAgent, behaviour: Any) -> None:
-        node = self.fabric.nodes[agent.name]
-        agent._view = None
-        agent._mailbox = Mailbox(node, self.loop)  # what the life before had not received is gone with it
-        self.results.pop(agent.name, None)
-        if behaviour is not None:  # without one the agent does what the scenario tells it
-            self.tasks[agent.name] = self.spawn(node, self._behave(agent, behaviour), agent.name)
-
-    def spawn(self, node: Node, coro: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+    def spawn(self, node: Node, coro: Coroutine[Any, Any, Any], name: str) -> WorldTask:
         """Start a task that belongs to the present life of ``node``."""
         context: Context = copy_context()
         context.run(OWNER.set, node.life)
-        task: asyncio.Task[Any] = self.loop.create_task(coro, name=name, context=context)
+        task: WorldTask = self.loop.create_task(coro, name=name, context=context)
         return task
-
-    async def _behave(self, agent: SimulatedAgent, behaviour: Any) -> None:
-        node = self.fabric.nodes[agent.name]
-        life = node.life
-        self.fabric.note("start", node, None)
-        try:
-            result = await behaviour(agent)
-        except asyncio.CancelledError:
-            self.fabric.note("stop", node, None)
-            raise
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:
-            if life.alive:  # what comes of code that crashed its own agent concerns nobody
-                self.fabric.note("error", node, f"{type(error).__name__}: {error}")
-                self.agent_failed(agent.name, error)
-            return
-        if self.is_over:
-            self.fabric.note("stop", node, None)  # it was stopped, and took that for a reason to return
-        elif life.alive:
-            self.results[agent.name] = result
-            self.fabric.note("return", node, canonical(result))
-            self.check_finished()
 
     # -- work ----------------------------------------------------------------------------------------------------------
 
@@ -264,13 +195,13 @@ class Conduct:
         """Only upkeep is left: decide whether the work is over, goes on by upkeep, or can never end."""
         if self.is_over or self._settling is not None:
             return True
-        if self._finished_waiters and self._behaviours_rest():
+        if self._finished_waiters and self.cast.rests():
             self._release_finished()
             return True
         upkeep = len(self.world.events) > self.world.inert
         if self._view_waiters and upkeep:
             return True
-        if self._work is None and self._behaviours_rest():
+        if self._work is None and self.cast.rests():
             if upkeep and not self.pattern_rests():
                 return True
             self.settle()
@@ -280,27 +211,11 @@ class Conduct:
 
     def pattern_rests(self) -> bool:
         """Whether the reference protocol has nothing more to do by itself: it decided, or it went quiet."""
-        return all(host.decided for host in self.live_hosts())
-
-    def live_hosts(self) -> list[MachineHost]:
-        """The hosts of the pattern on agents that are alive."""
-        return [host for name, host in self.hosts.items() if self.fabric.nodes[name].life.alive]
-
-    def _behaviours_rest(self) -> bool:
-        """Whether every behaviour has returned, crashed, or waits in its inbox."""
-        for name, task in self.tasks.items():
-            if not task.done() and self.fabric.nodes[name].life.alive:
-                mailbox = self.session.agents[name]._mailbox
-                if mailbox is None or not mailbox.is_idle:
-                    return False
-        return True
+        return all(host.decided for host in self.cast.live_hosts())
 
     def check_finished(self) -> None:
         """Wake those who wait for all behaviours, once all have returned or crashed."""
-        if self._finished_waiters and all(
-            task.done() or name in self.results or not self.fabric.nodes[name].life.alive
-            for name, task in self.tasks.items()
-        ):
+        if self._finished_waiters and self.cast.all_returned():
             self._release_finished()
 
     def _release_finished(self) -> None:
@@ -423,7 +338,7 @@ class Conduct:
     def _longest_sleep_ns(self) -> int:
         """How long behaviours still sleep, up to a minute: those that work in rounds get another one before the verdict."""
         longest_ns = 0
-        own: set[object] = {self.fabric.nodes[name].life for name in self.tasks}
+        own: set[object] = {self.fabric.nodes[name].life for name in self.cast.tasks}
         for at_ns, _, _, timer in self.world.events:
             if isinstance(timer, TimerStep) and not timer.cancelled() and timer._context.get(OWNER) in own:
                 longest_ns = max(longest_ns, at_ns - self.world.now_ns)
@@ -445,19 +360,21 @@ class Conduct:
             return False
         return not self.world.events or (
             len(self.world.events) == self.world.background
-            and not self.hosts
-            and not self.user_hosts
+            and not self.cast.hosts
+            and not self.cast.user_hosts
             and not (self.replication is not None and self.replication.is_busy())
         )
 
     def view_of(self, name: str) -> Any:
         """What an agent exposes: what its protocol holds, and its replica."""
         view: dict[str, Any] = {}
-        for key, hosts in (("pattern", self.hosts), ("machine", self.user_hosts)):
-            host = hosts.get(name)
-            shows = None if host is None or host.machine is None else getattr(host.machine, "view", None)
-            if shows is not None:
-                view[key] = self._ask(name, shows)
+        protocol = self._ask(name, lambda: self.cast.protocol_view(name))
+        if protocol is not None:
+            view["pattern"] = protocol[0]
+        host = self.cast.user_hosts.get(name)
+        shows = None if host is None or host.machine is None else getattr(host.machine, "view", None)
+        if shows is not None:
+            view["machine"] = self._ask(name, shows)
         exposed = self.session.agents[name]._view
         if exposed is not None:
             view["exposed"] = self._ask(name, exposed)
@@ -484,12 +401,10 @@ class Conduct:
         return canonical([self.views(), versions])
 
     def protocol_views(self) -> dict[str, Any]:
-        """What the live agents' reference protocols hold."""
-        return {
-            name: host.machine.view()
-            for name, host in self.hosts.items()
-            if host.machine is not None and self.fabric.nodes[name].life.alive
-        }
+        """What the live agents' protocols hold to be agreed."""
+        alive = [name for name in self.session.agents if self.fabric.nodes[name].life.alive]
+        held = {name: self.cast.protocol_view(name) for name in alive}
+        return {name: view[0] for name, view in held.items() if view is not None}
 
     @property
     def duration_seconds(self) -> float:

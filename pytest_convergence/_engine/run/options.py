@@ -39,6 +39,7 @@ UNSET: Final = _Unset.UNSET
 DEFAULTS: Final[Mapping[str, Any]] = {
     "pattern": None,
     "agents": None,
+    "protocol": None,
     "network": "perfect",
     "faults": (),
     "schedules": 1,
@@ -70,6 +71,8 @@ class SessionOptions:
     Attributes:
         pattern: the name of a pattern, a pattern object, or ``None``.
         agents: how many, their names, or a mapping from names to behaviours.
+        protocol: what takes the place of the pattern's reference protocol: a coroutine function or a machine class for
+            all agents, or a mapping from names to such.
         network: the name of a profile, or a :class:`Network`.
         faults: kinds of faults that schedules may inject.
         schedules: under how many schedules the test body runs.
@@ -89,6 +92,7 @@ class SessionOptions:
 
     pattern: Any = UNSET
     agents: Any = UNSET
+    protocol: Any = UNSET
     network: Any = UNSET
     faults: Any = UNSET
     schedules: Any = UNSET
@@ -229,6 +233,13 @@ def _check_behaviour(name: Any, behaviour: Any) -> None:
     )
 
 
+def _check_protocol(protocol: Any) -> None:
+    if protocol is None:
+        return
+    for name, own in protocol.items() if isinstance(protocol, Mapping) else [("every agent", protocol)]:
+        _check_behaviour(name, own)
+
+
 def _check_network(network: Any) -> None:
     Network.of(network)
 
@@ -318,6 +329,7 @@ def _check_pattern(pattern: Any) -> None:
 _CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
     "pattern": _check_pattern,
     "agents": _check_agents,
+    "protocol": _check_protocol,
     "network": _check_network,
     "faults": _check_faults,
     "schedules": _whole("schedules", 1),

@@ -22,7 +22,7 @@ def deadlock_message(conduct: Conduct) -> str:
     work = conduct._work
     if work is not None and not work.done():
         lines.append(f"  the scenario waits: {describe_await(work)}")
-    for name, task in conduct.tasks.items():
+    for name, task in conduct.cast.tasks.items():
         if task.done():
             lines.append(f"  {name} has returned")
         elif not conduct.fabric.nodes[name].life.alive:
@@ -31,4 +31,9 @@ def deadlock_message(conduct: Conduct) -> str:
             lines.append(f"  {name} is paused")
         else:
             lines.append(f"  {name} waits: {describe_await(task)}")
+    for name, calls in conduct.cast.calls.items():
+        for task in calls.tasks.values():
+            lines.append(
+                f"  {name} runs {task.get_name()!r} of the pattern, which waits: {describe_await(task)}"
+            )
     return "\n".join(lines)

@@ -19,7 +19,7 @@ from pytest_convergence._engine.run.goal import Goal
 from pytest_convergence._engine.run.hosting import current_loop, run_in_world
 from pytest_convergence._engine.run.judging import raise_or_return
 from pytest_convergence._engine.run.lifecycle import SessionState, advance
-from pytest_convergence._engine.run.options import SessionOptions
+from pytest_convergence._engine.run.options import SessionOptions, is_machine_class
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.settling import largest_group
 from pytest_convergence._engine.sim.conditions import Network
@@ -63,6 +63,7 @@ class Session:
         self.state = SessionState.INITIALIZING
         self.pattern = options.pattern_object()
         self.behaviours: dict[str, Any] = options.agent_behaviours()
+        self.protocols: dict[str, Any] = self._own_protocols()
         goal = options.get("goal")
         self.goal: Goal | None = Goal(goal) if isinstance(goal, str) else goal
         self._check_pattern()
@@ -94,6 +95,30 @@ class Session:
                 "(agents=['planner', 'coder'])."
             )
         self.pattern.validate(tuple(self.behaviours))
+
+    def _own_protocols(self) -> dict[str, Any]:
+        own = self.options.get("protocol")
+        if own is None:
+            return {}
+        if self.pattern is None:
+            raise ConvergenceUsageError(
+                "protocol= takes the place of a pattern's reference protocol; name the pattern too, or give the behaviour "
+                "to the agents: agents={'a': behaviour}."
+            )
+        given = own if isinstance(own, Mapping) else dict.fromkeys(self.behaviours, own)
+        for name in given:
+            if name not in self.behaviours:
+                raise unknown_name("agent in protocol", name, self.behaviours)
+            if self.behaviours[name] is not None and not is_machine_class(given[name]):
+                raise ConvergenceUsageError(
+                    f"agent {name!r} has two behaviours: one in agents= and one in protocol=. Leave one out."
+                )
+        return dict(given)
+
+    def own_behaviour(self, name: str) -> Any:
+        """Return the coroutine function that takes the place of the pattern's protocol for an agent, or ``None``."""
+        own = self.protocols.get(name)
+        return None if own is None or is_machine_class(own) else own
 
     def _initial_states(self) -> dict[str, Mapping[str, Any]]:
         states = self.options.get("states")

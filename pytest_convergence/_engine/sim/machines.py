@@ -7,10 +7,12 @@ events, ``Persist`` and ``Sync`` go to the node's disk. A machine is made anew f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
 from pytest_convergence._engine.base.choices import Span
 from pytest_convergence._engine.base.effects import (
+    Call,
+    CancelCall,
     CancelTimer,
     Decide,
     Effect,
@@ -26,12 +28,22 @@ from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
 from pytest_convergence._engine.sim.links import Link
 from pytest_convergence._engine.sim.node import Life, Node
 
-__all__ = ["MachineHost"]
+__all__ = ["Calls", "MachineHost"]
 
 _STEPS_OF_SPREAD: Final = 64
 """Into how many instants a timer's spread is divided; the calm schedule spaces the ranks evenly among them."""
 
 _ATOMS: Final = frozenset({int, str, float, bool, type(None), bytes})
+
+
+class Calls(Protocol):
+    """Runs functions for a machine."""
+
+    def start(self, call: Call, answer: Callable[[str, Any], None]) -> None:
+        """Run a function; ``answer`` is what came of it: ``RETURNED`` or ``RAISED`` and its argument."""
+
+    def cancel(self, id: str) -> None:
+        """Cancel a call."""
 
 
 @final
@@ -54,6 +66,7 @@ class MachineHost:
         machine: the machine of the present life.
         decision: what it decided last, or ``None``; ``decided`` tells the two apart.
         failed: called when the machine raises.
+        calls: runs the functions that the machine calls; ``None`` if it has none to call.
     """
 
     __slots__ = (
@@ -69,6 +82,7 @@ class MachineHost:
         "_spreads",
         "_timers",
         "_unsynced",
+        "calls",
         "changed",
         "decided",
         "decision",
@@ -99,6 +113,7 @@ class MachineHost:
         self._unsynced = self._disk._unsynced
         self._timers: dict[str, _Timer] = {}
         self._spreads: dict[str, Callable[[], int]] = {}
+        self.calls: Calls | None = None
         self.failed = failed
         self.changed = changed
         self.decided = False
@@ -236,10 +251,14 @@ class MachineHost:
             node.fabric.note("decide", node, {"value": snapshot(effect.value)})
         elif isinstance(effect, Observe):
             node.fabric.note("observe", node, {"fact": effect.fact, **effect.data})
+        elif isinstance(effect, Call) and self.calls is not None:
+            self.calls.start(effect, self.command)
+        elif isinstance(effect, CancelCall) and self.calls is not None:
+            self.calls.cancel(effect.id)
         else:
             raise TypeError(
                 f"the machine of {node.name} returned {effect!r}, which is no effect; effects are Send, SetTimer, "
-                "CancelTimer, Persist, Sync, Decide and Observe."
+                "CancelTimer, Persist, Sync, Decide and Observe, and Call and CancelCall in a pattern that has functions."
             )
 
     def _unsynced_send(self, to: str, kind: str) -> None:

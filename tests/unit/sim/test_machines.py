@@ -232,7 +232,7 @@ def test_a_decision_is_forgotten_with_the_life_that_made_it():
     machine = timers(start=[Decide("yes")])
 
     async def scenario(session: Session) -> list[Any]:
-        host = conduct_of(session).user_hosts["m"]
+        host = conduct_of(session).cast.user_hosts["m"]
         seen = [(host.decided, host.decision)]
         session.agents["m"].crash()
         seen.append((host.decided, host.decision))
