@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,9 +14,12 @@ from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.session import Session
 
-__all__ = ["CRITERIA", "Criterion", "CriterionResult", "Goal"]
+__all__ = ["CRITERIA", "Criterion", "CriterionResult", "Goal", "weight_met"]
 
 Test = Callable[["Session"], object]
+
+_ROUNDING: Final = 1e-9
+"""Three criteria of weight 0.1 are to be 30 % of ten of them."""
 
 
 @final
@@ -156,6 +160,10 @@ class Goal:
         """Whether every required criterion is met, and enough of the weight."""
         if any(result.required and not result.met for result in results):
             return False
-        total = sum(result.weight for result in results)
-        met = sum(result.weight for result in results if result.met)
-        return not total or met / total >= self.convergence_threshold
+        return weight_met(results) >= self.convergence_threshold - _ROUNDING
+
+
+def weight_met(results: Sequence[CriterionResult]) -> float:
+    """Return the share of the criteria's weight that was met, 0 to 1; 1 where there are none."""
+    total = math.fsum(result.weight for result in results)
+    return math.fsum(result.weight for result in results if result.met) / total if total else 1.0

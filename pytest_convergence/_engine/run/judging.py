@@ -8,10 +8,10 @@ from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.monitor import Monitor
 from pytest_convergence._engine.check.property import FinalState, Property, Scope, Violation
 from pytest_convergence._engine.check.registry import find_property
-from pytest_convergence._engine.run.goal import CriterionResult, Goal
-from pytest_convergence._engine.run.hosting import real_seconds
+from pytest_convergence._engine.run.counting import Counting, Verdict
+from pytest_convergence._engine.run.goal import CriterionResult, Goal, weight_met
 from pytest_convergence._engine.run.lifecycle import SessionState
-from pytest_convergence._engine.run.outcome import Outcome, RunMetrics
+from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.settling import largest_group, split_views
 from pytest_convergence._engine.run.sharing import watch_steps
 from pytest_convergence.errors import InternalError, PropertyViolation, RunFailure
@@ -32,7 +32,7 @@ _FACT_KINDS: Final = frozenset({"observe", "decide", "persist", "sync", "crash",
 class Judge:
     """The checkers of one run, and its verdict."""
 
-    __slots__ = ("_conduct", "_judging", "_monitors", "_scope", "_watched", "crashes", "rounds", "violations")
+    __slots__ = ("_conduct", "_judging", "_monitors", "_scope", "_watched", "counting", "violations")
 
     def __init__(self, conduct: Conduct) -> None:
         self._conduct = conduct
@@ -40,8 +40,7 @@ class Judge:
         self._watched: set[str] = set()
         self._judging = False
         self.violations: list[Violation] = []
-        self.rounds = 0
-        self.crashes = 0
+        self.counting = Counting(conduct.world.now_ns)
         session = conduct.session
         pattern = session.pattern
         inputs = conduct.inputs
@@ -65,9 +64,7 @@ class Judge:
             found[prop.name] = prop
         self.watch(tuple(found.values()))
         self.watch(tuple(session.properties))
-        watchers = self._conduct.fabric.watchers
-        watchers.setdefault("observe", []).append(self._count)
-        watchers.setdefault("crash", []).append(self._count)
+        self.counting.watch(self._conduct.fabric)
 
     def watch(self, properties: tuple[Property, ...]) -> None:
         """Judge these properties too, from now on."""
@@ -100,14 +97,6 @@ class Judge:
 
     def _after_step(self) -> None:
         self.feed(TraceEvent(-1, self._conduct.world.now_ns, "step", ""))
-
-    def _count(self, event: TraceEvent) -> None:
-        if event.kind == "crash":
-            self.crashes += 1
-        elif event.detail.get("fact") == "round":
-            number = event.detail.get("round", 0)
-            if isinstance(number, int) and number > self.rounds:
-                self.rounds = number
 
     def _note(self, found: list[Violation]) -> None:
         if found:
@@ -179,17 +168,20 @@ class Judge:
             session._move(SessionState.FAILED)
         else:
             session._move(SessionState.DIVERGED if reasons else SessionState.CONVERGED)
+        agreement = largest_group(views) / len(views) if views else 1.0
+        score = weight_met(criteria) if criteria else float(session.state is SessionState.CONVERGED)
+        verdict = Verdict(session.state.value, score, agreement, len(self.violations))
         outcome = Outcome(
             converged=session.state is SessionState.CONVERGED,
             state=session.state,
             output=output,
             results=dict(conduct.results),
-            agreement=largest_group(views) / len(views) if views else 1.0,
+            agreement=agreement,
             criteria=criteria,
             conflicts=session.conflicts,
             violations=tuple(self.violations),
             duration=conduct.duration_seconds,
-            metrics=self._metrics(session.state.value),
+            metrics=self.counting.metrics(conduct, verdict),
             schedule=session.schedule,
             trace=conduct.fabric.trace,
             reasons=tuple(reasons),
@@ -224,36 +216,14 @@ class Judge:
         if pattern is not None and split is None:
             agreed = self._agreed_output()
             if agreed is None:
-                rounds = f" in {self.rounds} round{'s' * (self.rounds != 1)}" if self.rounds else ""
+                count = int(self.counting.numbers.get("rounds", 0))
+                rounds = f" in {count} round{'s' * (count != 1)}" if count else ""
                 reasons.append(f"the {pattern.name} pattern came to no result{rounds}")
             elif not pattern.valid(agreed, tuple(conduct.session.agents), conduct.inputs):
                 reasons.append(
                     f"what was agreed, {agreed!r}, is not valid: no allowed input could have produced it"
                 )
         return reasons
-
-    def _metrics(self, result: str) -> RunMetrics:
-        conduct = self._conduct
-        session, fabric = conduct.session, conduct.fabric
-        conflicts = session.conflicts
-        return RunMetrics(
-            pattern=session.pattern.name if session.pattern is not None else "none",
-            outcome=result,
-            virtual_seconds=(conduct.world.now_ns - conduct.started_ns) / 1e9,
-            convergence_seconds=conduct.duration_seconds,
-            real_seconds=real_seconds() - conduct.started_real,
-            agents=len(session.agents),
-            sent=fabric.uid,
-            received=max(0, fabric.uid + fabric.duplicated - fabric.lost),
-            lost=fabric.lost,
-            duplicated=fabric.duplicated,
-            protocol_messages=fabric.protocol_sent,
-            rounds=self.rounds,
-            conflicts=len(conflicts),
-            unresolved=sum(conflict.resolution is None for conflict in conflicts),
-            crashes=self.crashes,
-            events=conduct.world.happened,
-        )
 
 
 def _missed(goal: Goal, criteria: tuple[CriterionResult, ...]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from pytest_convergence._engine.base.schedule import Schedule
@@ -25,23 +25,42 @@ class RunMetrics:
     Attributes:
         pattern: the pattern's name, ``"none"`` without one.
         outcome: ``converged``, ``diverged`` or ``failed``.
+        sync, resolve: how replicas synchronised and resolved conflicts, by name.
         virtual_seconds: how long the run was, in virtual time.
         convergence_seconds: when the views last changed, in virtual time.
         real_seconds: how long it took.
+        score: the share of the criteria's weight that was met, 0 to 1; without criteria 1 if it converged.
+        agreement: the share of live agents in the largest group with equal views, 0 to 1.
         sent, received, lost, duplicated: messages of the user's agents and of protocols.
         protocol_messages: how many of those sent were the pattern's or the synchronisation's.
-        rounds: how many rounds (consensus) or elections (leader-follower) the pattern took.
-        conflicts, unresolved: concurrent writes that did not agree.
-        handoffs: how many tasks changed hands.
+        rounds: how many rounds (consensus) or terms (leader-follower) the pattern took.
+        phases, iterations: how many the session began.
+        sync_operations, sync_bytes, sync_seconds: of the synchronisation: how often, how much, how long together.
+        state_updates: writes to replicas. state_versions: updates made or received, over all replicas.
+        divergence_seconds: how long replicas did not hold the same updates.
+        conflicts, unresolved: concurrent writes that did not agree; those without a resolution at the end.
+        conflict_seconds: from detection to resolution, over all that were resolved.
+        conflicts_by: conflicts by ``type/severity``. resolutions_by: those resolved, by strategy.
+        handoffs_requested, handoffs, handoffs_pending: tasks that were to change hands, did, and were still to at the end.
+        handoff_seconds: from request to end, over all that ended.
+        handoffs_by: handoffs that ended, by ``reason/outcome``.
+        elections: how often an agent began to lead. unavailable_seconds: how long nobody led.
+        lost_updates, stale_reads, duplicate_effects, retries, dead_letters: what agents and machines observed.
+        violations: properties that did not hold.
         crashes: how many lives ended early.
+        faults: faults that struck agents, by kind.
         events: how many steps and events happened.
     """
 
     pattern: str = "none"
     outcome: str = "failed"
+    sync: str = "none"
+    resolve: str = "none"
     virtual_seconds: float = 0.0
     convergence_seconds: float = 0.0
     real_seconds: float = 0.0
+    score: float = 0.0
+    agreement: float = 1.0
     agents: int = 0
     sent: int = 0
     received: int = 0
@@ -49,15 +68,39 @@ class RunMetrics:
     duplicated: int = 0
     protocol_messages: int = 0
     rounds: int = 0
+    phases: int = 0
+    iterations: int = 0
+    sync_operations: int = 0
+    sync_bytes: int = 0
+    sync_seconds: float = 0.0
+    state_updates: int = 0
+    state_versions: int = 0
+    divergence_seconds: float = 0.0
     conflicts: int = 0
     unresolved: int = 0
+    conflict_seconds: float = 0.0
+    conflicts_by: Mapping[str, int] = field(default_factory=dict)
+    resolutions_by: Mapping[str, int] = field(default_factory=dict)
+    handoffs_requested: int = 0
     handoffs: int = 0
+    handoffs_pending: int = 0
+    handoff_seconds: float = 0.0
+    handoffs_by: Mapping[str, int] = field(default_factory=dict)
+    elections: int = 0
+    unavailable_seconds: float = 0.0
+    lost_updates: int = 0
+    stale_reads: int = 0
+    duplicate_effects: int = 0
+    retries: int = 0
+    dead_letters: int = 0
+    violations: int = 0
     crashes: int = 0
+    faults: Mapping[str, int] = field(default_factory=dict)
     events: int = 0
 
-    def as_dict(self) -> dict[str, str | int | float]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the numbers by name."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @final

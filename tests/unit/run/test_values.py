@@ -222,7 +222,7 @@ def test_an_outcome_explains_itself():
     assert run_session(agents=2)
     numbers = outcome.metrics.as_dict()
     assert numbers["outcome"] == "diverged"
-    assert all(isinstance(value, str | int | float) for value in numbers.values())
+    assert all(isinstance(value, str | int | float | dict) for value in numbers.values())
 
 
 # -- engine ------------------------------------------------------------------------------------------------------------
