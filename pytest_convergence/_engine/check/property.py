@@ -72,12 +72,14 @@ class Scope:
         quorum: how many of them are a quorum; a strict majority by default.
         allowed: whether an input or a resolver could have produced a value; nothing is, by default.
         subject: what predicates of the user's are called with (the session).
+        inputs: what the run was given for its pattern, by name.
     """
 
     agents: tuple[str, ...]
     quorum: int | None = None
     allowed: Callable[[Any], bool] | None = None
     subject: Any = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def needed(self) -> int:

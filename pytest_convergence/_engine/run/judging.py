@@ -50,6 +50,7 @@ class Judge:
             quorum=None if pattern is None else pattern.quorum_of(agents),
             allowed=None if pattern is None else (lambda value: bool(pattern.valid(value, agents, inputs))),
             subject=session,
+            inputs=inputs,
         )
 
     def begin(self) -> None:
