@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.check.property import Property, Violation
     from pytest_convergence._engine.patterns.consensus import Consensus
     from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
+    from pytest_convergence._engine.patterns.pipeline import DeadLetter, Pipeline, Rejected, Stage
     from pytest_convergence._engine.patterns.tally import Tally
     from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.engine import ConvergenceEngine
@@ -65,6 +66,10 @@ __all__ = [
     "Message",
     "Consensus",
     "LeaderFollower",
+    "Pipeline",
+    "Stage",
+    "DeadLetter",
+    "Rejected",
     "Machine",
     "Send",
     "SetTimer",
@@ -109,6 +114,10 @@ _HOMES: Final = {
     "Message": "_engine.base.messages",
     "Consensus": "_engine.patterns.consensus",
     "LeaderFollower": "_engine.patterns.leader_follower",
+    "Pipeline": "_engine.patterns.pipeline",
+    "Stage": "_engine.patterns.pipeline",
+    "DeadLetter": "_engine.patterns.pipeline",
+    "Rejected": "_engine.patterns.pipeline",
     "Machine": "_engine.base.effects",
     "Send": "_engine.base.effects",
     "SetTimer": "_engine.base.effects",

@@ -6,11 +6,19 @@ from collections.abc import Iterable, Mapping
 from typing import Final, final
 
 from pytest_convergence._engine.check.agreement import AGREEMENT
+from pytest_convergence._engine.check.backpressure import BACKPRESSURE
+from pytest_convergence._engine.check.bounded_retry import BOUNDED_RETRY
+from pytest_convergence._engine.check.conservation import CONSERVATION
 from pytest_convergence._engine.check.convergence import CONVERGENCE
 from pytest_convergence._engine.check.decision_stable import DECISION_STABLE
+from pytest_convergence._engine.check.dlq_complete import DLQ_COMPLETE
+from pytest_convergence._engine.check.effect_at_most_once import EFFECT_AT_MOST_ONCE
 from pytest_convergence._engine.check.election_safety import ELECTION_SAFETY
 from pytest_convergence._engine.check.eventually_one_leader import EVENTUALLY_ONE_LEADER
 from pytest_convergence._engine.check.integrity import INTEGRITY
+from pytest_convergence._engine.check.no_acked_loss import NO_ACKED_LOSS
+from pytest_convergence._engine.check.no_unexpected import NO_UNEXPECTED
+from pytest_convergence._engine.check.per_key_order import PER_KEY_ORDER
 from pytest_convergence._engine.check.promises_survive_restart import PROMISES_SURVIVE_RESTART
 from pytest_convergence._engine.check.property import Property
 from pytest_convergence._engine.check.reply_before_sync import REPLY_BEFORE_SYNC
@@ -35,6 +43,14 @@ BUILT_IN: Final[Mapping[str, Property]] = {
         INTEGRITY,
         DECISION_STABLE,
         TERMINATION,
+        NO_ACKED_LOSS,
+        EFFECT_AT_MOST_ONCE,
+        NO_UNEXPECTED,
+        PER_KEY_ORDER,
+        BOUNDED_RETRY,
+        DLQ_COMPLETE,
+        BACKPRESSURE,
+        CONSERVATION,
     )
 }
 """The properties that come with the package."""

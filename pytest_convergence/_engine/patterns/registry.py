@@ -8,6 +8,7 @@ from typing import Final
 from pytest_convergence._engine.patterns.consensus import Consensus
 from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
 from pytest_convergence._engine.patterns.pattern import Pattern
+from pytest_convergence._engine.patterns.pipeline import Pipeline
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = ["PATTERN_NAMES", "PatternRegistry", "find_pattern"]
@@ -26,6 +27,7 @@ PATTERN_NAMES: Final = (
 _BUILT_IN: Final[Mapping[str, Pattern]] = {
     "leader-follower": LeaderFollower(),
     "consensus": Consensus(),
+    "pipeline": Pipeline(),
 }
 
 
