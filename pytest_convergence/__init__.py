@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.base.trace import Trace, TraceEvent
     from pytest_convergence._engine.check.property import Property, Violation
     from pytest_convergence._engine.patterns.consensus import Consensus
+    from pytest_convergence._engine.patterns.hierarchical import Hierarchical
     from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
+    from pytest_convergence._engine.patterns.parallel_merge import ParallelMerge
     from pytest_convergence._engine.patterns.pipeline import DeadLetter, Pipeline, Rejected, Stage
     from pytest_convergence._engine.patterns.tally import Tally
     from pytest_convergence._engine.run.agent import SimulatedAgent
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.conditions import Network
     from pytest_convergence._engine.state.conflicts import Conflict, Resolution
     from pytest_convergence._engine.state.laws import assert_merge_laws
+    from pytest_convergence._engine.state.three_way import MergeConflict, Merged, three_way_merge
     from pytest_convergence.errors import (
         AgentCrashedError,
         AgentError,
@@ -66,6 +69,10 @@ __all__ = [
     "Message",
     "Consensus",
     "LeaderFollower",
+    "ParallelMerge",
+    "Merged",
+    "MergeConflict",
+    "Hierarchical",
     "Pipeline",
     "Stage",
     "DeadLetter",
@@ -87,6 +94,7 @@ __all__ = [
     "Trace",
     "TraceEvent",
     "assert_merge_laws",
+    "three_way_merge",
     "AgentCrashedError",
     "AgentError",
     "BudgetExceeded",
@@ -114,6 +122,10 @@ _HOMES: Final = {
     "Message": "_engine.base.messages",
     "Consensus": "_engine.patterns.consensus",
     "LeaderFollower": "_engine.patterns.leader_follower",
+    "ParallelMerge": "_engine.patterns.parallel_merge",
+    "Merged": "_engine.state.three_way",
+    "MergeConflict": "_engine.state.three_way",
+    "Hierarchical": "_engine.patterns.hierarchical",
     "Pipeline": "_engine.patterns.pipeline",
     "Stage": "_engine.patterns.pipeline",
     "DeadLetter": "_engine.patterns.pipeline",
@@ -135,6 +147,7 @@ _HOMES: Final = {
     "Trace": "_engine.base.trace",
     "TraceEvent": "_engine.base.trace",
     "assert_merge_laws": "_engine.state.laws",
+    "three_way_merge": "_engine.state.three_way",
     "AgentCrashedError": "errors",
     "AgentError": "errors",
     "BudgetExceeded": "errors",

@@ -74,6 +74,10 @@ class Pattern(Protocol):
         """Return the user's functions that the machine of ``agent`` may ask for by a ``Call``, by name."""
         return {}
 
+    def explain(self, views: Mapping[str, Any]) -> str:
+        """Say in a few words why ``views`` are no result, or no valid one; ``""`` if there is nothing to say."""
+        return ""
+
     def observed(self, agent: str, facts: Sequence[tuple[str, Mapping[str, Any]]]) -> Any:
         """Return the view of an agent that runs code of the user's instead of the reference protocol.
 

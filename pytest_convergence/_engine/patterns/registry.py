@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from pytest_convergence._engine.patterns.consensus import Consensus
+from pytest_convergence._engine.patterns.hierarchical import Hierarchical
 from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
+from pytest_convergence._engine.patterns.parallel_merge import ParallelMerge
 from pytest_convergence._engine.patterns.pattern import Pattern
 from pytest_convergence._engine.patterns.pipeline import Pipeline
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
@@ -27,6 +29,8 @@ PATTERN_NAMES: Final = (
 _BUILT_IN: Final[Mapping[str, Pattern]] = {
     "leader-follower": LeaderFollower(),
     "consensus": Consensus(),
+    "parallel-merge": ParallelMerge(),
+    "hierarchical": Hierarchical(),
     "pipeline": Pipeline(),
 }
 

@@ -71,9 +71,10 @@ class Judge:
         """Judge these properties too, from now on."""
         if not properties:
             return
-        self._monitors.append(Monitor(properties, self._scope))
+        monitor = Monitor(properties, self._scope)
+        self._monitors.append(monitor)
         fabric = self._conduct.fabric
-        asked = [prop.checker(self._scope).kinds for prop in properties]
+        asked = monitor.asked
         by_event = frozenset().union(*(kinds for kinds in asked if "step" not in kinds))
         for kind in sorted((_FACT_KINDS | by_event) - self._watched):
             self._watched.add(kind)
@@ -219,12 +220,18 @@ class Judge:
             if agreed is None:
                 count = int(self.counting.numbers.get("rounds", 0))
                 rounds = f" in {count} round{'s' * (count != 1)}" if count else ""
-                reasons.append(f"the {pattern.name} pattern came to no result{rounds}")
+                reasons.append(f"the {pattern.name} pattern came to no result{rounds}{self._why()}")
             elif not pattern.valid(agreed, tuple(conduct.session.agents), conduct.inputs):
                 reasons.append(
-                    f"what was agreed, {agreed!r}, is not valid: no allowed input could have produced it"
+                    f"what was agreed, {agreed!r}, is not valid: no allowed input could have produced it{self._why()}"
                 )
         return reasons
+
+    def _why(self) -> str:
+        """What the pattern says about it."""
+        pattern = self._conduct.session.pattern
+        why = "" if pattern is None else pattern.explain(self._conduct.protocol_views())
+        return f": {why}" if why else ""
 
 
 def _missed(goal: Goal, criteria: tuple[CriterionResult, ...]) -> list[str]:
