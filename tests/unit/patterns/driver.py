@@ -13,12 +13,19 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pytest_convergence._engine.base.effects import (
+    RAISED,
+    RETURNED,
+    AgentRef,
+    Call,
+    CancelCall,
     CancelTimer,
     Decide,
     Effect,
     Machine,
     Observe,
     Persist,
+    Raised,
+    Returned,
     Send,
     SetTimer,
     Sync,
@@ -42,6 +49,7 @@ class Noise(NamedTuple):
     partitions: int = 0
     target: float = 0.0  # how often an agent that stands or leads is cut off at once
     until: int = 10 * SECOND  # noise ends here
+    work: tuple[int, int] = (10 * MS, 10 * MS)  # how long a function takes that a machine calls
 
 
 UNIFORM = Noise((MS, 150 * MS), 0.02, 0.1, 0.1, 0.004, partitions=2)
@@ -61,6 +69,7 @@ class Agent:
     durable: dict[str, Any] = field(default_factory=dict)
     unsynced: list[tuple[str, Any]] = field(default_factory=list)
     timers: dict[str, tuple[int, bool]] = field(default_factory=dict)  # name to number, background
+    calls: dict[str, int] = field(default_factory=dict)  # those under way: id to number
     life: int = 0
 
 
@@ -79,7 +88,9 @@ class World:
         seed: int | None = None,
         noise: Noise = Noise(until=0),  # noqa: B008 - immutable
         watch: Callable[[TraceEvent], object] | None = None,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
+        self.functions = functions or {}  # what machines may call, by name: plain functions
         self.names = tuple(agents)
         self.make = make
         self.random = random.Random(seed)
@@ -125,6 +136,8 @@ class World:
         agent.life += 1
         for timer in list(agent.timers):
             self._disarm(agent, timer)
+        for call in list(agent.calls):
+            self._cancel(agent, call)
         kept = self.random.randint(0, len(agent.unsynced))
         agent.durable.update(agent.unsynced[:kept])
         if kept < len(agent.unsynced) and self.random.random() < 0.5:
@@ -228,6 +241,10 @@ class World:
             self._arm(agent, effect)
         elif isinstance(effect, CancelTimer):
             self._disarm(agent, effect.name)
+        elif isinstance(effect, Call):
+            self._call(agent, effect)
+        elif isinstance(effect, CancelCall):
+            self._cancel(agent, effect.id)
         elif isinstance(effect, Persist):
             agent.unsynced.append((effect.key, snapshot(effect.value)))
             self.record("persist", agent.name, detail={"key": effect.key, "channel": "pattern"})
@@ -277,6 +294,33 @@ class World:
         assert agent.machine is not None
         self.record("timer", name, detail=timer)
         self._run(agent, agent.machine.on_timer(timer))
+
+    def _call(self, agent: Agent, call: Call) -> None:
+        self._cancel(agent, call.id)
+        number = agent.calls[call.id] = self._seq + 1
+        at = self.now + self.random.randint(*self.noise.work)
+        self._at(at, self._answer, agent.name, call, number)
+
+    def _cancel(self, agent: Agent, call: str) -> None:
+        number = agent.calls.pop(call, None)
+        if number is not None:
+            self._dead.add(number)
+            self.foreground -= 1
+
+    def _answer(self, name: str, call: Call, number: int) -> None:
+        agent = self.agents[name]
+        if agent.calls.get(call.id) != number:
+            return
+        del agent.calls[call.id]
+        assert agent.machine is not None
+        arguments = [each.name if isinstance(each, AgentRef) else snapshot(each) for each in call.arguments]
+        try:
+            value = snapshot(self.functions[call.function](*arguments))
+        except Exception as error:
+            effects = agent.machine.on_command(RAISED, Raised(call.id, error))
+        else:
+            effects = agent.machine.on_command(RETURNED, Returned(call.id, value))
+        self._run(agent, effects)
 
     def _send(self, agent: Agent, send: Send) -> None:
         link = (agent.name, send.to)
