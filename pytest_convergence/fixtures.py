@@ -22,7 +22,9 @@ def convergence_engine(request: pytest.FixtureRequest) -> ConvergenceEngine:
     from pytest_convergence._pytest.runtime import runtime_of
 
     running = runtime_of(request.config).running(request.node)
-    return ConvergenceEngine(running.defaults(), finished=running.finished, seed_from=running.nodeid)
+    return ConvergenceEngine(
+        running.defaults(), created=running.created, finished=running.finished, seed_from=running.nodeid
+    )
 
 
 @pytest.fixture(scope="session")

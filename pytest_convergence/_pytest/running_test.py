@@ -100,6 +100,7 @@ class RunningTest:
 
     def begin_run(self, index: int, *, again: bool = False) -> None:
         """The body is about to run under schedule ``index``, or to run under it again."""
+        self._note_active()
         seed = derive_seed(self.nodeid, self._base_seed, index) if index else self._base_seed
         self.run = Run(index, seed, is_counted=again)
 
@@ -127,8 +128,12 @@ class RunningTest:
         elif name is None:
             name = f"{self.item.name} session {run.made}"
         session = Session(merged, name=name, seed_from=self.nodeid, finished=self.finished)
-        self._keep(session, None)
+        self.created(session)
         return session
+
+    def created(self, session: Session) -> None:
+        """A session was made that belongs to this test."""
+        self._keep(session, None)
 
     def _keep(self, session: Session, outcome: Outcome | None) -> None:
         """Put ``session`` at the end of those of this run."""
@@ -143,7 +148,17 @@ class RunningTest:
         made.outcome = outcome
         kept.append(made)
         if len(kept) > _KEPT_SESSIONS and not self.keeps_traces:
-            del kept[0]
+            self._note_if_active(kept.pop(0))
+
+    def _note_if_active(self, made: Made) -> None:
+        if made.outcome is None:
+            self.tally.note_active(made.session.state.value)
+
+    def _note_active(self) -> None:
+        """The present run is over: what has not ended by now never will."""
+        for made in self.run.sessions:
+            self._note_if_active(made)
+        self.run.sessions = []
 
     def finished(self, session: Session, outcome: Outcome) -> None:
         """A session of this test has ended."""
@@ -163,10 +178,12 @@ class RunningTest:
         """The traces of the present run, by session."""
         return {made.label: made.outcome.trace for made in self.run.sessions if made.outcome is not None}
 
-    def drain(self) -> dict[str, Any] | None:
-        """Hand over what was counted since the last time, as builtin types."""
+    def drain(self, *, last: bool = False) -> dict[str, Any] | None:
+        """Hand over what was counted since the last time, as builtin types; ``last`` when the test is torn down."""
+        if last:
+            self._note_active()
         tally, self.tally = self.tally, Tally()
-        return tally.as_wire() if tally else None
+        return tally.as_wire() if tally or tally.active else None
 
 
 RUNNING: Final = pytest.StashKey[RunningTest]()

@@ -113,7 +113,7 @@ class Runtime:
             text = describe_failure(running)
             if text is not None:
                 report.sections.append(("convergence", text))
-        counted = running.drain()
+        counted = running.drain(last=call.when == "teardown")
         if counted is not None:
             setattr(report, REPORT_ATTRIBUTE, counted)
         if call.when == "teardown":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pytest_convergence.metrics import PatternCounters, Tally
 
@@ -35,7 +35,7 @@ def format_seconds(seconds: float) -> str:
 def _row(pattern: str, counters: PatternCounters) -> tuple[str, ...]:
     outcomes, sums = counters.outcomes, counters.sums
     converged = outcomes["converged"]
-    mean = format_seconds(counters.seconds_to_converge / converged) if converged else "-"
+    mean = format_seconds(counters.to_converge.mean) if converged else "-"
     return (
         pattern,
         f"{counters.sessions:,}",
@@ -44,6 +44,44 @@ def _row(pattern: str, counters: PatternCounters) -> tuple[str, ...]:
         mean,
         *(f"{sums[name]:,}" for name in ("sent", "lost", "duplicated", "conflicts", "handoffs")),
     )
+
+
+_FINDINGS = (
+    ("violations", "property violated", "properties violated"),
+    ("lost_updates", "lost update", "lost updates"),
+    ("stale_reads", "stale read", "stale reads"),
+    ("duplicate_effects", "duplicate effect", "duplicate effects"),
+    ("dead_letters", "dead letter", "dead letters"),
+    ("unresolved", "conflict unresolved", "conflicts unresolved"),
+    ("handoffs_pending", "handoff pending", "handoffs pending"),
+)
+"""What a person may want to look into."""
+
+
+def _listed(counts: Iterable[tuple[float, str]]) -> str:
+    """Write what is not zero: ``2 crashes, 1 partition``."""
+    return ", ".join(f"{count:,.0f} {words}" for count, words in counts if count)
+
+
+def _to_act_on(tally: Tally) -> Iterator[str]:
+    """Yield what happened beside the table; nothing about what did not happen."""
+    totals = [(tally.total(field), one, many) for field, one, many in _FINDINGS]
+    found = _listed((count, one if count == 1 else many) for count, one, many in totals)
+    if found:
+        yield f"to look into: {found}"
+    struck = _listed((count, fault) for fault, count in sorted(tally.labelled.get("faults", {}).items()))
+    if struck:
+        yield f"faults: {struck}"
+    elections, unled = tally.total("elections"), tally.total("unavailable_seconds")
+    if elections:
+        yield (
+            f"elections: {elections:,.0f}; {format_seconds(unled / elections)} without a leader for each, on average"
+        )
+    retries = tally.total("retries")
+    if retries:
+        yield f"retries: {retries:,.0f}"
+    for strategy, sums in sorted(tally.strategies.items()):
+        yield f"{strategy} sync: {sums['sync_operations']:,.0f} operations, {sums['sync_bytes']:,.0f} bytes"
 
 
 def summary_lines(tally: Tally) -> Iterator[str]:
@@ -58,6 +96,7 @@ def summary_lines(tally: Tally) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
     virtual, real = tally.total("virtual_seconds"), tally.total("real_seconds")
     pace = f", {virtual / real:,.0f} times as fast" if real > 0 and virtual > real else ""
+    yield from _to_act_on(tally)
     count = tally.schedules
     yield (
         f"{count:,} schedule{'s' * (count != 1)} explored; {format_seconds(virtual)} of virtual time in "

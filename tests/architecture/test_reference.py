@@ -56,7 +56,18 @@ def test_the_network_page_lists_the_fault_kinds() -> None:
 
 def test_the_metrics_page_lists_the_metrics_that_a_session_writes() -> None:
     tally = Tally()
-    tally.add(RunMetrics(outcome="converged").as_dict())
+    numbers = RunMetrics(
+        pattern="consensus",
+        outcome="converged",
+        state_updates=1,
+        sync_operations=1,
+        conflicts_by={"type/severity": 1},
+        resolutions_by={"strategy": 1},
+        handoffs_by={"reason/outcome": 1},
+        faults={"fault": 1},
+    )
+    tally.add(numbers.as_dict())
+    tally.note_active("executing")
     exported = {
         f"{metric.name}_total" if metric.type == "counter" else metric.name: [metric.type, *sorted(labels)]
         for metric in registry_of(tally).collect()

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from pytest_convergence._engine.run.outcome import RunMetrics
 from pytest_convergence._pytest.summary import format_seconds, summary_lines
 from pytest_convergence.metrics import Tally
 from tests.plugin.conftest import RunSuite
@@ -168,10 +169,30 @@ def test_durations_are_written_for_people(seconds: float, words: str) -> None:
 
 def test_a_tally_without_converged_sessions_has_no_time_to_converge() -> None:
     tally = Tally()
-    numbers = dict.fromkeys(
-        ("sent", "received", "lost", "duplicated", "protocol_messages", "rounds", "conflicts", "unresolved", "handoffs",
-         "crashes", "events", "virtual_seconds", "real_seconds", "convergence_seconds"), 0
-    )  # fmt: skip
-    tally.add({**numbers, "pattern": "none", "outcome": "diverged"})
+    tally.add(RunMetrics(outcome="diverged").as_dict())
     row = list(summary_lines(tally))[1].split()
     assert row == ["none", "1", "0", "1", "0", "0", "-", "0", "0", "0", "0", "0"]
+
+
+def test_the_summary_says_what_a_person_may_act_on() -> None:
+    tally = Tally()
+    numbers = RunMetrics(
+        pattern="pipeline", outcome="failed", sync="delta", violations=1, dead_letters=2, unresolved=1,
+        conflicts_by={"output_conflict/high": 1}, handoffs_pending=3, retries=7, elections=2, unavailable_seconds=0.5,
+        faults={"crash": 2, "partition": 1}, sync_operations=3, sync_bytes=1200,
+    )  # fmt: skip
+    tally.add(numbers.as_dict())
+    lines = list(summary_lines(tally))
+    assert lines[2:-1] == [
+        "to look into: 1 property violated, 2 dead letters, 1 conflict unresolved, 3 handoffs pending",
+        "faults: 2 crash, 1 partition",
+        "elections: 2; 250 ms without a leader for each, on average",
+        "retries: 7",
+        "delta sync: 3 operations, 1,200 bytes",
+    ]
+
+
+def test_the_summary_is_silent_about_what_did_not_happen() -> None:
+    tally = Tally()
+    tally.add(RunMetrics(outcome="converged").as_dict())
+    assert len(list(summary_lines(tally))) == 3

@@ -65,6 +65,9 @@ _HIGHEST: Final[Mapping[str, str]] = {"round": "rounds", "iteration": "iteration
 _FAULTS: Final = ("crash", "pause", "stall")
 """Kinds of events that are faults of agents."""
 
+_PARTITIONS: Final = ("partition ", "one-way partition ")
+"""How the words of a rule begin that is a partition."""
+
 _ENDINGS: Final = ("completed", "refused", "expired", "failed")
 
 
@@ -105,7 +108,7 @@ class Counting:
 
     def watch(self, fabric: Fabric) -> None:
         """Follow the events of a run from now on."""
-        for kind in ("observe", "state", *_FAULTS):
+        for kind in ("observe", "state", "rule", *_FAULTS):
             fabric.watchers.setdefault(kind, []).append(self.count)
 
     def count(self, event: TraceEvent) -> None:
@@ -118,6 +121,9 @@ class Counting:
                 count(self, fact, event)
         elif kind == "state":
             self.add("state_updates")
+        elif kind == "rule":
+            if event.detail["what"] == "began" and event.detail["rule"].startswith(_PARTITIONS):
+                self.faults["partition"] = self.faults.get("partition", 0) + 1
         else:
             self.faults[kind] = self.faults.get(kind, 0) + 1
             if kind == "crash":
@@ -236,7 +242,7 @@ class Counting:
             unavailable_seconds=self.unavailable_seconds(now_ns),
             violations=verdict.violations,
             faults=self.faults,
-            events=conduct.world.happened,
+            events=sum(node.life.steps for node in fabric.nodes.values()),
             **numbers,
         )
 

@@ -44,6 +44,7 @@ class ConvergenceEngine:
 
     Args:
         defaults: options that its sessions take where they are not given others.
+        created: called with each session that it has made.
         finished: called with each session and outcome, when its run has ended.
         seed_from: what the seeds of sessions without one derive from.
     """
@@ -52,9 +53,11 @@ class ConvergenceEngine:
         self,
         defaults: SessionOptions | None = None,
         *,
+        created: Callable[[Session], None] | None = None,
         finished: Callable[[Session, Outcome], None] | None = None,
         seed_from: str | None = None,
     ) -> None:
+        self._created = created
         self._defaults = defaults if defaults is not None else SessionOptions()
         self._finished = finished
         self._seed_from = seed_from
@@ -80,6 +83,8 @@ class ConvergenceEngine:
         seed_from = None if self._seed_from is None else f"{self._seed_from}/{name}"
         session = Session(merged, name=name, seed_from=seed_from, finished=self._ended)
         self._sessions[name] = session
+        if self._created is not None:
+            self._created(session)
         return session
 
     def run(

@@ -49,7 +49,7 @@ class RunMetrics:
         violations: properties that did not hold.
         crashes: how many lives ended early.
         faults: faults that struck agents, by kind.
-        events: how many steps and events happened.
+        events: how many steps the session's agents, machines and scenario took.
     """
 
     pattern: str = "none"
