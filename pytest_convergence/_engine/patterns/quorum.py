@@ -17,7 +17,17 @@ from typing import Final, TypeAlias
 
 from pytest_convergence.errors import ConvergenceUsageError
 
-__all__ = ["Quorum", "VoteResult", "majority", "quorum_count", "vote_result"]
+__all__ = [
+    "EVERYTHING",
+    "Quorum",
+    "VoteResult",
+    "committed_index",
+    "joint_committed_index",
+    "joint_vote_result",
+    "majority",
+    "quorum_count",
+    "vote_result",
+]
 
 Quorum: TypeAlias = int | float | Fraction | None
 """``None``: a strict majority. An ``int``: that many agents. A ``float`` or ``Fraction``: that part of the agents."""
@@ -86,3 +96,33 @@ def vote_result(members: Collection[str], votes: Mapping[str, bool], quorum: int
     if yes >= needed:
         return VoteResult.WON
     return VoteResult.PENDING if yes + missing >= needed else VoteResult.LOST
+
+
+def joint_vote_result(old: Collection[str], new: Collection[str], votes: Mapping[str, bool]) -> VoteResult:
+    """Return the result where majorities of two configurations must agree (Ongaro and Ousterhout 2014, section 6)."""
+    results = {vote_result(old, votes), vote_result(new, votes)}
+    if VoteResult.LOST in results:
+        return VoteResult.LOST
+    return VoteResult.PENDING if VoteResult.PENDING in results else VoteResult.WON
+
+
+EVERYTHING: Final = (1 << 63) - 1
+"""The index up to which nobody at all has committed: an empty half of a joint configuration holds nothing back."""
+
+
+def committed_index(members: Collection[str], held: Mapping[str, int], quorum: int | None = None) -> int:
+    """Return the highest index up to which a quorum of ``members`` hold the log.
+
+    Args:
+        held: member to the index up to which it is known to hold the log; who is missing holds nothing.
+        quorum: a number of members, a strict majority by default.
+    """
+    if not members:
+        return EVERYTHING
+    needed = majority(len(members)) if quorum is None else quorum
+    return sorted((held.get(member, 0) for member in members), reverse=True)[needed - 1]
+
+
+def joint_committed_index(old: Collection[str], new: Collection[str], held: Mapping[str, int]) -> int:
+    """Return the highest index that majorities of both configurations hold."""
+    return min(committed_index(old, held), committed_index(new, held))

@@ -3,7 +3,7 @@
 Source: Ongaro and Ousterhout, *In Search of an Understandable Consensus Algorithm* (2014), sections 5.1, 5.2
 and 5.6; Ongaro, *Consensus: Bridging Theory and Practice* (2014), chapter 3, section 6.2 (a leader steps down
 without a quorum) and section 9.6 (pre-vote). There is no log here, so the election restriction of section
-5.4.1 has nothing to compare.
+5.4.1 has nothing to compare; :mod:`.raft_replication` adds the log, and what depends on it.
 
 Theory of operation
 1. Time is cut into *terms*. An agent votes at most once in a term, for the first candidate that asks. Term
@@ -177,7 +177,7 @@ class RaftElection:
         self._leased_to: str | None = None  # the leader whose next heartbeat takes the short way
         self._heartbeat_reply: tuple[Effect, ...] = ()
         self._heartbeats: tuple[Effect, ...] = ()
-        self._handlers: Mapping[str, Callable[[str, Any], list[Effect]]] = {
+        self._handlers: dict[str, Callable[[str, Any], list[Effect]]] = {
             HEARTBEAT: self._on_heartbeat,
             HEARTBEAT_RESPONSE: self._on_heartbeat_response,
             VOTE_REQUEST: self._on_vote_request,
@@ -185,7 +185,7 @@ class RaftElection:
             PRE_VOTE_REQUEST: self._on_pre_vote_request,
             PRE_VOTE_RESPONSE: self._on_pre_vote_response,
         }
-        self._alarms: Mapping[str, Callable[[], Iterable[Effect]]] = {
+        self._alarms: dict[str, Callable[[], Iterable[Effect]]] = {
             ELECTION_TIMER: self._campaign,
             LEASE_TIMER: self._lease_ran_out,
             HEARTBEAT_TIMER: lambda: self._heartbeats,
@@ -333,8 +333,13 @@ class RaftElection:
         """Ask everybody who has not answered."""
         standing = self.role is Role.CANDIDATE
         kind, term = (VOTE_REQUEST, self.term) if standing else (PRE_VOTE_REQUEST, self.term + 1)
-        asked = [Send(other, kind, {"term": term}) for other in self.others if other not in self.votes]
+        payload = self._candidacy(term)
+        asked = [Send(other, kind, payload) for other in self.others if other not in self.votes]
         return [*asked, SetTimer(RESEND_TIMER, self._backoff() * self.timing.resend_ns)]
+
+    def _candidacy(self, term: int) -> dict[str, Any]:
+        """What a request for a vote says; with a log it says how far that log reaches."""
+        return {"term": term}
 
     def _result(self) -> VoteResult:
         return vote_result(self.agents, self.votes, self.quorum)
@@ -365,18 +370,22 @@ class RaftElection:
         term = payload["term"]
         leased = self.role is Role.LEADER or self.armed == LEASE_TIMER
         free = self.voted_for == sender or (self.voted_for is None and self.leader is None)
-        granted = not leased and (term > self.term or (term == self.term and free))
+        granted = not leased and (term > self.term or (term == self.term and free)) and self._may_win(payload)
         return [Send(sender, PRE_VOTE_RESPONSE, {"term": self.term, "for_term": term, "granted": granted})]
 
     def _on_vote_request(self, sender: str, payload: Any) -> list[Effect]:
         effects: list[Effect] = []
         current = payload["term"] == self.term
-        if current and self.voted_for is None and self.leader is None:
+        if current and self.voted_for is None and self.leader is None and self._may_win(payload):
             effects += self._follow(Event.VOTE_GRANTED)
             self.voted_for = sender
             effects += [*self._save(), self._vote_fact(), *self._arm_election()]
         granted = current and self.voted_for == sender
         return [*effects, Send(sender, VOTE_RESPONSE, {"term": self.term, "granted": granted})]
+
+    def _may_win(self, candidacy: Any) -> bool:
+        """Whether this agent may vote for a candidate at all (the restriction of section 5.4.1, where there is a log)."""
+        return True
 
     # -- leading and following -------------------------------------------------------------------------------------
 
@@ -385,12 +394,15 @@ class RaftElection:
         self.leader, self.armed, self.campaigns = self.name, None, 0
         self.heard = set()
         effects: list[Effect] = [CancelTimer(ELECTION_TIMER), CancelTimer(RESEND_TIMER)]
-        effects.append(Observe("leader", {"term": self.term}))
+        return [*effects, Observe("leader", {"term": self.term}), *self._begin_to_lead()]
+
+    def _begin_to_lead(self) -> list[Effect]:
+        """Tell the others, and go on telling them."""
         if not self.others:
-            return effects
+            return []
         beats = [Send(other, HEARTBEAT, {"term": self.term}) for other in self.others]
         self._heartbeats = (*beats, SetTimer(HEARTBEAT_TIMER, self.timing.heartbeat_ns, background=True))
-        return [*effects, *self._heartbeats, self._quorum_timer()]
+        return [*self._heartbeats, self._quorum_timer()]
 
     def _quorum_timer(self) -> SetTimer:
         return SetTimer(QUORUM_TIMER, self.timing.election_min_ns, background=True)
@@ -412,12 +424,19 @@ class RaftElection:
             return [reply]  # tells a leader of the past that it is one
         if self.role is Role.LEADER:
             return []  # a second leader of this term: somebody broke the protocol; the properties will say so
-        known = self.leader == sender
-        self.campaigns = 0
-        effects = self._follow(Event.CURRENT_LEADER, leader=sender)
-        lease = SetTimer(LEASE_TIMER, self.timing.election_min_ns, background=True)
-        effects += self._rearm(lease)
-        if not known:
-            effects.append(Observe("follow", {"term": self.term, "leader": sender}))
-        self._leased_to, self._heartbeat_reply = sender, (lease, reply)
+        effects = self._follow_leader(sender)
+        self._leased_to, self._heartbeat_reply = sender, (self._lease_timer(), reply)
         return [*effects, reply]
+
+    def _follow_leader(self, leader: str) -> list[Effect]:
+        """Follow a leader of the present term that has just been heard."""
+        known = self.leader == leader
+        self.campaigns = 0
+        effects = self._follow(Event.CURRENT_LEADER, leader=leader)
+        effects += self._rearm(self._lease_timer())
+        if not known:
+            effects.append(Observe("follow", {"term": self.term, "leader": leader}))
+        return effects
+
+    def _lease_timer(self) -> SetTimer:
+        return SetTimer(LEASE_TIMER, self.timing.election_min_ns, background=True)

@@ -21,6 +21,7 @@ from pytest_convergence._engine.run.judging import raise_or_return
 from pytest_convergence._engine.run.lifecycle import SessionState, advance
 from pytest_convergence._engine.run.options import SessionOptions, is_machine_class
 from pytest_convergence._engine.run.outcome import Outcome
+from pytest_convergence._engine.run.replicated import ReplicatedLog
 from pytest_convergence._engine.run.settling import largest_group
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
@@ -47,6 +48,7 @@ class Session:
         network: lays rules over the links: partitions, drops, delays.
         goal: what the agents are to achieve, or ``None``.
         schedule: the schedule that the run follows.
+        log: the replicated log, with ``pattern=LeaderFollower(replicate=True)``.
         state: where the session stands.
     """
 
@@ -83,6 +85,7 @@ class Session:
             }
         )
         self.network = NetworkControl(self._fabric, lambda: self.agents)
+        self.log = ReplicatedLog(self)
 
     # -- set-up --------------------------------------------------------------------------------------------------------
 

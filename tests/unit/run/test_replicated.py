@@ -1,0 +1,112 @@
+"""``session.log``: proposing to a replicated log and reading from it."""
+
+import asyncio
+
+import pytest
+
+from pytest_convergence import (
+    AgentCrashedError,
+    ConvergenceEngine,
+    ConvergenceUsageError,
+    LeaderFollower,
+    Outcome,
+    Session,
+)
+
+LOG = LeaderFollower(replicate=True)
+
+
+def run(scenario, pattern: LeaderFollower = LOG, **options) -> Outcome:
+    session = ConvergenceEngine().create_session("log", **{"pattern": pattern, "agents": 3, **options})
+    return session.run(scenario)
+
+
+def test_what_was_proposed_is_read_by_every_agent():
+    async def scenario(session: Session):
+        first = await session.log.propose("x")
+        second = await session.log.propose("y", via="agent-3")
+        assert (first.command, second.command) == ("x", "y")
+        assert first.index < second.index
+        return [await session.log.read(via=name) for name in session.agents]
+
+    outcome = run(scenario)
+    assert outcome.converged
+    assert outcome.output == [("x", "y")] * 3
+
+
+def test_a_log_goes_on_on_the_side_of_the_majority():
+    async def scenario(session: Session):
+        leader = await session.wait_for_leader()
+        await session.log.propose("before")
+        with session.network.partition([leader]):
+            await session.log.propose("meanwhile")
+            with pytest.raises(TimeoutError, match="was not answered within 3 virtual seconds"):
+                await session.log.propose("alone", via=leader, timeout=3)
+        return await session.log.read(via=leader)
+
+    outcome = run(scenario, agents=5, network="lossy", seed=1)
+    assert outcome.converged
+    assert outcome.output[:2] == ("before", "meanwhile")
+
+
+def test_commands_are_applied_to_a_state_of_the_users():
+    counter = LeaderFollower(replicate=True, apply=lambda total, more: total + more, initial=10)
+
+    async def scenario(session: Session):
+        for amount in (1, 2, 3):
+            await session.log.propose(amount)
+        return await session.log.read()
+
+    outcome = run(scenario, counter)
+    assert outcome.output == 16
+    assert outcome.views is not None
+    assert {view["pattern"].state for view in outcome.views.values()} == {16}
+
+
+def test_a_log_survives_the_crash_of_everybody():
+    async def scenario(session: Session):
+        await session.log.propose("x")
+        for agent in session.agents.values():
+            agent.crash()
+        assert session.log.committed("agent-1") == ()
+        for agent in session.agents.values():
+            agent.restart()
+        return await session.log.read()
+
+    assert run(scenario).output == ("x",)
+
+
+def test_an_agent_that_crashes_cannot_answer():
+    async def scenario(session: Session):
+        leader = await session.wait_for_leader()
+        other = next(agent for agent in session.agents.values() if agent is not leader)
+        rule = other.isolate()
+        asked = asyncio.create_task(session.log.propose("x", via=other))
+        await session.sleep(1)
+        other.crash()
+        with pytest.raises(AgentCrashedError, match="crashed before it could answer"):
+            await asked
+        with pytest.raises(AgentCrashedError, match="cannot read"):
+            await session.log.read(via=other)
+        rule.heal()
+        other.restart()
+
+    assert run(scenario).converged
+
+
+def test_a_session_without_a_log_says_what_it_needs():
+    async def scenario(session: Session):
+        await session.log.propose("x")
+
+    with pytest.raises(ConvergenceUsageError, match="LeaderFollower\\(replicate=True\\)"):
+        run(scenario, LeaderFollower())
+
+
+def test_none_and_unknown_agents_are_refused():
+    async def scenario(session: Session):
+        with pytest.raises(ConvergenceUsageError, match="None cannot be proposed"):
+            await session.log.propose(None)
+        with pytest.raises(ConvergenceUsageError, match="agent-4"):
+            await session.log.propose("x", via="agent-4")
+
+    run(scenario)
