@@ -151,7 +151,7 @@ def test_a_view_that_was_kept_up_to_date_equals_one_that_is_built_anew(
         world.run([step])
         replica = world.replicas[step.agent]
         replica.checksum  # noqa: B018 - reads, so that the view is built and then kept up to date
-        assert fold(replica.updates, replica._resolver, {}).root == replica.as_dict()
+        assert fold(replica.updates, replica.court, {}).root == replica.as_dict()
 
 
 def _rivals(updates: list[Update]) -> list[tuple[Update, Update]]:

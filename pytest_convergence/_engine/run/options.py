@@ -20,7 +20,7 @@ from pytest_convergence._engine.patterns.registry import find_pattern
 from pytest_convergence._engine.run.goal import Goal
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.faults import FAULT_KINDS
-from pytest_convergence._engine.state.resolution import as_resolver
+from pytest_convergence._engine.state.plan import as_plan
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = ["DEFAULTS", "UNSET", "SessionOptions", "is_machine_class"]
@@ -287,7 +287,7 @@ def _check_sync(sync: Any) -> None:
 
 
 def _check_resolve(resolve: Any) -> None:
-    as_resolver(resolve)
+    as_plan(resolve)
 
 
 def _check_seed(seed: Any) -> None:

@@ -27,6 +27,7 @@ from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.rules import NetworkControl
 from pytest_convergence._engine.state.conflicts import Conflict, distinct_conflicts
+from pytest_convergence._engine.state.plan import as_plan
 from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence.errors import ConvergenceUsageError, RunFailure, unknown_name
 
@@ -75,7 +76,7 @@ class Session:
         self._finished_hook = finished
         self._conduct: Conduct | None = None
         self.outcome: Outcome | None = None
-        resolve = options.get("resolve")
+        resolve = as_plan(options.get("resolve")).bound(tuple(self.behaviours))
         self.agents: Mapping[str, SimulatedAgent] = MappingProxyType(
             {
                 agent: SimulatedAgent(

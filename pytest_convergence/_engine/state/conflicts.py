@@ -5,6 +5,8 @@
 2. A conflict is named by its path and its dots, so every replica that meets the same rivals gives it the same id.
 3. While a conflict is open it may grow (a third rival arrives) or move on (a rival is overwritten by its own author).
    Reports that share a dot are stages of one conflict: :func:`distinct_conflicts` keeps the last of each.
+4. What every author had seen when it wrote is the *common ancestor* of the rivals. It is read from what the writes say
+   about their past, never from what a replica happens to remember, so it is the same everywhere.
 """
 
 from __future__ import annotations
@@ -12,16 +14,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
+from pytest_convergence._engine.state.conflict_types import ConflictType, Severity
 from pytest_convergence._engine.state.live import LiveUpdates
 from pytest_convergence._engine.state.paths import Path, overlap
 from pytest_convergence._engine.state.updates import Dot, Update, commute, copy_value
 from pytest_convergence._engine.state.values import encode
 
 __all__ = [
+    "UNKNOWN",
     "Conflict",
     "Resolution",
+    "Unknown",
+    "ancestor_in",
     "are_rivals",
     "conflict_id",
     "distinct_conflicts",
@@ -31,16 +37,41 @@ __all__ = [
 ]
 
 
+@final
+class Unknown:
+    """The type of :data:`UNKNOWN`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+    def __copy__(self) -> Unknown:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Unknown:
+        return self
+
+    def __reduce__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN: Final = Unknown()
+"""The ancestor of a conflict where no strategy asked for it, or where the writes do not reach back so far."""
+
+
 class Resolution(NamedTuple):
     """How a conflict was settled.
 
     ``strategy`` is the name of the resolver, ``value`` what every replica now reads at the conflict's path, ``winner``
-    the agent whose write prevailed, or ``None`` where the value is nobody's alone.
+    the agent whose write prevailed, or ``None`` where the value is nobody's alone. ``after`` names the strategies that
+    were asked before and had no answer.
     """
 
     strategy: str
     value: Any
     winner: str | None = None
+    after: tuple[str, ...] = ()
 
 
 @final
@@ -55,6 +86,13 @@ class Conflict:
         values: by agent, what would be read at ``path`` had only that agent's writes happened;
             :data:`~pytest_convergence._engine.state.updates.DELETED` where it would be gone.
         resolution: how it was settled, or ``None`` while it is not.
+        type: what it is about: a :class:`ConflictType`, or a name that a rule of the test's own gave.
+        severity: how grave it is.
+        ancestor: what was read at ``path`` before any of the rivals: the last thing that all their authors had seen.
+            :data:`DELETED <pytest_convergence._engine.state.updates.DELETED>` where there was nothing,
+            :data:`UNKNOWN` unless a strategy asks for it (*merge*, *rollback*, a function).
+        waits_for: whom it waits for, in words, while it is pending; ``""`` otherwise.
+        undone: writes that a rollback took back along with the rivals, because they were made in knowledge of some.
     """
 
     id: str
@@ -62,6 +100,18 @@ class Conflict:
     writes: tuple[Update, ...] = field(repr=False, hash=False)
     values: Mapping[str, Any] = field(default_factory=dict, hash=False)
     resolution: Resolution | None = field(default=None, hash=False)
+    type: str = ConflictType.STATE_MISMATCH
+    severity: Severity = Severity.MEDIUM
+    ancestor: Any = field(default=UNKNOWN, hash=False)
+    waits_for: str = field(default="", hash=False, compare=False)
+    undone: tuple[Update, ...] = field(default=(), hash=False, compare=False, repr=False)
+
+    @property
+    def status(self) -> str:
+        """``resolved``, ``pending`` (somebody was asked and has not answered) or ``unresolved``."""
+        if self.resolution is not None:
+            return "resolved"
+        return "pending" if self.waits_for else "unresolved"
 
     @property
     def segments(self) -> Path:
@@ -89,12 +139,17 @@ class Conflict:
         if resolution is not None:
             resolution = resolution._replace(value=copy_value(resolution.value))
         values = {agent: copy_value(value) for agent, value in self.values.items()}
-        return replace(self, values=values, resolution=resolution)
+        ancestor = self.ancestor if self.ancestor is UNKNOWN else copy_value(self.ancestor)
+        return replace(self, values=values, resolution=resolution, ancestor=ancestor)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Conflict:
+        return self.copied()
 
     def __str__(self) -> str:
         sides = ", ".join(f"{agent} wrote {self.values.get(agent)!r}" for agent in self.agents)
         if self.resolution is None:
-            return f"{self.path}: {sides}; unresolved"
+            waits = f", waits for {self.waits_for}" if self.waits_for else ""
+            return f"{self.path}: {sides}; {self.status}{waits}"
         whose = f" of {self.resolution.winner}" if self.resolution.winner is not None else ""
         return f"{self.path}: {sides}; {self.resolution.strategy} kept {self.resolution.value!r}{whose}"
 
@@ -146,15 +201,59 @@ def conflict_id(group: Iterable[Update]) -> str:
 def distinct_conflicts(reports: Iterable[Conflict]) -> tuple[Conflict, ...]:
     """List each conflict once, however many replicas report it and at however many stages, in the order of writes.
 
-    Of the stages of one conflict the one that knows most (most authors, then latest writes) is kept.
+    Of the stages of one conflict the one that knows most (most authors, then latest writes) is kept; of the reports of
+    one stage, one that tells how it was settled.
     """
-    stages: list[list[Conflict]] = []
-    for report in {report.id: report for report in reports}.values():
-        same = [known for known in stages if any(report.dots & stage.dots for stage in known)]
-        stages = [known for known in stages if known not in same]
-        stages.append([report, *(stage for known in same for stage in known)])
-    latest = [max(known, key=_knowledge) for known in stages]
+    known: dict[str, Conflict] = {}
+    for report in reports:
+        before = known.get(report.id)
+        if before is None or _certainty(before) < _certainty(report):
+            known[report.id] = report
+    latest = [max(stages, key=_knowledge) for stages in _joined(known.values())]
     return tuple(sorted(latest, key=lambda conflict: (_order(conflict.writes[0]), conflict.id)))
+
+
+def _joined(reports: Iterable[Conflict]) -> list[list[Conflict]]:
+    """Put together what shares a dot, in time that grows with the number of dots alone."""
+    stages: dict[int, list[Conflict]] = {}
+    home: dict[Dot, int] = {}
+    for number, report in enumerate(reports):
+        stages[number] = [report]
+        for dot in report.dots:
+            other = home.get(dot, number)
+            if other != number:
+                moved = stages.pop(other)
+                stages[number] += moved
+                home.update((each, number) for stage in moved for each in stage.dots)
+            home[dot] = number
+    return list(stages.values())
+
+
+def _certainty(report: Conflict) -> tuple[bool, bool, int, str]:
+    """How much a report says about the end of its conflict: settled at the first attempt is the last word."""
+    resolution = report.resolution
+    if resolution is None:
+        return False, not report.waits_for, 0, ""
+    return True, not report.waits_for, -len(resolution.after), resolution.strategy
+
+
+def ancestor_in(group: Iterable[Update]) -> Any:
+    """The value that all authors of ``group`` had seen at its path, by what the writes say about their past.
+
+    Of what the writes at the path of the conflict had found there, the newest that every author had seen;
+    :data:`UNKNOWN` if there is none. (The base of a three-way merge; for one replicated path it is unique unless
+    branches crossed, and then all replicas choose the same.)
+    """
+    members = tuple(group)
+    path = shortest_path(members)
+    found = [
+        past
+        for write in members
+        if write.segments == path
+        for past in write.past
+        if all(member.context.covers(*dot) for dot in past.dots for member in members)
+    ]
+    return max(found, key=lambda past: (past.rank, past.dots)).value if found else UNKNOWN
 
 
 def _knowledge(conflict: Conflict) -> tuple[int, int, str]:

@@ -96,6 +96,11 @@ class ConflictLog:
         self._fresh = {id_: known for id_, known in self._fresh.items() if not known.dots & conflict.dots}
         self._fresh[conflict.id] = conflict
 
+    def about(self, key: str) -> tuple[Conflict, ...]:
+        """The conflict whose id a question's ``key`` begins with, if it is listed."""
+        known = self._listed.get(key.partition("/")[0])
+        return () if known is None else (known,)
+
     def take_fresh(self) -> tuple[Conflict, ...]:
         """The conflicts that were added since the last call."""
         if not self._fresh:

@@ -80,6 +80,14 @@ class LiveUpdates:
             node = below
         yield from node.walk()
 
+    def replaced_by(self, update: Update) -> tuple[Update, ...]:
+        """The updates that are of no more use once ``update`` is here."""
+        if update.operation == "append":
+            return ()
+        if update.operation == "increment":
+            return tuple(other for other in self.at(update.segments) if update.replaces(other))
+        return tuple(other for other in self.at_or_below(update.segments) if update.replaces(other))
+
     def __iter__(self) -> Iterator[Update]:
         return self._root.walk()
 

@@ -23,12 +23,14 @@ from typing import Any, Final, final
 
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.state.conflicts import Conflict, group_around, rival_groups, shortest_path
+from pytest_convergence._engine.state.court import Court, Verdict
 from pytest_convergence._engine.state.document import ABSENT, Document, differences, is_number, leaves
 from pytest_convergence._engine.state.history import ConflictLog, History, Version
 from pytest_convergence._engine.state.live import LiveUpdates
 from pytest_convergence._engine.state.paths import Path, format_path, parse_path
-from pytest_convergence._engine.state.resolution import Strategy, as_resolver
-from pytest_convergence._engine.state.updates import Delta, Dot, Update, causal_key, runs_seen
+from pytest_convergence._engine.state.plan import Plan
+from pytest_convergence._engine.state.resolution import Strategy
+from pytest_convergence._engine.state.updates import DELETED, Delta, Dot, Past, Update, causal_key, runs_seen
 from pytest_convergence._engine.state.values import checksum_of, freeze
 from pytest_convergence._engine.state.view import Decided, fold, settle
 from pytest_convergence.errors import ConvergenceUsageError
@@ -54,10 +56,11 @@ class Replica:
         agent: who writes here.
         initial: a nested dict to start from, written as this agent's first updates (they are not announced).
         now_ns: the agent's clock. Without one all writes have the time 0, and ties are decided by the agent's name.
-        resolve: how conflicts are settled: the name of a strategy, or a function from the conflict to the value.
+        resolve: how conflicts are settled: the name of a strategy, a strategy object, a function from the conflict to the
+            value, or a plan of these.
         history: how many versions are kept for :meth:`rollback`.
         on_update: called with each local update.
-        on_conflict: called with each conflict that is found, and again when it has grown.
+        on_conflict: called with each conflict that is found, and again when it has grown or was settled by others.
 
     Raises:
         ConvergenceUsageError: a path is not a path, a value is not plain data, or the strategy does not exist.
@@ -74,10 +77,10 @@ class Replica:
         "_joining",
         "_live",
         "_now_ns",
-        "_resolver",
         "_views",
         "_waiting",
         "agent",
+        "court",
         "on_change",
         "on_conflict",
         "on_update",
@@ -89,7 +92,7 @@ class Replica:
         initial: Mapping[str, Any] | None = None,
         *,
         now_ns: Callable[[], int] | None = None,
-        resolve: Strategy = "last-write",
+        resolve: Strategy | Plan = "last-write",
         history: int = DEFAULT_HISTORY,
         on_update: Callable[[Update], None] | None = None,
         on_conflict: Callable[[Conflict], None] | None = None,
@@ -99,7 +102,7 @@ class Replica:
         self.on_conflict = on_conflict
         self.on_change: Callable[[Update, tuple[Update, ...]], None] | None = None
         self._now_ns = now_ns or _no_clock
-        self._resolver = as_resolver(resolve)
+        self.court = Court(agent, resolve)
         self._history = History(history)
         self._reset(VectorClock())
         if initial is not None:
@@ -133,7 +136,7 @@ class Replica:
             ConvergenceUsageError: the version is not in the history.
         """
         if version is not None:
-            document = fold(self._history.live_at(version, self._live), self._resolver, self._decided)
+            document = fold(self._history.live_at(version, self._live), self.court, self._decided)
             return {key: freeze(document.root[key]) for key in sorted(document.root)}
         return {key: freeze(value) for key, value in self._roots()}
 
@@ -146,7 +149,7 @@ class Replica:
     def _view(self, segment: str) -> Document:
         document = self._views.get(segment)
         if document is None:
-            document = fold(self._live.at_or_below((segment,)), self._resolver, self._decided)
+            document = fold(self._live.at_or_below((segment,)), self.court, self._decided)
             if segment in self._views:
                 self._views[segment] = document
         return document
@@ -183,12 +186,19 @@ class Replica:
         """The live updates, an update after all those that it has seen."""
         return tuple(sorted(self._live, key=causal_key))
 
+    def live_at(self, path: str | Sequence[str]) -> tuple[Update, ...]:
+        """The live updates at exactly ``path``."""
+        return self._live.at(parse_path(path))
+
     # ------------------------------------------------------------------------------------------------------- writing
 
-    def set(self, path: str | Sequence[str], value: Any) -> None:
-        """Store ``value`` at ``path``, in place of whatever is there and below. A leaf on the way becomes a branch."""
+    def set(self, path: str | Sequence[str], value: Any, *, priority: float | None = None) -> None:
+        """Store ``value`` at ``path``, in place of whatever is there and below. A leaf on the way becomes a branch.
+
+        ``priority`` counts where conflicts are settled by it: that of this write, instead of its author's.
+        """
         segments = parse_path(path)
-        self._overwrite(segments, "set", freeze(value, format_path(segments)))
+        self._overwrite(segments, "set", freeze(value, format_path(segments)), priority)
 
     def delete(self, path: str | Sequence[str]) -> bool:
         """Remove ``path`` and everything below; return whether there was anything."""
@@ -304,15 +314,19 @@ class Replica:
                 return True
         return False
 
-    def _overwrite(self, segments: Path, operation: str, stored: Any) -> None:
+    def _overwrite(self, segments: Path, operation: str, stored: Any, priority: float | None = None) -> None:
         if operation == "set" and len(segments) > 1 and self._turns_leaf_into_branch(segments, stored):
             return
-        replaced = self._live.at_or_below(segments)
-        counted = runs_seen(replaced)
+        court, context = self.court, self._clock
+        counted = runs_seen(self._live.at_or_below(segments))
+        past: tuple[Past, ...] = ()
+        if court.needs_ancestor:
+            found = self._view(segments[0]).get(segments)
+            value = DELETED if found is ABSENT else freeze(found)
+            past = court.past(segments, self._live.overlapping(segments), value, context)
+        rank, at_ns = court.priority(segments, priority), self._now_ns()
         self._write(
-            Update(
-                self._next_dot(), segments, operation, stored, self._clock, self._now_ns(), counted=counted
-            )
+            Update(self._next_dot(), segments, operation, stored, context, at_ns, 0, counted, past, rank)
         )
 
     def _own_run(self, segments: Path) -> Update | None:
@@ -385,13 +399,15 @@ class Replica:
         """
         met = self._conflicts
         self._reset(clock)
+        self.court.forget()
         self._conflicts = met
-        kept = sorted((update for update in updates if clock.covers(*update.dot)), key=causal_key)
-        for update in kept:
-            if not any(other.replaces(update) for other in kept):
-                self._live.add(update)
-                self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
-                self._views[update.segments[0]] = None
+        for update in sorted((each for each in updates if clock.covers(*each.dot)), key=causal_key):
+            for other in self._live.replaced_by(update):
+                self._live.discard(other)
+                self._by_author[other.dot.agent].pop(other.dot.counter, None)
+            self._live.add(update)
+            self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
+            self._views[update.segments[0]] = None
         self._history.forget(version)
         for group in rival_groups(self._live):
             self._meet(group)
@@ -414,7 +430,7 @@ class Replica:
         """Make an update live, and whatever it replaces not."""
         segment = update.segments[0]
         contested = self._contested.get(segment)
-        replaced = self._replaced_by(update)
+        replaced = self._live.replaced_by(update)
         for other in replaced:
             self._live.discard(other)
             self._by_author[other.dot.agent].pop(other.dot.counter, None)
@@ -440,13 +456,6 @@ class Replica:
             if group:
                 self._meet(group)
 
-    def _replaced_by(self, update: Update) -> tuple[Update, ...]:
-        if update.operation == "append":
-            return ()
-        if update.operation == "increment":
-            return tuple(other for other in self._live.at(update.segments) if update.replaces(other))
-        return tuple(other for other in self._live.at_or_below(update.segments) if update.replaces(other))
-
     def _has_concurrent(self, update: Update) -> bool:
         # While a delta is joined the clock is still the old one, and what came first in the delta counts as well.
         context = update.context
@@ -459,8 +468,20 @@ class Replica:
     def _meet(self, group: tuple[Update, ...]) -> None:
         path = shortest_path(group)
         self._contested.setdefault(path[0], set()).update(member.dot for member in group)
-        found = settle(group, list(self._live.overlapping(path)), self._resolver, self._decided)
+        found = settle(group, list(self._live.overlapping(path)), self.court, self._decided)
+        self.court.note(found)
         self._conflicts.add(found.copied())
+
+    def give(self, key: str, verdict: Verdict | None) -> None:
+        """Take in what others have decided about a question of the court's; ``None``: it stays open, and others go on."""
+        if not (self.court.give_up(key) if verdict is None else self.court.give(key, verdict)):
+            return
+        self._decided.clear()
+        self._views.update(dict.fromkeys(self._contested))
+        self._checksum = None
+        for conflict in self._conflicts.about(key):
+            self._meet(conflict.writes)
+        self._report_conflicts()
 
     def _report_conflicts(self) -> None:
         for conflict in self._conflicts.take_fresh():

@@ -31,6 +31,7 @@ __all__ = [
     "Delta",
     "Deleted",
     "Dot",
+    "Past",
     "Run",
     "Update",
     "causal_key",
@@ -58,6 +59,14 @@ class Run(NamedTuple):
     since: int
     upto: int
     total: Any
+
+
+class Past(NamedTuple):
+    """What a write found at its path: the live updates there, what they came to, and how much its author had seen."""
+
+    rank: int
+    dots: tuple[Dot, ...]
+    value: Any
 
 
 @final
@@ -97,6 +106,9 @@ class Update:
         at_ns: the author's clock when writing, in nanoseconds. Decides between concurrent writes, and nothing else.
         since: for an increment, the number of the first increment of the run that its value is the sum of.
         counted: for a set or delete, the runs of increments that it had seen at or below its path.
+        past: for a set or delete, what its author had found there, the newest first; kept only where a strategy asks for
+            the common ancestor of rivals.
+        priority: how urgent its author held it to be; asked by the strategy *priority* alone.
     """
 
     dot: Dot
@@ -107,6 +119,8 @@ class Update:
     at_ns: int = field(default=0, compare=False)
     since: int = field(default=0, compare=False)
     counted: tuple[Run, ...] = field(default=(), compare=False)
+    past: tuple[Past, ...] = field(default=(), compare=False, repr=False)
+    priority: float = field(default=0, compare=False)
 
     @property
     def agent(self) -> str:

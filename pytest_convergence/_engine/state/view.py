@@ -5,7 +5,8 @@
    arrived in.
 2. The order is asked of overlapping updates alone: what happens at ``plan.owner`` never decides about ``plan.title``.
 3. A resolver with a function of its own decides about each group of rivals. Its value is stored where the last of the
-   group would have been applied; what was written in knowledge of a member comes on top.
+   group would have been applied; what was written in knowledge of a member comes on top. A rollback undoes that too,
+   unless its author knew of all the rivals.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 from pytest_convergence._engine.state.conflicts import (
+    UNKNOWN,
     Conflict,
     Resolution,
+    ancestor_in,
     conflict_id,
     rival_groups,
     shortest_path,
 )
+from pytest_convergence._engine.state.court import Court, is_dependant, undone_by
 from pytest_convergence._engine.state.document import ABSENT, Document
 from pytest_convergence._engine.state.paths import Path, format_path, overlap
-from pytest_convergence._engine.state.resolution import Resolver
 from pytest_convergence._engine.state.updates import DELETED, Dot, Update
 from pytest_convergence._engine.state.values import freeze
 
@@ -33,6 +36,9 @@ __all__ = ["Decided", "causal_order", "fold", "settle"]
 
 Decided: TypeAlias = dict[str, Conflict]
 """The conflicts that were settled before, by id: a resolver is asked once about each."""
+
+_LAST_WRITE: Final = "last-write"
+_ROLLBACK: Final = "rollback"
 
 _ByAuthor: TypeAlias = dict[str, tuple[list[int], list[Update]]]
 
@@ -99,10 +105,10 @@ class _Group:
         return overlap(update.segments, self.path) and any(update.has_seen(member) for member in self.members)
 
 
-def fold(live: Iterable[Update], resolver: Resolver, decided: Decided) -> Document:
-    """Apply live updates in order, with conflicts settled by ``resolver``. ``decided`` keeps its answers by id."""
+def fold(live: Iterable[Update], court: Court, decided: Decided) -> Document:
+    """Apply live updates in order, with conflicts settled by ``court``. ``decided`` keeps its answers by id."""
     document = Document()
-    if resolver.decide is None:
+    if court.is_last_write:
         for update in causal_order(live):
             document.apply(update)
         return document
@@ -119,62 +125,71 @@ def fold(live: Iterable[Update], resolver: Resolver, decided: Decided) -> Docume
             continue
         group.left -= 1
         if not group.left:
-            _apply_group(document, group, updates, resolver, decided)
+            _apply_group(document, group, updates, court, decided)
     return document
 
 
 def _apply_group(
-    document: Document, group: _Group, updates: list[Update], resolver: Resolver, decided: Decided
+    document: Document, group: _Group, updates: list[Update], court: Court, decided: Decided
 ) -> None:
-    resolution = settle(group.members, updates, resolver, decided).resolution
-    if resolution is None:
+    resolution = settle(group.members, updates, court, decided).resolution
+    behind = group.behind
+    if resolution is None or resolution.strategy == _LAST_WRITE:
         for member in causal_order(group.members):
             document.apply(member)
     elif resolution.value is DELETED:
         document.remove(group.path)
     else:
         document.put(group.path, freeze(resolution.value))
-    for update in group.behind:
+    if resolution is not None and resolution.strategy == _ROLLBACK:
+        behind = [update for update in behind if not is_dependant(update, group.members)]
+    for update in behind:
         document.apply(update)
 
 
-def settle(
-    group: tuple[Update, ...], live: Iterable[Update], resolver: Resolver, decided: Decided
-) -> Conflict:
-    """Describe the conflict between the rivals of ``group`` among ``live``, with the answer of ``resolver``."""
+def settle(group: tuple[Update, ...], live: Iterable[Update], court: Court, decided: Decided) -> Conflict:
+    """Describe the conflict between the rivals of ``group`` among ``live``, with what ``court`` says about it."""
     key = conflict_id(group)
     if key not in decided:
-        decided[key] = _settle(key, group, live, resolver, decided)
+        decided[key] = _settle(key, group, live, court, decided)
     return decided[key]
 
 
 def _settle(
-    key: str, group: tuple[Update, ...], live: Iterable[Update], resolver: Resolver, decided: Decided
+    key: str, group: tuple[Update, ...], live: Iterable[Update], court: Court, decided: Decided
 ) -> Conflict:
     path = shortest_path(group)
+    about = [update for update in live if overlap(update.segments, path)]
     before = [
         update
-        for update in live
-        if overlap(update.segments, path)
-        and not any(update.dot == member.dot or update.has_seen(member) for member in group)
+        for update in about
+        if not any(update.dot == member.dot or update.has_seen(member) for member in group)
     ]
 
     def read_with(members: Iterable[Update]) -> Any:
-        value = fold([*before, *members], resolver, decided).get(path)
+        value = fold([*before, *members], court, decided).get(path)
         return DELETED if value is ABSENT else freeze(value)
+
+    def last_write() -> Resolution:
+        last = causal_order(group)[-1].dot.agent
+        if court.is_last_write:
+            return Resolution(_LAST_WRITE, read_with(group), last)
+        document = fold(before, court, decided)
+        for update in causal_order(group):
+            document.apply(update)
+        value = document.get(path)
+        return Resolution(_LAST_WRITE, DELETED if value is ABSENT else freeze(value), last)
 
     values = {
         agent: read_with(member for member in group if member.dot.agent == agent)
         for agent in sorted({member.dot.agent for member in group})
     }
-    open_conflict = Conflict(key, format_path(path), group, values)
-    if resolver.decide is None:
-        last = causal_order(group)[-1].dot.agent
-        return replace(open_conflict, resolution=Resolution(resolver.name, read_with(group), last))
-    answer = resolver.decide(open_conflict)
-    if answer is None:
-        return open_conflict
-    value = answer.value
-    if value is not DELETED:
-        value = freeze(value, f"the value that {resolver.name!r} gave for {open_conflict.path}")
-    return replace(open_conflict, resolution=answer._replace(value=value))
+    ancestor: Any = UNKNOWN
+    if court.needs_ancestor:
+        ancestor = ancestor_in(group)
+        if ancestor is UNKNOWN and not any(member.operation in ("set", "delete") for member in group):
+            ancestor = read_with(())
+    found = court.settle(Conflict(key, format_path(path), group, values, ancestor=ancestor), last_write)
+    if found.resolution is not None and found.resolution.strategy == _ROLLBACK:
+        found = replace(found, undone=undone_by(found, about))
+    return found
