@@ -56,7 +56,7 @@ class Monitor:
         found = [
             (pair, violation) for pair in self._checkers if (violation := pair[1].finish(final)) is not None
         ]
-        return self._note(found)
+        return self._note(found) if found else ()
 
     def _note(self, found: list[tuple[tuple[Property, Checker], Violation]]) -> tuple[Violation, ...]:
         for pair, violation in found:
@@ -64,6 +64,11 @@ class Monitor:
             self.violations.append(violation)
         self._ask_kinds()
         return tuple(violation for _, violation in found)
+
+    @property
+    def asked(self) -> tuple[frozenset[str], ...]:
+        """The kinds of events that each checker needs at present."""
+        return tuple(checker.kinds for _, checker in self._checkers)
 
     @property
     def unreached(self) -> tuple[str, ...]:

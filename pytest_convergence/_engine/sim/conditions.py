@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final, final
 
@@ -31,16 +31,23 @@ class Network:
         loss: odds that a message is lost, 0 to 1.
         duplicate: odds that it arrives twice.
         reorder: odds that it is held up so that later messages may overtake it.
+        least_ns: the latency of a calm message, in nanoseconds.
+        greatest_ns: the greatest latency of a message that is not held up, in nanoseconds.
     """
 
     latency: float | tuple[float, float] = 0.001
     loss: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0
+    least_ns: int = field(init=False, repr=False, compare=False)
+    greatest_ns: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         low, high = self.latency if isinstance(self.latency, tuple | list) else (self.latency, self.latency)
-        if to_ns(low, "latency") > to_ns(high, "latency"):
+        # Asked for several times in each run, so worked out once.
+        object.__setattr__(self, "least_ns", to_ns(low, "latency"))
+        object.__setattr__(self, "greatest_ns", to_ns(high, "latency"))
+        if self.least_ns > self.greatest_ns:
             raise ConvergenceUsageError(f"latency must be (least, greatest), not {self.latency!r}.")
         for name in ("loss", "duplicate", "reorder"):
             odds = getattr(self, name)
@@ -53,16 +60,6 @@ class Network:
             )
 
     @property
-    def least_ns(self) -> int:
-        """The latency of a calm message, in nanoseconds."""
-        return to_ns(self.latency[0] if isinstance(self.latency, tuple | list) else self.latency)
-
-    @property
-    def greatest_ns(self) -> int:
-        """The greatest latency of a message that is not held up, in nanoseconds."""
-        return to_ns(self.latency[1] if isinstance(self.latency, tuple | list) else self.latency)
-
-    @property
     def is_harmless(self) -> bool:
         """Whether a schedule has nothing to choose: one latency, no faults."""
         return self.least_ns == self.greatest_ns and not (self.loss or self.duplicate or self.reorder)
@@ -70,14 +67,14 @@ class Network:
     def with_faults(self, kinds: frozenset[str]) -> Network:
         """Return the same conditions with at least the usual odds of the fault kinds that are named."""
         changes: dict[str, float] = {}
-        for kind, field, odds in (
+        for kind, name, odds in (
             ("loss", "loss", 0.1),
             ("duplicate", "duplicate", 0.05),
             ("reorder", "reorder", 0.1),
         ):
             if kind in kinds:
-                changes[field] = max(odds, getattr(self, field))
-        changed = replace(self, **changes)
+                changes[name] = max(odds, getattr(self, name))
+        changed = replace(self, **changes) if changes else self
         if "delay" in kinds and changed.least_ns == changed.greatest_ns:
             least = changed.least_ns / NS_PER_SECOND
             changed = replace(changed, latency=(least, least + 0.1))
