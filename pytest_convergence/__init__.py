@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.base.schedule import Schedule
     from pytest_convergence._engine.base.trace import Trace, TraceEvent
     from pytest_convergence._engine.check.property import Property, Violation
+    from pytest_convergence._engine.patterns.competitive import Competitive
     from pytest_convergence._engine.patterns.consensus import Consensus
+    from pytest_convergence._engine.patterns.contract_net import Award
     from pytest_convergence._engine.patterns.hierarchical import Hierarchical
     from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
     from pytest_convergence._engine.patterns.parallel_merge import ParallelMerge
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.conditions import Network
     from pytest_convergence._engine.state.conflicts import Conflict, Resolution
     from pytest_convergence._engine.state.laws import assert_merge_laws
+    from pytest_convergence._engine.state.sync import Crdt, Delta, EventLog, Full, Siblings, SyncStrategy
     from pytest_convergence._engine.state.three_way import MergeConflict, Merged, three_way_merge
     from pytest_convergence.errors import (
         AgentCrashedError,
@@ -72,6 +75,8 @@ __all__ = [
     "ParallelMerge",
     "Merged",
     "MergeConflict",
+    "Competitive",
+    "Award",
     "Hierarchical",
     "Pipeline",
     "Stage",
@@ -94,6 +99,12 @@ __all__ = [
     "Trace",
     "TraceEvent",
     "assert_merge_laws",
+    "Full",
+    "Delta",
+    "EventLog",
+    "Crdt",
+    "Siblings",
+    "SyncStrategy",
     "three_way_merge",
     "AgentCrashedError",
     "AgentError",
@@ -125,6 +136,8 @@ _HOMES: Final = {
     "ParallelMerge": "_engine.patterns.parallel_merge",
     "Merged": "_engine.state.three_way",
     "MergeConflict": "_engine.state.three_way",
+    "Competitive": "_engine.patterns.competitive",
+    "Award": "_engine.patterns.contract_net",
     "Hierarchical": "_engine.patterns.hierarchical",
     "Pipeline": "_engine.patterns.pipeline",
     "Stage": "_engine.patterns.pipeline",
@@ -147,6 +160,12 @@ _HOMES: Final = {
     "Trace": "_engine.base.trace",
     "TraceEvent": "_engine.base.trace",
     "assert_merge_laws": "_engine.state.laws",
+    "Full": "_engine.state.sync",
+    "Delta": "_engine.state.sync",
+    "EventLog": "_engine.state.sync",
+    "Crdt": "_engine.state.sync",
+    "Siblings": "_engine.state.sync",
+    "SyncStrategy": "_engine.state.sync",
     "three_way_merge": "_engine.state.three_way",
     "AgentCrashedError": "errors",
     "AgentError": "errors",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from pytest_convergence._engine.patterns.competitive import Competitive
 from pytest_convergence._engine.patterns.consensus import Consensus
 from pytest_convergence._engine.patterns.hierarchical import Hierarchical
 from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
@@ -30,6 +31,7 @@ _BUILT_IN: Final[Mapping[str, Pattern]] = {
     "leader-follower": LeaderFollower(),
     "consensus": Consensus(),
     "parallel-merge": ParallelMerge(),
+    "competitive": Competitive(),
     "hierarchical": Hierarchical(),
     "pipeline": Pipeline(),
 }
