@@ -20,6 +20,17 @@ fact                    data                              the agent that observe
 ``decide``              ``value``                         I have decided (also after a restart, from memory)
 ``undecided``           ``round``                         I have given up without a decision
 ``round``               ``round``                         I begin this round (term, ballot)
+``delegate``            ``task``, ``parent``, ``to``,     I delegate this attempt of ``task``, a part of my task
+                        ``attempt``, ``seconds``          ``parent``, and give it so long (also after a restart)
+``begin``               ``task``, ``attempt``,            I begin to work on it, or go on with it after a restart;
+                        ``seconds``                       so long at most
+``end``                 ``task``, ``attempt``, ``how``    I do not work on it any more: it is ``"done"``,
+                                                          ``"failed"``, or I ``"stopped"``
+``accept``              ``task``, ``attempt``             I take the result of that attempt of what I delegated
+``cancel``              ``task``, ``attempt``             I do not want that attempt of what I delegated any more
+``restart``             ``task``, ``failed``, ``parts``,  these parts of my ``task`` failed, of these in order; I
+                        ``strategy``, ``number``,         restart by this strategy, for the n-th time, and may do
+                        ``at_most``, ``within``           so ``at_most`` times ``within`` so many seconds
 ``unsynced_send``       ``to``, ``kind``                  (the world says) I sent while my writes were not synced
 ======================  ================================  ========================================================
 

@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, final
 
+from pytest_convergence._engine.check.acyclic_delegation import ACYCLIC_DELEGATION
 from pytest_convergence._engine.check.agreement import AGREEMENT
 from pytest_convergence._engine.check.backpressure import BACKPRESSURE
 from pytest_convergence._engine.check.bounded_retry import BOUNDED_RETRY
+from pytest_convergence._engine.check.cancel_propagates import CANCEL_PROPAGATES
 from pytest_convergence._engine.check.conservation import CONSERVATION
 from pytest_convergence._engine.check.convergence import CONVERGENCE
+from pytest_convergence._engine.check.deadline_respected import DEADLINE_RESPECTED
 from pytest_convergence._engine.check.decision_stable import DECISION_STABLE
 from pytest_convergence._engine.check.dlq_complete import DLQ_COMPLETE
 from pytest_convergence._engine.check.effect_at_most_once import EFFECT_AT_MOST_ONCE
 from pytest_convergence._engine.check.election_safety import ELECTION_SAFETY
+from pytest_convergence._engine.check.escalation_reaches_root import ESCALATION_REACHES_ROOT
 from pytest_convergence._engine.check.eventually_one_leader import EVENTUALLY_ONE_LEADER
 from pytest_convergence._engine.check.integrity import INTEGRITY
 from pytest_convergence._engine.check.no_acked_loss import NO_ACKED_LOSS
+from pytest_convergence._engine.check.no_orphan_work import NO_ORPHAN_WORK
 from pytest_convergence._engine.check.no_unexpected import NO_UNEXPECTED
+from pytest_convergence._engine.check.one_result_per_task import ONE_RESULT_PER_TASK
 from pytest_convergence._engine.check.per_key_order import PER_KEY_ORDER
 from pytest_convergence._engine.check.promises_survive_restart import PROMISES_SURVIVE_RESTART
 from pytest_convergence._engine.check.property import Property
 from pytest_convergence._engine.check.reply_before_sync import REPLY_BEFORE_SYNC
+from pytest_convergence._engine.check.restart_intensity import RESTART_INTENSITY
+from pytest_convergence._engine.check.restart_scope import RESTART_SCOPE
 from pytest_convergence._engine.check.term_monotonic import TERM_MONOTONIC
 from pytest_convergence._engine.check.termination import TERMINATION
 from pytest_convergence._engine.check.validity import VALIDITY
@@ -51,6 +59,14 @@ BUILT_IN: Final[Mapping[str, Property]] = {
         DLQ_COMPLETE,
         BACKPRESSURE,
         CONSERVATION,
+        ONE_RESULT_PER_TASK,
+        NO_ORPHAN_WORK,
+        DEADLINE_RESPECTED,
+        CANCEL_PROPAGATES,
+        RESTART_SCOPE,
+        RESTART_INTENSITY,
+        ACYCLIC_DELEGATION,
+        ESCALATION_REACHES_ROOT,
     )
 }
 """The properties that come with the package."""

@@ -53,7 +53,16 @@ class Hierarchical(Pattern):
     @property
     def properties(self) -> tuple[str, ...]:
         """What delegation under supervision promises."""
-        return ()
+        return (
+            "one_result_per_task",
+            "no_orphan_work",
+            "deadline_respected",
+            "cancel_propagates",
+            "restart_scope",
+            "restart_intensity",
+            "acyclic_delegation",
+            "escalation_reaches_root",
+        )
 
     def validate(self, agents: Sequence[str]) -> None:
         """Check every option.

@@ -248,7 +248,7 @@ class Hierarchy:
         """Go on with a task of the life before."""
         if not job.phase.is_active:
             return []
-        effects = [_begin_fact(job), _lap_timer(job)]
+        effects: list[Effect] = [_begin_fact(job), _lap_timer(job)]
         if job.phase is Phase.WORKING and not self.is_root:
             return [*effects, *self._fail(job, f"{self.name} crashed at work")]
         if job.restarted:
