@@ -91,8 +91,8 @@ def test_behaviour(convergence_session): pass
 @pytest.mark.convergence(agents=2, timeout=-1)
 def test_time(convergence_session): pass
 
-@pytest.mark.convergence(agents=2, sync="crdt")
-def test_later_sync(convergence_session): pass
+@pytest.mark.convergence(agents=2, sync="crtd")
+def test_sync(convergence_session): pass
 
 @pytest.mark.convergence(agents=2, explore="pct")
 def test_later_explore(convergence_session): pass
@@ -119,7 +119,7 @@ _SAID = [
     "*::test_duplicate_agents: the agent 'a' is named twice*",
     "*::test_behaviour: the behaviour of agent 'a'*is not a coroutine function*",
     "*::test_time: timeout must be*-1*",
-    "*::test_later_sync: sync='crdt' is not available yet*",
+    "*::test_sync: unknown sync strategy 'crtd': did you mean 'crdt'?*",
     "*::test_later_explore: explore='pct' is not available yet*",
     "*::test_schedules: schedules must be a whole number >= 1, not 0*",
     "*::test_positional: the marker takes keywords only, not 'consensus'*",

@@ -40,6 +40,7 @@ from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.run.hosting import real_seconds
 from pytest_convergence._engine.run.outcome import RunMetrics
 from pytest_convergence._engine.state.conflicts import Conflict
+from pytest_convergence._engine.state.sync import as_sync
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.conduct import Conduct
@@ -220,7 +221,7 @@ class Counting:
         return RunMetrics(
             pattern=session.pattern.name if session.pattern is not None else "none",
             outcome=verdict.outcome,
-            sync=session.options.get("sync") if versions else "none",
+            sync=as_sync(session.options.get("sync")).name if versions else "none",
             virtual_seconds=(now_ns - conduct.started_ns) / 1e9,
             convergence_seconds=conduct.duration_seconds,
             real_seconds=real_seconds() - conduct.started_real,

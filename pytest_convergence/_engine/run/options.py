@@ -21,6 +21,7 @@ from pytest_convergence._engine.run.goal import Goal
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.faults import FAULT_KINDS
 from pytest_convergence._engine.state.plan import as_plan
+from pytest_convergence._engine.state.sync import as_sync
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = ["DEFAULTS", "UNSET", "SessionOptions", "is_machine_class"]
@@ -60,7 +61,6 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 """What an option is if nobody sets it."""
 
 _EXPLORERS: Final = ("random", "pct", "exhaustive")
-_SYNCS: Final = ("full", "delta", "event", "crdt", "vector-clock")
 
 
 @final
@@ -280,10 +280,7 @@ def _check_explore(explore: Any) -> None:
 
 
 def _check_sync(sync: Any) -> None:
-    if sync not in _SYNCS:
-        raise unknown_name("sync strategy", sync, _SYNCS)
-    if sync != "delta":
-        raise ConvergenceUsageError(f"sync={sync!r} is not available yet; use sync='delta'.")
+    as_sync(sync)
 
 
 def _check_resolve(resolve: Any) -> None:

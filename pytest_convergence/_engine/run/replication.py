@@ -1,18 +1,27 @@
 """Lets the replicas of a session's agents synchronise through messages over the simulated links.
 
-A replica's machine is made when the replica is first written to, or first hears from another. Sessions that share no
-state pay nothing, and their traces hold nothing of it.
+1. A replica's machine is made when the replica is first written to, or first hears from another. Sessions that share no
+   state pay nothing, and their traces hold nothing of it.
+2. Which machine that is, the strategy decides (``sync=``). What its messages weigh and how long they take is counted here,
+   and so is how long replicas do not hold the same updates.
+3. When a replica learns that another holds the same updates, it says so as a fact (``replica``), with a fingerprint of its
+   document: equal updates must mean equal documents. What nobody can compare need not be said.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
+from pytest_convergence._engine.base.clocks import VectorClock
+from pytest_convergence._engine.base.effects import Effect, Observe, Send
 from pytest_convergence._engine.base.messages import InFlight
 from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.state.conflicts import Conflict
-from pytest_convergence._engine.state.delta_sync import DeltaSync
+from pytest_convergence._engine.state.replica import Replica
+from pytest_convergence._engine.state.sizes import Sizes
+from pytest_convergence._engine.state.sync import as_sync
 from pytest_convergence._engine.state.updates import Update
 
 if TYPE_CHECKING:
@@ -20,19 +29,107 @@ if TYPE_CHECKING:
 
 __all__ = ["Replication"]
 
-_CHANNEL = "sync"
+_CHANNEL: Final = "sync"
+
+
+@final
+class _Traffic:
+    """What the replicas of a session have sent each other, and since when they differ."""
+
+    __slots__ = ("_level", "_newest", "_since_ns", "conduct", "names", "sizes")
+
+    def __init__(self, conduct: Conduct, names: tuple[str, ...]) -> None:
+        self.conduct = conduct
+        self.names = names
+        self.sizes = Sizes()
+        self._newest = VectorClock()
+        self._level: set[str] = set(names)
+        self._since_ns: int | None = None
+
+    def sent(self, payload: Any) -> None:
+        """A message was sent."""
+        counting = self.conduct.judge.counting
+        counting.add("sync_operations")
+        counting.add("sync_bytes", self.sizes.of(payload))
+
+    def arrived(self, message: InFlight) -> None:
+        """A message arrived: how long it took."""
+        self.conduct.judge.counting.add("sync_seconds", (self.conduct.world.now_ns - message[5]) / 1e9)
+
+    def changed(self, name: str, clock: VectorClock) -> None:
+        """A replica holds more than before."""
+        if not clock <= self._newest:
+            self._newest |= clock
+            self._level.clear()
+        if clock == self._newest:
+            self._level.add(name)
+        now_ns = self.conduct.world.now_ns
+        if len(self._level) == len(self.names):
+            if self._since_ns is not None:
+                self.conduct.judge.counting.add("divergence_seconds", (now_ns - self._since_ns) / 1e9)
+            self._since_ns = None
+        elif self._since_ns is None:
+            self._since_ns = now_ns
+
+
+@final
+class _Watched:
+    """A synchronisation machine, with its messages counted and its facts observed."""
+
+    __slots__ = ("_machine", "_observed", "_replica", "_traffic")
+
+    def __init__(self, machine: Any, replica: Replica, traffic: _Traffic) -> None:
+        self._machine = machine
+        self._replica = replica
+        self._traffic = traffic
+        self._observed: VectorClock | None = None
+
+    def on_start(self, durable: Mapping[str, Any]) -> list[Effect]:
+        return self._counted(self._machine.on_start(durable))
+
+    def on_command(self, name: str, argument: Any) -> list[Effect]:
+        return self._counted(self._machine.on_command(name, argument))
+
+    def on_timer(self, name: str) -> list[Effect]:
+        return self._counted(self._machine.on_timer(name))
+
+    def on_message(self, sender: str, kind: str, payload: Any) -> list[Effect]:
+        effects = self._counted(self._machine.on_message(sender, kind, payload))
+        clock = self._replica.clock
+        if clock != self._observed and getattr(payload, "clock", None) == clock:
+            self._observed = clock
+            effects.append(Observe("replica", self._replica.facts()))
+        return effects
+
+    def view(self) -> Any:
+        return self._machine.view()
+
+    def pending_peers(self) -> Iterable[str]:
+        """Whom the machine still waits for."""
+        peers: Iterable[str] = self._machine.pending_peers()
+        return peers
+
+    def _counted(self, effects: Iterable[Effect] | None) -> list[Effect]:
+        carried = list(effects or ())
+        for effect in carried:
+            if type(effect) is Send:
+                self._traffic.sent(effect.payload)
+        self._traffic.changed(self._replica.agent, self._replica.clock)
+        return carried
 
 
 @final
 class Replication:
     """One synchronisation machine for each replica in use, hosted like any protocol on its agent's node."""
 
-    __slots__ = ("_conduct", "_hosts", "_names")
+    __slots__ = ("_conduct", "_hosts", "_names", "_strategy", "_traffic")
 
     def __init__(self, conduct: Conduct) -> None:
         self._conduct = conduct
         self._hosts: dict[str, MachineHost] = {}
         self._names = tuple(conduct.session.agents)
+        self._strategy = as_sync(conduct.session.options.get("sync"))
+        self._traffic = _Traffic(conduct, self._names)
 
     def start(self) -> None:
         """Begin: tell the others what was written before the run, and write the initial states."""
@@ -52,22 +149,31 @@ class Replication:
         host = self._hosts.get(name)
         if host is None:
             conduct = self._conduct
-            replica = conduct.session.agents[name].state
-            peers = [other for other in self._names if other != name]
+            node = conduct.fabric.nodes[name]
             host = self._hosts[name] = MachineHost(
-                conduct.fabric.nodes[name],
+                node,
                 _CHANNEL,
-                lambda: DeltaSync(replica, peers),
+                partial(self._machine, name),
                 rank=self._names.index(name),
                 ranks=len(self._names),
                 failed=conduct.machine_failed,
                 changed=conduct.views_changed,
             )
+            node.receivers[_CHANNEL] = partial(self._take, host)
             host.start()  # announces everything that the replica holds
         return host
 
+    def _machine(self, name: str) -> _Watched:
+        replica = self._conduct.session.agents[name].state
+        peers = [other for other in self._names if other != name]
+        return _Watched(self._strategy.machine(replica, peers), replica, self._traffic)
+
     def _first_message(self, name: str, message: InFlight) -> None:
-        self._host(name).on_message(message)
+        self._take(self._host(name), message)
+
+    def _take(self, host: MachineHost, message: InFlight) -> None:
+        self._traffic.arrived(message)
+        host.on_message(message)
 
     def _tell(self, name: str, update: Update) -> None:
         node = self._conduct.fabric.nodes[name]

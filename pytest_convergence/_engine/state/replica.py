@@ -171,6 +171,10 @@ class Replica:
             self._checksum = checksum_of(dict(self._roots()))
         return self._checksum
 
+    def facts(self) -> dict[str, Any]:
+        """What a checker is told of a replica: what it has seen, a fingerprint of its document, and its version."""
+        return {"seen": dict(self._clock), "state": self.checksum, "version": self.version}
+
     @property
     def history(self) -> tuple[Version, ...]:
         """The last versions, oldest first; the newest is the current one."""

@@ -14,6 +14,7 @@ from pytest_convergence._engine.run.lifecycle import TRANSITIONS, SessionState, 
 from pytest_convergence._engine.run.options import DEFAULTS, UNSET, SessionOptions
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence._engine.run.settling import largest_group, split_views
+from pytest_convergence._engine.state.sync import Delta
 from pytest_convergence.errors import ConvergenceUsageError, InternalError
 from tests.unit.sim.harness import make_session, run_session
 
@@ -59,7 +60,8 @@ async def generates(agent: Any) -> Any:
         ({"explore": "rand"}, "unknown explore strategy"),
         ({"explore": "pct"}, "not available yet"),
         ({"sync": "delt"}, "unknown sync strategy"),
-        ({"sync": "crdt"}, "not available yet"),
+        ({"sync": 3}, "neither the name of a strategy"),
+        ({"sync": Delta}, "neither the name of a strategy"),
         ({"resolve": "last"}, "last-write"),
         ({"seed": "x"}, "seed must be a whole number"),
         ({"timeout": 0}, "timeout must be greater than 0"),
