@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple
 
 from pytest_convergence._engine.base.effects import RAISED, RETURNED, Effect, Observe, Raised, Returned, Send
 from pytest_convergence._engine.patterns.decision import DECIDED, SPREAD_TIMER, Decision
@@ -46,7 +46,6 @@ class PipelinePlan(NamedTuple):
     resend_ns: int
 
 
-@final
 class PipelineAgent:
     """One agent's side of a pipeline (a :class:`~pytest_convergence._engine.base.effects.Machine`).
 

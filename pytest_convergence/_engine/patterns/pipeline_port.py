@@ -19,7 +19,7 @@ limits of QUIC (RFC 9000, section 4.1); the probe is that of RFC 9293, section 3
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple
 
 from pytest_convergence._engine.base.effects import CancelTimer, Effect, SetTimer
 
@@ -61,7 +61,6 @@ class Letter(NamedTuple):
     attempts: int = 1
 
 
-@final
 class Port:
     """What one source has to pass on.
 

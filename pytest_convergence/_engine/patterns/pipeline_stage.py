@@ -22,7 +22,7 @@ write for state, output and progress: Kreps et al. in Kafka's design of exactly-
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple
 
 from pytest_convergence._engine.base.effects import Call, CancelCall, CancelTimer, Effect, Observe, SetTimer
 from pytest_convergence._engine.patterns.journal import Journal
@@ -70,7 +70,6 @@ def complaint(validator: Any, value: Any) -> str | None:
     return None if accepted is None or accepted else f"{called} refused {value!r}"
 
 
-@final
 class StageDesk:
     """One stage on its agent. ``port`` is where its letters leave."""
 
