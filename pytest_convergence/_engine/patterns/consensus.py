@@ -1,8 +1,8 @@
-"""The consensus pattern: its configuration, by voting rounds or by single-decree Paxos."""
+"""The consensus pattern: its configuration, by voting rounds, Paxos, Raft or two-phase commit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -10,21 +10,35 @@ from pytest_convergence._engine.base.effects import Machine
 from pytest_convergence._engine.patterns.pattern import Pattern, positive_ns
 from pytest_convergence._engine.patterns.paxos import Paxos, PaxosRules
 from pytest_convergence._engine.patterns.quorum import Quorum, quorum_count
+from pytest_convergence._engine.patterns.raft import RaftTiming
+from pytest_convergence._engine.patterns.raft_consensus import RaftConsensus
+from pytest_convergence._engine.patterns.raft_replication import ReplicaRules
 from pytest_convergence._engine.patterns.tally import REVISE_RULES, TIE_RULES, Revise, Tie
+from pytest_convergence._engine.patterns.two_phase_commit import (
+    ABORT,
+    COMMIT,
+    VOTE_FUNCTION,
+    CommitRules,
+    TwoPhaseCommit,
+    read_vote,
+)
 from pytest_convergence._engine.patterns.voting import Voting, VotingRules
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = ["Consensus"]
 
-ALGORITHMS: Final = ("voting", "paxos")
+ALGORITHMS: Final = ("voting", "paxos", "raft", "two-phase-commit")
 _INPUTS: Final = ("proposals",)
 _DEFAULT_ROUNDS: Final = 10
+
+
+_PROPERTIES: Final[Mapping[str, tuple[str, ...]]] = {}
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Consensus(Pattern):
-    """The agents agree on one of their proposals.
+    """The agents agree on one of their proposals, or (two-phase commit) on whether all of them commit.
 
     The default timing suits links of up to about 100 ms: a ballot is repeated when a round trip has passed unanswered.
 
@@ -37,8 +51,12 @@ class Consensus(Pattern):
             ``"lowest"``, ``"highest"``, ``"first-agent"``, or a function from the tied values to the winner.
         revise: what an agent votes for after a round that decided nothing: ``None`` (its own value again),
             ``"plurality"`` (the leading value), or a function of (agent, own value, :class:`Tally`).
-        algorithm: ``"voting"`` or ``"paxos"`` (which needs neither ``tie`` nor ``revise``: it adopts any proposal).
+        algorithm: ``"voting"``; ``"paxos"`` or ``"raft"`` (which need neither ``tie`` nor ``revise``: they adopt any
+            proposal); or ``"two-phase-commit"``: the proposals are votes (``"yes"``, ``"no"``, or a function, plain or
+            async, that returns one), and the output is ``"commit"`` if all agents vote yes, ``"abort"`` otherwise.
         resend_seconds: virtual seconds after which an unanswered message is repeated.
+        coordinator: who coordinates a two-phase commit; the first agent by default.
+        vote_seconds: virtual seconds for which the coordinator of a two-phase commit waits for the votes.
     """
 
     quorum: Quorum = None
@@ -47,6 +65,8 @@ class Consensus(Pattern):
     revise: Revise = None
     algorithm: str = "voting"
     resend_seconds: float = 0.25
+    coordinator: str | None = None
+    vote_seconds: float = 10.0
 
     @property
     def name(self) -> str:
@@ -55,7 +75,7 @@ class Consensus(Pattern):
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """What both algorithms promise."""
+        """What all algorithms promise, and what the algorithm adds."""
         return (
             "agreement",
             "integrity",
@@ -64,6 +84,7 @@ class Consensus(Pattern):
             "promises_survive_restart",
             "reply_before_sync",
             "termination",
+            *_PROPERTIES.get(self.algorithm, ()),
         )
 
     def validate(self, agents: Sequence[str]) -> None:
@@ -81,14 +102,39 @@ class Consensus(Pattern):
         _check_rounds(self.max_rounds)
         _check_rule("tie", self.tie, TIE_RULES)
         _check_rule("revise", self.revise, REVISE_RULES)
-        if self.algorithm == "paxos" and not (self.tie is None and self.revise is None):
-            raise ConvergenceUsageError(
-                "tie= and revise= belong to algorithm='voting': Paxos adopts whatever proposal gets through first. "
-                "Leave them out, or choose the voting algorithm."
+        self._check_foreign_options(agents)
+
+    def _check_foreign_options(self, agents: Sequence[str]) -> None:
+        """Refuse what belongs to another algorithm."""
+        if self.algorithm != "voting" and not (self.tie is None and self.revise is None):
+            why = (
+                "Paxos adopts whatever proposal gets through first"
+                if self.algorithm == "paxos"
+                else f"{self.algorithm} has no rounds of votes to break ties in"
             )
+            raise ConvergenceUsageError(
+                f"tie= and revise= belong to algorithm='voting': {why}. Leave them out, or choose the voting algorithm."
+            )
+        if self.algorithm in ("raft", "two-phase-commit") and not (
+            self.quorum is None and self.max_rounds is None
+        ):
+            needs = "a strict majority" if self.algorithm == "raft" else "every agent"
+            raise ConvergenceUsageError(
+                f"algorithm={self.algorithm!r} takes neither quorum= nor max_rounds=: it needs {needs}. Leave them out."
+            )
+        positive_ns(self.vote_seconds, "vote_seconds")
+        if self.coordinator is not None:
+            if self.algorithm != "two-phase-commit":
+                raise ConvergenceUsageError(
+                    f"coordinator= belongs to algorithm='two-phase-commit', not to {self.algorithm!r}. Leave it out."
+                )
+            if self.coordinator not in agents:
+                raise unknown_name("coordinator", self.coordinator, agents)
 
     def quorum_of(self, agents: Sequence[str]) -> int:
-        """Return the configured quorum as a number of agents."""
+        """Return the configured quorum as a number of agents; a two-phase commit needs them all."""
+        if self.algorithm == "two-phase-commit":
+            return len(agents)
         return quorum_count(self.quorum, len(agents))
 
     def check_inputs(self, agents: Sequence[str], inputs: Mapping[str, Any]) -> None:
@@ -112,6 +158,8 @@ class Consensus(Pattern):
                 raise ConvergenceUsageError(
                     f"the proposal of {agent!r} is None, which means 'undecided'. Propose another value."
                 )
+            if self.algorithm == "two-phase-commit" and not callable(value):
+                read_vote(value)
         missing = [agent for agent in agents if agent not in proposals]
         if missing:
             names = ", ".join(map(repr, missing))
@@ -124,8 +172,24 @@ class Consensus(Pattern):
         proposal = inputs["proposals"][agent]
         if self.algorithm == "paxos":
             return Paxos(agent, agents, proposal, PaxosRules(quorum, self.max_rounds, resend_ns))
+        if self.algorithm == "raft":
+            heartbeat_ns = max(1, resend_ns // 2)
+            timing = RaftTiming(heartbeat_ns, 5 * heartbeat_ns, 10 * heartbeat_ns)
+            return RaftConsensus(agent, agents, proposal, ReplicaRules(timing))
+        if self.algorithm == "two-phase-commit":
+            vote = None if callable(proposal) else read_vote(proposal)
+            patience_ns = positive_ns(self.vote_seconds, "vote_seconds")
+            rules = CommitRules(self.coordinator or agents[0], patience_ns, resend_ns)
+            return TwoPhaseCommit(agent, agents, vote, rules)
         rounds = _DEFAULT_ROUNDS if self.max_rounds is None else self.max_rounds
         return Voting(agent, agents, proposal, VotingRules(quorum, rounds, resend_ns, self.revise, self.tie))
+
+    def functions(
+        self, agent: str, agents: Sequence[str], inputs: Mapping[str, Any]
+    ) -> Mapping[str, Callable[..., Any]]:
+        """Return the agent's vote function, in a two-phase commit whose votes are functions."""
+        vote = inputs["proposals"][agent]
+        return {VOTE_FUNCTION: vote} if self.algorithm == "two-phase-commit" and callable(vote) else {}
 
     def output(self, views: Mapping[str, Any]) -> Any:
         """Return the value that all of ``views`` hold, or ``None``."""
@@ -136,6 +200,11 @@ class Consensus(Pattern):
         """Whether somebody proposed ``value``, or a function of the user's may have produced it."""
         if value is None:
             return False
+        if self.algorithm == "two-phase-commit":
+            votes = inputs.get("proposals", {}).values()
+            return value == ABORT or (
+                value == COMMIT and all(callable(vote) or read_vote(vote) for vote in votes)
+            )
         return (
             callable(self.revise) or callable(self.tie) or value in list(inputs.get("proposals", {}).values())
         )
