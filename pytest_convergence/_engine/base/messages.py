@@ -8,8 +8,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 __all__ = ["ATOMS", "CHANNELS", "InFlight", "Message", "snapshot"]
 
-CHANNELS: Final = ("user", "pattern", "sync")
-"""Who a message belongs to: the user's agents, a pattern's protocol, or the synchronisation of replicas."""
+CHANNELS: Final = ("user", "pattern", "sync", "conflict")
+"""Who a message belongs to: the user's agents, a pattern's protocol, the synchronisation of replicas, or the settling of
+their conflicts."""
 
 
 class Message(NamedTuple):

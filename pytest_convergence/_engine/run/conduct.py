@@ -27,6 +27,7 @@ from pytest_convergence._engine.run.judging import Judge
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._engine.run.replication import Replication
 from pytest_convergence._engine.run.reports import deadlock_message
+from pytest_convergence._engine.run.resolving import Resolving
 from pytest_convergence._engine.run.settling import Settling
 from pytest_convergence._engine.run.sharing import join, leave
 from pytest_convergence._engine.sim.conditions import Network
@@ -116,6 +117,7 @@ class Conduct:
         self._kinds = kinds
         self._partitions: Partitions | None = None
         self.replication: Replication | None = None
+        self.resolving = Resolving(self)
         self.judge = Judge(self)
 
     # -- begin ---------------------------------------------------------------------------------------------------------
@@ -142,6 +144,7 @@ class Conduct:
             self.cast.start_behaviour(session.agents[name], session.own_behaviour(name) or behaviour)
         if "partition" in self._kinds:
             self._partitions = Partitions(fabric, list(session.agents))
+        self.resolving.start()
         self.replication.start()
         self.cast.start()
 
@@ -351,8 +354,10 @@ class Conduct:
         return max(greatest_ns, 1_000_000) + sum(rule.delay_ns for rule in self.fabric.rules)
 
     def user_messages_in_flight(self) -> bool:
-        """Whether a message of the user's agents is on its way."""
-        return any(getattr(event[2], "__func__", None) in _ARRIVALS for event in self.world.events)
+        """Whether a message of the user's agents is on its way, or an answer about a conflict to be expected."""
+        return self.resolving.is_waiting() or any(
+            getattr(event[2], "__func__", None) in _ARRIVALS for event in self.world.events
+        )
 
     def is_still(self) -> bool:
         """Whether nothing at all is left to happen that could change a view."""
@@ -363,6 +368,7 @@ class Conduct:
             and not self.cast.hosts
             and not self.cast.user_hosts
             and not (self.replication is not None and self.replication.is_busy())
+            and not self.resolving.is_busy()
         )
 
     def view_of(self, name: str) -> Any:

@@ -18,7 +18,6 @@ from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.base.effects import Effect, Observe, Send
 from pytest_convergence._engine.base.messages import InFlight
 from pytest_convergence._engine.sim.machines import MachineHost
-from pytest_convergence._engine.state.conflicts import Conflict
 from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence._engine.state.sizes import Sizes
 from pytest_convergence._engine.state.sync import as_sync
@@ -138,7 +137,7 @@ class Replication:
             nodes[name].receivers[_CHANNEL] = partial(self._first_message, name)
             replica = agent.state
             replica.on_update = partial(self._tell, name)
-            replica.on_conflict = partial(self._report, name)
+            replica.on_conflict = partial(self._conduct.resolving.met, name)
             if replica.version:
                 self._host(name)
             initial = session.initial_states.get(name)
@@ -177,15 +176,11 @@ class Replication:
 
     def _tell(self, name: str, update: Update) -> None:
         node = self._conduct.fabric.nodes[name]
-        node.fabric.note("state", node, {"update": str(update)})
+        node.fabric.note("state", node, {"update": str(update), "write": update})
         if name in self._hosts:
             self._hosts[name].command("update", update)
         else:
             self._host(name)
-
-    def _report(self, name: str, conflict: Conflict) -> None:
-        node = self._conduct.fabric.nodes[name]
-        node.fabric.note("conflict", node, {"path": conflict.path, "conflict": str(conflict)})
 
     def is_busy(self) -> bool:
         """Whether some replica still waits for an acknowledgement of a peer that it can reach."""

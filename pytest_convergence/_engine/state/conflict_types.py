@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
@@ -73,7 +72,6 @@ _OUTPUTS: Final = frozenset(
 )
 _RANKS: Final = frozenset({"priority", "priorities", "prio", "rank", "ranking", "urgency"})
 _TIMES: Final = frozenset({"deadline", "due", "eta", "schedule", "scheduled", "timestamp", "timeout", "when"})
-_INSTANTS: Final = (datetime.date, datetime.time, datetime.timedelta)
 
 _ORDER: Final = tuple(Severity)
 
@@ -104,7 +102,7 @@ def _priority_conflict(conflict: Conflict) -> ConflictType | None:
 
 def _timing_conflict(conflict: Conflict) -> ConflictType | None:
     kept = [value for value in conflict.values.values() if value is not DELETED]
-    instants = bool(kept) and all(isinstance(value, _INSTANTS) for value in kept)
+    instants = bool(kept) and all(type(value).__module__ == "datetime" for value in kept)
     timed = instants or len(kept) < len(conflict.values) or bool(_words(conflict) & _TIMES)
     return ConflictType.TIMING_CONFLICT if timed else None
 

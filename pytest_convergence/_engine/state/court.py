@@ -143,9 +143,14 @@ class Court:
         self._given_up.add(key)
         return True
 
+    @property
+    def knowledge(self) -> dict[str, int]:
+        """What this court knows besides the writes, in the form of a clock: two that know the same say the same."""
+        given_up = {f"without {key}": 1 for key in sorted(self._given_up)}
+        return given_up | {f"verdict {key}": 1 for key in sorted(self._verdicts)}
+
     def forget(self) -> None:
-        """The agent has crashed: what its court knew is gone, until it is given again."""
-        self._verdicts.clear()
+        """The agent has crashed: what its court only had in mind is gone. Verdicts are durable, so they are not."""
         self._given_up.clear()
         self._lost.clear()
 

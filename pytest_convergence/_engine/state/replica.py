@@ -173,7 +173,8 @@ class Replica:
 
     def facts(self) -> dict[str, Any]:
         """What a checker is told of a replica: what it has seen, a fingerprint of its document, and its version."""
-        return {"seen": dict(self._clock), "state": self.checksum, "version": self.version}
+        seen = {**self._clock, **self.court.knowledge}
+        return {"seen": seen, "state": self.checksum, "version": self.version}
 
     @property
     def history(self) -> tuple[Version, ...]:
