@@ -31,6 +31,17 @@ fact                    data                              the agent that observe
 ``restart``             ``task``, ``failed``, ``parts``,  these parts of my ``task`` failed, of these in order; I
                         ``strategy``, ``number``,         restart by this strategy, for the n-th time, and may do
                         ``at_most``, ``within``           so ``at_most`` times ``within`` so many seconds
+``replica``             ``seen``, ``state``,              my copy of what is shared is ``state``, after exactly the
+                        ``version``                       updates ``seen`` (a clock, or a set of ids); a fingerprint
+                                                          of the state will do, and the version need not be given
+``log``                 ``entries``: ``(term, value)``    after a restart: my log holds just this, durably
+``append``              ``index``, ``term``, ``value``    my log holds this entry at ``index`` (from 1), durably; if
+                                                          it held another there, that and what followed are gone
+``truncate``            ``index``                         I have dropped the entries of my log from here on
+``commit``              ``index``, ``term``               I know my log to be committed up to here, in my term
+``apply``               ``index``, ``value``              I have applied this committed command (``None``: nothing)
+``read_request``        ``id``                            I have been asked to read
+``read``                ``id``, ``index``                 I answer that read by my state as of this index
 ``unsynced_send``       ``to``, ``kind``                  (the world says) I sent while my writes were not synced
 ======================  ================================  ========================================================
 
