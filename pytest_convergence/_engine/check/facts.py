@@ -42,6 +42,27 @@ fact                    data                              the agent that observe
 ``apply``               ``index``, ``value``              I have applied this committed command (``None``: nothing)
 ``read_request``        ``id``                            I have been asked to read
 ``read``                ``id``, ``index``                 I answer that read by my state as of this index
+``round``               ``round``, ``parts``,             I begin to collect these parts in this order, for so
+                        ``deadline``, ``counted``         many seconds at most; after a restart: I kept these
+``part_answered``       ``round``, ``part``, ``value``    I answer this to the question for that part
+``part_counted``        ``round``, ``part``, ``by``,      this answer of that agent counts as the part
+                        ``value``
+``round_closed``        ``round``                         nothing more counts in this round
+``merged``              ``round``, ``value``,             I merged the parts in this order to this value; those
+                        ``order``, ``missing``            that are missing it lacks
+``called``              ``call``, ``deadline``,           I call for proposals, for so many seconds; equal scores
+                        ``order``, ``best``               go by this order, the ``"highest"`` or ``"lowest"`` wins
+``bid``                 ``call``, ``bidder``,             this bid came in; the score may follow as ``scored``
+                        ``score``
+``bids_closed``         ``call``                          I take no more bids
+``bid_late``            ``call``, ``bidder``              this bid came too late
+``match``               ``call``, ``one``, ``other``,     of these two that one goes on to the next call
+                        ``winner``
+``award``               ``number``, ``winner``            I award the contract, under this number
+``award_revoked``       ``number``, ``winner``            I take that award back
+``award_accepted``      ``number``                        I accept the award of this number
+``award_committed``     ``number``, ``winner``            the contract is that agent's, and stays so
+``bid_answered``        ``answer``                        I know what became of my bid
 ``unsynced_send``       ``to``, ``kind``                  (the world says) I sent while my writes were not synced
 ======================  ================================  ========================================================
 

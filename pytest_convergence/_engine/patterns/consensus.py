@@ -32,7 +32,18 @@ _INPUTS: Final = ("proposals",)
 _DEFAULT_ROUNDS: Final = 10
 
 
-_PROPERTIES: Final[Mapping[str, tuple[str, ...]]] = {}
+_PROPERTIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "raft": (
+        "election_safety",
+        "term_monotonic",
+        "leader_completeness",
+        "log_matching",
+        "state_machine_safety",
+        "committed_on_quorum",
+        "committed_is_durable",
+    ),
+    "two-phase-commit": ("commit_validity",),
+}
 
 
 @final

@@ -33,7 +33,14 @@ _PROPERTIES: Final = {
 }
 
 
-LOG_PROPERTIES: Final = ()
+LOG_PROPERTIES: Final = (
+    "leader_completeness",
+    "log_matching",
+    "state_machine_safety",
+    "committed_on_quorum",
+    "committed_is_durable",
+    "no_stale_read",
+)
 
 
 @final
