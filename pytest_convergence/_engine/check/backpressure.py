@@ -17,6 +17,8 @@ from pytest_convergence._engine.check.property import FinalState, Kind, Property
 
 __all__ = ["BACKPRESSURE"]
 
+_MOVES: Final = ENDINGS | {"take", "release"}
+
 
 class _Checker:
     kinds: Final = frozenset({"observe", "crash"})
@@ -29,7 +31,7 @@ class _Checker:
             self._held.pop(event.agent, None)
             return None
         told = item_fact(event)
-        if told is None or not (told.fact == "take" or told.fact in ENDINGS):
+        if told is None or told.fact not in _MOVES:
             return None
         held = self._held.setdefault(event.agent, {}).setdefault(told.stage, {})
         if told.fact != "take":

@@ -43,7 +43,7 @@ class _Checker:
         return None
 
     def _wrong(self, told: ItemFact) -> str | None:
-        if told.item not in self._failed:
+        if told.item not in self._failed and not told.recalled:
             return f"{told.place} is a dead letter, but never failed"
         if not told.data.get("error"):
             return f"{told.place} is a dead letter without an error"

@@ -63,11 +63,27 @@ fact                    data                              the agent that observe
 ``award_accepted``      ``number``                        I accept the award of this number
 ``award_committed``     ``number``, ``winner``            the contract is that agent's, and stays so
 ``bid_answered``        ``answer``                        I know what became of my bid
+``feed``                ``item``, ``stages``,             this item goes in; its way leads by these stages (not
+                        ``order``                         given: one without a name); it shares its order key
+``take``                ``item``, ``stage``, ``of``       I have taken this item, and have room for ``of`` items
+``attempt``             ``item``, ``stage``, ``number``   I begin to work on it, for the n-th time
+``fail``                ``item``, ``stage``, ``of``,      this attempt failed with this error, of so many (not
+                        ``error``                         given: 5) before I give up
+``retry``               ``item``, ``stage``, ``number``   I shall try it again after a pause, for the n-th time
+``effect``              ``item``, ``stage``, ``key``      the work on this item has taken effect, durably; ``key``
+                                                          is the idempotency key of the effect
+``ack``                 ``item``, ``stage``               I tell whoever sent it that I answer for this item
+``release``             ``item``, ``stage``               I hold it no more, and nothing new has come of it
+``dead_letter``         ``item``, ``stage``, ``error``    I give this item up; it is in the dead-letter queue
+``reject``              ``item``, ``stage``, ``error``    this item is not what I accept; it goes no further
 ``unsynced_send``       ``to``, ``kind``                  (the world says) I sent while my writes were not synced
 ======================  ================================  ========================================================
 
 A fact may carry ``durable=key``: it rests on what is stored under that key. Observe a promise *before* you send what
 relies on it: it binds the agent with its next message, for what nobody was told nobody can rely on.
+
+A fact about an ``item`` may carry ``recalled=True``: I find it in my storage, and may have observed it before the crash.
+Stages have names; agents that have one stage need not name it. Items are called by their idempotency keys.
 
 An event of the kind ``decide`` counts like the fact of that name.
 """

@@ -12,7 +12,7 @@ from pytest_convergence._engine.check.facts import fact_of
 __all__ = ["ENDINGS", "ITEM_FACTS", "Fed", "ItemFact", "Ledger", "item_fact"]
 
 ITEM_FACTS: Final = frozenset(
-    {"feed", "take", "attempt", "retry", "fail", "effect", "ack", "dead_letter", "reject"}
+    {"feed", "take", "attempt", "retry", "fail", "effect", "ack", "dead_letter", "reject", "release"}
 )
 """The facts that speak of an item."""
 

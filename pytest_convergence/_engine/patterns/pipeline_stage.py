@@ -206,8 +206,8 @@ class StageDesk:
         if (
             id in self.port.settled
         ):  # worked on once more, for nothing: it has left the stage with another outcome
-            self._fresh[id] = self._held.pop(id)
-            return []
+            parcel = self._fresh[id] = self._held.pop(id)
+            return [self._fact("release", parcel)]
         errors = self._failures[id]
         return self._finish(id, Letter(self._held[id], DEAD, errors[-1], len(errors)))
 
