@@ -57,7 +57,17 @@ class Competitive(Pattern):
     @property
     def properties(self) -> tuple[str, ...]:
         """What every contract net promises."""
-        return ("termination", "promises_survive_restart", "reply_before_sync")
+        return (
+            "single_award",
+            "winner_rule",
+            "late_bid_rejected",
+            "award_known_bidder",
+            "every_bidder_answered",
+            "no_commit_without_accept",
+            "termination",
+            "promises_survive_restart",
+            "reply_before_sync",
+        )
 
     def validate(self, agents: Sequence[str]) -> None:
         """Check every option for these agents.

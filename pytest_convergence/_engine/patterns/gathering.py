@@ -1,8 +1,8 @@
 """Scatter and gather: one agent hands out the parts of a round, collects what comes back in time, and merges it.
 
 Source: the hedged requests are those of J. Dean and L. A. Barroso, *The Tail at Scale* (CACM 56/2, 2013); rounds
-that are told apart by a number that every answer repeats are those of N. Lynch, *Distributed Algorithms* (1996),
-section 2.1, made safe for messages that come late.
+that are told apart by a number which every message bears are those of N. Lynch, *Distributed Algorithms* (1996),
+chapter 16 (synchronizers).
 
 Theory of operation
 1. One agent *coordinates*. Each agent that has a task owns the *part* that bears its name. The coordinator asks the

@@ -50,7 +50,18 @@ class ParallelMerge(Pattern):
     @property
     def properties(self) -> tuple[str, ...]:
         """What every parallel merge promises."""
-        return ("termination", "promises_survive_restart", "reply_before_sync")
+        return (
+            "each_part_once",
+            "hedge_idempotent",
+            "round_isolation",
+            "merge_order_independent",
+            "merge_laws",
+            "completeness_or_flag",
+            "straggler_bound",
+            "termination",
+            "promises_survive_restart",
+            "reply_before_sync",
+        )
 
     def validate(self, agents: Sequence[str]) -> None:
         """Check every option for these agents.

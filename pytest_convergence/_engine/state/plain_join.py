@@ -73,7 +73,7 @@ def _join_leaves(values: list[Any]) -> tuple[Any] | None:
     if all(type(value) is bool for value in values):
         return (True,)
     if all(type(value) in (int, float) and value == value for value in values):
-        return (max(values, key=lambda value: (value, type(value).__name__)),)
+        return (max(values, key=lambda value: (value, type(value).__name__, repr(value))),)
     if all(type(value) is list for value in values):
         longest = max(values, key=len)
         if all(same(value, longest[: len(value)]) for value in values):

@@ -24,7 +24,16 @@ from pytest_convergence._engine.state.updates import DELETED
 from pytest_convergence._engine.state.values import same_value
 from pytest_convergence.errors import ConvergenceUsageError
 
-__all__ = ["MergeConflict", "Merged", "Segments", "merge_sides", "ordered_keys", "same", "three_way_merge"]
+__all__ = [
+    "MergeConflict",
+    "Merged",
+    "Segments",
+    "compares",
+    "merge_sides",
+    "ordered_keys",
+    "same",
+    "three_way_merge",
+]
 
 Segments: TypeAlias = tuple[Any, ...]
 
@@ -151,6 +160,11 @@ def same(one: Any, other: Any) -> bool:
         return same_value(one, other)
     except ConvergenceUsageError:
         return bool(one == other)
+
+
+def compares(value: Any) -> bool:
+    """Whether ``value`` equals a copy of itself, so that one can tell by comparing whether it is the same data."""
+    return same(value, snapshot(value))
 
 
 def _text(key: Any) -> tuple[str, str]:

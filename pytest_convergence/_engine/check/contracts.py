@@ -1,0 +1,113 @@
+"""What is known of the contracts of a contract net, from the facts of its manager and contractors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, final
+
+__all__ = ["AwardMade", "Call", "Contracts"]
+
+
+class AwardMade(NamedTuple):
+    """One award: its number and to whom the contract went."""
+
+    number: Any
+    winner: str
+
+    def __str__(self) -> str:
+        return f"award {self.number} to {self.winner}"
+
+
+@final
+class Call:
+    """One call for proposals.
+
+    Attributes:
+        number: its number.
+        order: the declared order of agents, which breaks ties.
+        best: which score wins, ``"highest"`` or ``"lowest"``.
+        bids: who has bid while bids were open.
+        scores: what bids are worth, by bidder.
+        late: who has bid after that.
+        closed: whether bids are closed.
+    """
+
+    __slots__ = ("best", "bids", "closed", "late", "number", "order", "scores")
+
+    def __init__(self, number: Any, agents: Sequence[str]) -> None:
+        self.number = number
+        self.order = list(agents)
+        self.best = "highest"
+        self.bids: list[str] = []
+        self.scores: dict[str, Any] = {}
+        self.late: list[str] = []
+        self.closed = False
+
+    def ranking(self) -> list[str]:
+        """All who have bid in time and whose score is known, best first, equal ones in the declared order."""
+        declared = [agent for agent in self.order if agent in self.bids and agent in self.scores]
+        return sorted(declared, key=lambda agent: self.scores[agent], reverse=self.best == "highest")
+
+
+@final
+class Contracts:
+    """The calls and awards of one run.
+
+    Attributes:
+        calls: by number, in the order in which they were made.
+        standing: the awards that have not been revoked.
+        revoked: those that have.
+    """
+
+    __slots__ = ("_agents", "calls", "revoked", "standing")
+
+    def __init__(self, agents: Sequence[str]) -> None:
+        self._agents = agents
+        self.calls: dict[Any, Call] = {}
+        self.standing: list[AwardMade] = []
+        self.revoked: list[AwardMade] = []
+
+    def take(self, fact: str, data: Mapping[str, Any]) -> None:
+        """Take one fact."""
+        if fact == "called":
+            self._called(data)
+        elif fact in ("bid", "scored", "bids_closed", "bid_late"):
+            self._bid(fact, self.of(data), data)
+        elif fact == "award":
+            award = award_of(data)
+            if award not in self.standing:
+                self.standing.append(award)
+        elif fact == "award_revoked":
+            award = award_of(data)
+            self.standing = [other for other in self.standing if other != award]
+            if award not in self.revoked:
+                self.revoked.append(award)
+
+    def of(self, data: Mapping[str, Any]) -> Call:
+        """Return the call that a fact speaks of; the only one, if it does not say."""
+        number = data.get("call", 1)
+        found = self.calls.get(number)
+        if found is None:
+            found = self.calls[number] = Call(number, self._agents)
+        return found
+
+    def _called(self, data: Mapping[str, Any]) -> None:
+        call = self.of(data)
+        call.order = list(data.get("order", self._agents))
+        call.best = str(data.get("best", call.best))
+
+    def _bid(self, fact: str, call: Call, data: Mapping[str, Any]) -> None:
+        bidder = str(data.get("bidder", ""))
+        if fact == "bids_closed":
+            call.closed = True
+        elif fact == "bid_late":
+            call.late.append(bidder)
+        elif fact == "bid" and bidder not in call.bids:
+            (call.late if call.closed else call.bids).append(bidder)
+        if "score" in data:
+            call.scores[bidder] = data["score"]
+
+
+def award_of(data: Mapping[str, Any]) -> AwardMade:
+    """Return the award that a fact speaks of."""
+    return AwardMade(data.get("number", 1), str(data.get("winner")))
