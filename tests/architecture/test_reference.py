@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import pytest_convergence
-from pytest_convergence import Consensus, LeaderFollower, errors
+from pytest_convergence import Competitive, Consensus, LeaderFollower, ParallelMerge, errors
 from pytest_convergence._engine.check.registry import BUILT_IN
 from pytest_convergence._engine.run.goal import CRITERIA
 from pytest_convergence._engine.run.options import DEFAULTS
@@ -96,6 +96,8 @@ def test_the_patterns_page_lists_what_each_pattern_promises() -> None:
         "consensus": set(Consensus().properties),
         "leader-follower, Raft": set(LeaderFollower().properties),
         "leader-follower, bully": set(LeaderFollower(algorithm="bully").properties),
+        "parallel-merge": set(ParallelMerge().properties),
+        "competitive": set(Competitive().properties),
     }
 
 
