@@ -1,13 +1,16 @@
 """Correct pipelines raise no alarm: the reference protocol, and one that a user might write."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from pytest_convergence import DeadLetter, Pipeline, Rejected, Stage
 from tests.quality.silence import NETWORKS, silent
 
-ITEMS = [{"id": number % 9, "account": "xyz"[number % 3], "amount": number % 9} for number in range(12)]
+ITEMS: list[dict[str, Any]] = [
+    {"id": number % 9, "account": "xyz"[number % 3], "amount": number % 9} for number in range(12)
+]
 
 
 async def parse(agent, item):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from types import UnionType
+from typing import Any, Final, final, get_origin
 
 from pytest_convergence._engine.base.effects import Machine
 from pytest_convergence._engine.patterns.pattern import Pattern, check_function, positive_ns
@@ -18,7 +19,9 @@ __all__ = ["DeadLetter", "Pipeline", "Rejected", "Stage"]
 
 MODES: Final = ("at-least-once", "effectively-once")
 _INPUTS: Final = ("stages", "items")
-_VALIDATOR: Final = "a type, a tuple of types, or a plain function of the value"
+_VALIDATOR: Final = (
+    "a type such as dict (without brackets), a tuple of types, or a plain function of the value"
+)
 
 
 @final
@@ -285,11 +288,14 @@ def _check_stage(stage: Any, agents: Sequence[str]) -> None:
 
 
 def _check_validator(what: str, validator: Any) -> None:
-    if validator is None or isinstance(validator, type):
+    if validator is None:
         return
-    if isinstance(validator, tuple) and validator and all(isinstance(each, type) for each in validator):
+    types = validator if isinstance(validator, tuple) else (validator,)
+    if types and all(
+        isinstance(each, type | UnionType) and get_origin(each) in (None, UnionType) for each in types
+    ):
         return
-    if not callable(validator) or inspect.iscoroutinefunction(validator):
+    if not callable(validator) or inspect.iscoroutinefunction(validator) or get_origin(validator) is not None:
         raise ConvergenceUsageError(f"{what} must be {_VALIDATOR}, not {validator!r}.")
 
 

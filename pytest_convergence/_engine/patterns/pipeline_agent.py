@@ -19,11 +19,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pytest_convergence._engine.base.effects import RAISED, RETURNED, Effect, Observe, Raised, Returned, Send
+from pytest_convergence._engine.base.effects import RAISED, RETURNED, Effect, Observe, Returned, Send
 from pytest_convergence._engine.patterns.decision import DECIDED, SPREAD_TIMER, Decision
 from pytest_convergence._engine.patterns.journal import Journal
 from pytest_convergence._engine.patterns.pipeline_port import OK, Letter, Parcel, Port
-from pytest_convergence._engine.patterns.pipeline_stage import StageDesk, StageRules
+from pytest_convergence._engine.patterns.pipeline_stage import StageDesk, StageRules, words_of
 from pytest_convergence.errors import unknown_name
 
 __all__ = ["PipelineAgent", "PipelinePlan"]
@@ -166,7 +166,7 @@ class PipelineAgent:
         if isinstance(argument, Returned):
             effects = desk.returned(id, argument.value)
         else:
-            effects = desk.failed(id, _words(argument))
+            effects = desk.failed(id, words_of(argument.error))
         effects += self._after_work(source, id)
         return [*effects, *self._deliver_locally(), *self._conclude()]
 
@@ -235,7 +235,7 @@ class PipelineAgent:
         return self.plan.feeder if source == _FEEDER else self.plan.stages[source].agent
 
     def _grant(self, number: int) -> list[Effect]:
-        payload = {"source": number - 1, "limit": self.desks[number].limit}
+        payload = {"source": number - 1, "limit": self.desks[number].tell_limit()}
         return self._post(self._agent_of(number - 1), CREDIT, payload)
 
     def _probe(self, source: int) -> list[Effect]:
@@ -252,12 +252,14 @@ class PipelineAgent:
             return self._acknowledge(number, parcel)
         effects = desk.take(parcel)
         if effects is None:
-            return self._post(self._agent_of(number - 1), BUSY, {"source": number - 1, "limit": desk.limit})
+            return self._post(
+                self._agent_of(number - 1), BUSY, {"source": number - 1, "limit": desk.tell_limit()}
+            )
         return effects + self._after_work(number, parcel.id)
 
     def _acknowledge(self, number: int, parcel: Parcel) -> list[Effect]:
         desk = self.desks[number]
-        payload = {"source": number - 1, "id": parcel.id, "limit": desk.limit}
+        payload = {"source": number - 1, "id": parcel.id, "limit": desk.tell_limit()}
         return [
             desk.acknowledged(parcel),
             *self._post(self._agent_of(number - 1), ACK, payload),
@@ -291,10 +293,9 @@ class PipelineAgent:
         port = self.ports[source]
         effects: list[Effect] = []
         if id in port.waiting:
-            full = source >= 0 and not self.desks[source].has_room
             effects += self.journal.append("settled", source, id)
             effects += port.settle(id)
-            if full:
+            if source in self.desks and self.desks[source].has_news:
                 effects += self._grant(source)
         return effects + self._on_limit(sender, payload)
 
@@ -314,10 +315,8 @@ class PipelineAgent:
 
     def _decide(self, value: Any) -> list[Effect]:
         effects = self.journal.append("decided", value)
-        for part in (*self.ports.values(), *self.desks.values()):
-            effects += part.quiet()
+        for port in self.ports.values():
+            effects += port.quiet()
+        for desk in self.desks.values():
+            effects += desk.quiet()
         return [*effects, *self.decision.announce(value)]
-
-
-def _words(raised: Raised) -> str:
-    return f"{type(raised.error).__name__}: {raised.error}"

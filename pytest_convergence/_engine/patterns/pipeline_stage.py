@@ -21,20 +21,25 @@ write for state, output and progress: Kreps et al. in Kafka's design of exactly-
 
 from __future__ import annotations
 
+import re
 from collections import deque
+from types import UnionType
 from typing import Any, Final, NamedTuple
 
 from pytest_convergence._engine.base.effects import Call, CancelCall, CancelTimer, Effect, Observe, SetTimer
 from pytest_convergence._engine.patterns.journal import Journal
 from pytest_convergence._engine.patterns.pipeline_port import OK, Letter, Parcel, Port
 
-__all__ = ["DEAD", "REJECTED", "StageDesk", "StageRules", "complaint"]
+__all__ = ["DEAD", "REJECTED", "StageDesk", "StageRules", "complaint", "words_of"]
 
 DEAD: Final = "dead"
 REJECTED: Final = "rejected"
 _FACTS: Final = {OK: "effect", DEAD: "dead_letter", REJECTED: "reject"}
 _LONGEST_BACKOFF: Final = 32
 """A retry waits for up to this many times the first pause."""
+
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
+_LONGEST_TEXT: Final = 200
 
 
 class StageRules(NamedTuple):
@@ -53,27 +58,46 @@ class StageRules(NamedTuple):
     once: bool
 
 
+def words_of(value: Any) -> str:
+    """Return ``value`` in words, an exception with its type; without addresses, which differ from run to run."""
+    text = f"{type(value).__name__}: {value}" if isinstance(value, Exception) else repr(value)
+    text = _ADDRESS.sub("", text)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+
+
 def complaint(validator: Any, value: Any) -> str | None:
     """Say what a validator has against ``value``; ``None`` if nothing. A type asks for instances, a function for a yes."""
     if validator is None:
         return None
-    if isinstance(validator, type | tuple):
+    if isinstance(validator, type | tuple | UnionType):
         if isinstance(value, validator):
             return None
         names = validator if isinstance(validator, tuple) else (validator,)
-        return f"{value!r} is no {' or '.join(each.__name__ for each in names)}"
+        asked = " or ".join(getattr(each, "__name__", str(each)) for each in names)
+        return f"{words_of(value)} is no {asked}"
     try:
         accepted = validator(value)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    called = getattr(validator, "__name__", repr(validator))
-    return None if accepted is None or accepted else f"{called} refused {value!r}"
+        return words_of(error)
+    called = getattr(validator, "__name__", type(validator).__name__)
+    return None if accepted is None or accepted else f"{called} refused {words_of(value)}"
 
 
 class StageDesk:
     """One stage on its agent. ``port`` is where its letters leave."""
 
-    __slots__ = ("_busy", "_done", "_failures", "_fresh", "_held", "_journal", "_queue", "port", "rules")
+    __slots__ = (
+        "_busy",
+        "_done",
+        "_failures",
+        "_fresh",
+        "_held",
+        "_journal",
+        "_queue",
+        "_told",
+        "port",
+        "rules",
+    )
 
     def __init__(self, rules: StageRules, port: Port, journal: Journal) -> None:
         self.rules = rules
@@ -85,6 +109,7 @@ class StageDesk:
         self._failures: dict[int, list[str]] = {}
         self._done: set[int] = set()
         self._fresh: dict[int, Parcel] = {}  # done by the present event
+        self._told = rules.capacity  # the limit that the sender has been told
 
     # -- what the journal remembers --------------------------------------------------------------------------------
 
@@ -104,6 +129,16 @@ class StageDesk:
     def limit(self) -> int:
         """How many items the stage takes in all, as things stand."""
         return len(self.port.settled) + self.rules.capacity
+
+    def tell_limit(self) -> int:
+        """Return the limit, and take note that the sender is told."""
+        self._told = self.limit
+        return self._told
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the limit has grown so much that the sender should be told at once, and not with the next answer."""
+        return self.limit - self._told >= max(1, self.rules.capacity // 2)
 
     def has_done(self, id: int) -> bool:
         """Whether the item need not be worked on (again)."""

@@ -33,7 +33,7 @@ STAGES = [
     Stage("dye", "b", dict),
     Stage("iron", "c", dict, credits=1),
 ]
-BUSY = {"work": (10 * MS, 200 * MS)}
+WORK = (10 * MS, 200 * MS)
 
 
 def work(seed: int) -> dict[str, Callable[[Any], Any]]:
@@ -66,7 +66,7 @@ def trial(machine: type[PipelineAgent], seed: int, noise: Noise, pattern: Pipeli
         AGENTS,
         factory(machine, pattern),
         seed=seed,
-        noise=noise._replace(**BUSY),
+        noise=noise._replace(work=WORK),
         watch=monitor.feed,
         functions=work(seed),
     )
