@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.patterns.pipeline import DeadLetter, Pipeline, Rejected, Stage
     from pytest_convergence._engine.patterns.tally import Tally
     from pytest_convergence._engine.run.agent import SimulatedAgent
-    from pytest_convergence._engine.run.engine import ConvergenceEngine
+    from pytest_convergence._engine.run.engine import ConvergenceEngine, EngineStats
     from pytest_convergence._engine.run.goal import Criterion, Goal
+    from pytest_convergence._engine.run.handlers import Notice, SessionEvent
     from pytest_convergence._engine.run.lifecycle import SessionState
-    from pytest_convergence._engine.run.outcome import Outcome
+    from pytest_convergence._engine.run.outcome import Outcome, RunMetrics
+    from pytest_convergence._engine.run.progress import Phase
     from pytest_convergence._engine.run.session import Session
     from pytest_convergence._engine.sim.conditions import Network
     from pytest_convergence._engine.state.conflicts import Conflict, Resolution
@@ -61,7 +63,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConvergenceEngine",
+    "EngineStats",
     "Session",
+    "SessionEvent",
+    "Notice",
+    "Phase",
+    "RunMetrics",
     "SimulatedAgent",
     "Outcome",
     "SessionState",
@@ -122,6 +129,11 @@ __all__ = [
 
 _HOMES: Final = {
     "ConvergenceEngine": "_engine.run.engine",
+    "EngineStats": "_engine.run.engine",
+    "SessionEvent": "_engine.run.handlers",
+    "Notice": "_engine.run.handlers",
+    "Phase": "_engine.run.progress",
+    "RunMetrics": "_engine.run.outcome",
     "Session": "_engine.run.session",
     "SimulatedAgent": "_engine.run.agent",
     "Outcome": "_engine.run.outcome",

@@ -123,6 +123,7 @@ def test_an_outcome_explains_itself_when_it_is_printed(convergence_engine):
 def test_an_outcome_that_an_assertion_shows_says_why_it_is_what_it_is(convergence_engine):
     session = convergence_engine.create_session("tie", pattern=Consensus(max_rounds=2), agents=["a", "b"])
     shown = repr(session.run(proposals={"a": "A", "b": "B"}))
-    assert (
-        shown == "<Outcome tie: diverged, calm, because the consensus pattern came to no result in 2 rounds>"
+    assert shown == (
+        "<Outcome tie: diverged, calm, because the consensus pattern came to no result in 2 rounds: "
+        "a voted for 'A'; b voted for 'B'; a quorum is 2 of 2>"
     )

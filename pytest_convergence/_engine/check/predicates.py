@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from textwrap import indent
 from typing import Any, Final, TypeAlias, final
 
 from pytest_convergence._engine.base.trace import KINDS, TraceEvent
@@ -52,20 +54,44 @@ class PredicateChecker:
         return None if self.reached else self._judge(final.at_ns, None)
 
     def _judge(self, at_ns: int, agent: str | None) -> Violation | None:
-        holds = bool(self._predicate(self._subject))
+        said = ""
+        try:
+            answer = self._predicate(self._subject)
+        except AssertionError as error:  # a predicate may assert: then the message says what did not hold
+            answer, said = False, str(error)
+        holds = bool(answer)
         if self._kind is Kind.SOMETIMES:
             self.reached = holds
             return None
         if holds is not (self._kind is Kind.NEVER):
             return None
-        if self._kind is Kind.EVENTUALLY:
-            message = f"eventually {self._name!r} had not come true when the world had settled"
-        else:
-            where = (
-                "at the end" if agent is None else f"after an event of {agent}" if agent else "after a step"
-            )
-            message = f"{self._kind} {self._name!r} was broken {where}"
-        return Violation(self._name, message, at_ns, (agent,) if agent else ())
+        message = f"{_MUST[self._kind]}, but {self._when(agent)} it {_SHOWED[self._kind]}"
+        if type(answer) is not bool:
+            message += f": the predicate returned {answer!r}"
+        details = "\n".join(filter(None, (said, _described(self._subject))))
+        facts = {"returned": answer, "agents": details} if details else {"returned": answer}
+        if details:
+            message += "\n" + indent(details, "    ")
+        return Violation(self._name, message, at_ns, (agent,) if agent else (), facts)
+
+    def _when(self, agent: str | None) -> str:
+        if agent is None:
+            return "when the world had settled"
+        return f"after an event of {agent}" if agent else "after a step"
+
+
+_MUST: Final = {
+    Kind.ALWAYS: "this must always hold",
+    Kind.NEVER: "this must never hold",
+    Kind.EVENTUALLY: "this must hold in the end",
+}
+_SHOWED: Final = {Kind.ALWAYS: "did not", Kind.NEVER: "did", Kind.EVENTUALLY: "did not"}
+
+
+def _described(subject: Any) -> str:
+    """What the subject says about itself; sessions say what their agents hold."""
+    describe: Callable[[], str] | None = getattr(subject, "describe_agents", None)
+    return "" if describe is None else describe()
 
 
 def predicate(name: str, kind: Kind | str, test: Predicate) -> Property:
@@ -74,6 +100,11 @@ def predicate(name: str, kind: Kind | str, test: Predicate) -> Property:
     Raises:
         ConvergenceUsageError: ``test`` is not a function, or ``kind`` is not one of these four.
     """
+    if inspect.iscoroutinefunction(test):
+        raise ConvergenceUsageError(
+            f"the predicate of the property {name!r} is a coroutine function; it is judged at one moment, so it must be a "
+            "plain function of the session."
+        )
     if not callable(test):
         raise ConvergenceUsageError(f"the property {name!r} needs a function of the session, not {test!r}.")
     if kind not in _KINDS:

@@ -59,7 +59,8 @@ class Violation:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.property}: {self.message} (at {format_ns(self.at_ns)})"
+        first, line_break, details = self.message.partition("\n")
+        return f"{self.property}: {first} (at {format_ns(self.at_ns)}){line_break}{details}"
 
 
 @final

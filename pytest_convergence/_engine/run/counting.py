@@ -9,8 +9,6 @@
 fact                      data                                what is counted
 ========================  ==================================  =======================================================
 ``round``                 ``round``                           rounds: the highest number
-``iteration``             ``iteration``                       iterations: the highest number
-``phase``                 ``phase``                           phases
 ``leader``                ``term``                            elections; the time without a leader ends
 ``step_down``, ``follow``                                     the time without a leader begins, if it led
 ``retry``                                                     retries
@@ -56,12 +54,8 @@ _TALLIED: Final[Mapping[str, str]] = {
     "duplicate_effect": "duplicate_effects",
     "stale_read": "stale_reads",
     "lost_update": "lost_updates",
-    "phase": "phases",
 }
 """Facts of which each is one more."""
-
-_HIGHEST: Final[Mapping[str, str]] = {"round": "rounds", "iteration": "iterations"}
-"""Facts that bear a number, of which the highest counts."""
 
 _FAULTS: Final = ("crash", "pause", "stall")
 """Kinds of events that are faults of agents."""
@@ -80,6 +74,7 @@ class Counting:
         numbers: counts by the name of the field of :class:`RunMetrics`; what is absent is 0.
         faults: how often which fault struck an agent.
         handoffs: how handoffs ended, by ``reason/outcome``.
+        votes: the value that each agent voted for last.
     """
 
     __slots__ = (
@@ -93,6 +88,7 @@ class Counting:
         "faults",
         "handoffs",
         "numbers",
+        "votes",
     )
 
     def __init__(self, began_ns: int) -> None:
@@ -106,6 +102,7 @@ class Counting:
         self.numbers: dict[str, float] = {}
         self.faults: dict[str, int] = {}
         self.handoffs: dict[str, int] = {}
+        self.votes: dict[str, Any] = {}
 
     def watch(self, fabric: Fabric) -> None:
         """Follow the events of a run from now on."""
@@ -140,10 +137,14 @@ class Counting:
     def _tally(self, fact: str, event: TraceEvent) -> None:
         self.add(_TALLIED[fact])
 
-    def _raise(self, fact: str, event: TraceEvent) -> None:
-        number, name = event.detail.get(fact), _HIGHEST[fact]
-        if isinstance(number, int) and number > self.numbers.get(name, 0):
-            self.numbers[name] = number
+    def _round(self, fact: str, event: TraceEvent) -> None:
+        number = event.detail.get("round")
+        if isinstance(number, int) and number > self.numbers.get("rounds", 0):
+            self.numbers["rounds"] = number
+
+    def _vote(self, fact: str, event: TraceEvent) -> None:
+        if "value" in event.detail:
+            self.votes[event.agent] = event.detail["value"]
 
     def _effect(self, fact: str, event: TraceEvent) -> None:
         key = event.detail.get("key")
@@ -202,6 +203,10 @@ class Counting:
         if at_ns >= 0:
             self._conflicts[event.detail.get("id")] = -1  # resolved once; other replicas may say it too
             self.add("conflict_seconds", (event.at_ns - at_ns) / 1e9)
+
+    def present(self, name: str) -> float:
+        """Return a counter as it stands."""
+        return len(self._handoffs) if name == "handoffs_pending" else self.numbers.get(name, 0)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -279,7 +284,8 @@ _Count = Callable[[Counting, str, TraceEvent], None]
 
 _COUNTED: Final[Mapping[Any, _Count]] = {
     **dict.fromkeys(_TALLIED, Counting._tally),
-    **dict.fromkeys(_HIGHEST, Counting._raise),
+    "round": Counting._round,
+    "vote": Counting._vote,
     "effect": Counting._effect,
     "leader": Counting._leader,
     "step_down": Counting._follower,

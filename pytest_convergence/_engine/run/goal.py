@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -14,7 +15,7 @@ from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.session import Session
 
-__all__ = ["CRITERIA", "Criterion", "CriterionResult", "Goal", "weight_met"]
+__all__ = ["CRITERIA", "Criterion", "CriterionResult", "Goal", "bounded", "weight_met"]
 
 Test = Callable[["Session"], object]
 
@@ -40,6 +41,13 @@ class Criterion:
     required: bool = True
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ConvergenceUsageError(f"a criterion needs a name, not {self.name!r}.")
+        if inspect.iscoroutinefunction(self.test):
+            raise ConvergenceUsageError(
+                f"the test of criterion {self.name!r} is a coroutine function; a criterion is judged at one moment, by a "
+                "plain function of the session."
+            )
         if not callable(self.test):
             raise ConvergenceUsageError(
                 f"the test of criterion {self.name!r} must be a function of the session."
@@ -88,6 +96,22 @@ def _no_messages_lost(session: Session) -> bool:
     return session.messages_lost == 0
 
 
+def _all_agents_returned(session: Session) -> bool:
+    return session.all_returned
+
+
+def _a_result_was_agreed(session: Session) -> bool:
+    return session.result is not None
+
+
+def _all_phases_completed(session: Session) -> bool:
+    return all(phase.completed for phase in session.phases)
+
+
+def _none(number: str) -> Test:
+    return lambda session: session.count_of(number) == 0
+
+
 CRITERIA: Final[Mapping[str, Test]] = MappingProxyType(
     {
         "all agents agree": _all_agents_agree,
@@ -96,6 +120,14 @@ CRITERIA: Final[Mapping[str, Test]] = MappingProxyType(
         "all agents alive": _all_agents_alive,
         "one leader": _one_leader,
         "no messages lost": _no_messages_lost,
+        "all agents returned": _all_agents_returned,
+        "no agent crashed": _none("crashes"),
+        "a result was agreed": _a_result_was_agreed,
+        "all phases completed": _all_phases_completed,
+        "no handoffs pending": _none("handoffs_pending"),
+        "no dead letters": _none("dead_letters"),
+        "no duplicate effects": _none("duplicate_effects"),
+        "no lost updates": _none("lost_updates"),
     }
 )
 """The criteria that have names."""
@@ -110,7 +142,8 @@ class Goal:
         description: for people.
         success_criteria: names from :data:`CRITERIA`, or :class:`Criterion` objects.
         timeout: virtual seconds for the whole session, ``None`` for the session's own.
-        max_iterations: how often an iterating pattern may go round, ``None`` for the pattern's own.
+        max_iterations: how often ``session.iterations()`` and patterns with rounds may go round; ``None``: no bound but the
+            pattern's own.
         convergence_threshold: which share of the criteria's weight must be met, 0 to 1.
 
     Raises:
@@ -150,9 +183,7 @@ class Goal:
     def judge(self, session: Session) -> tuple[CriterionResult, ...]:
         """Evaluate every criterion on ``session``."""
         return tuple(
-            CriterionResult(
-                criterion.name, bool(criterion.test(session)), criterion.weight, criterion.required
-            )
+            CriterionResult(criterion.name, _is_met(criterion, session), criterion.weight, criterion.required)
             for criterion in self.criteria()
         )
 
@@ -161,6 +192,30 @@ class Goal:
         if any(result.required and not result.met for result in results):
             return False
         return weight_met(results) >= self.convergence_threshold - _ROUNDING
+
+
+def _is_met(criterion: Criterion, session: Session) -> bool:
+    try:
+        answer = criterion.test(session)
+    except Exception as error:
+        error.add_note(f"(while the criterion {criterion.name!r} was judged)")
+        raise
+    if inspect.isawaitable(answer):
+        raise ConvergenceUsageError(
+            f"the test of criterion {criterion.name!r} returned something to await; it must be a plain function."
+        )
+    return bool(answer)
+
+
+def bounded(pattern: Any, goal: Goal | None) -> Any:
+    """Return ``pattern`` with no more rounds than ``goal`` allows, if it goes round at all."""
+    limit = None if goal is None else goal.max_iterations
+    if limit is None or not is_dataclass(pattern) or isinstance(pattern, type):
+        return pattern
+    if not hasattr(pattern, "max_rounds"):
+        return pattern
+    rounds = pattern.max_rounds
+    return replace(pattern, max_rounds=limit if rounds is None else min(rounds, limit))
 
 
 def weight_met(results: Sequence[CriterionResult]) -> float:

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["GENERIC_PROPERTIES", "Judge", "raise_or_return"]
 
-GENERIC_PROPERTIES: Final = ("promises_survive_restart", "reply_before_sync")
+GENERIC_PROPERTIES: Final = (
+    "promises_survive_restart",
+    "reply_before_sync",
+    "sec",
+    "monotonic_version",
+    "sync_equivalence",
+)
 """Properties that every session is checked for; they speak of facts that agents observe, and cost nothing without."""
 
 _FACT_KINDS: Final = frozenset({"observe", "decide", "persist", "sync", "crash", "restart", "send"})
@@ -145,6 +151,14 @@ class Judge:
                 best = group
         return tuple(name for name in alive if name in best)
 
+    def _cut_off(self) -> tuple[str, ...]:
+        """The live agents that do not reach the largest group of those that reach one another."""
+        core = self.core()
+        nodes = self._conduct.fabric.nodes
+        return tuple(
+            name for name in self._conduct.session.agents if nodes[name].life.alive and name not in core
+        )
+
     # -- the verdict ---------------------------------------------------------------------------------------------------
 
     def outcome(self) -> Outcome:
@@ -189,6 +203,11 @@ class Judge:
             reasons=tuple(reasons),
             views=views,
             name=session.name,
+            score=score,
+            phases=session.phases,
+            iterations=session._progress.iterations,
+            cut_off=self._cut_off(),
+            crashed=tuple(name for name, agent in session.agents.items() if not agent.is_alive),
         )
         if isinstance(conduct.ending.error, RunFailure):
             conduct.ending.error.outcome = outcome
@@ -198,9 +217,10 @@ class Judge:
         conduct = self._conduct
         if conduct.ending.output is not None:
             return conduct.ending.output
-        return self._agreed_output()
+        return self.agreed_output()
 
-    def _agreed_output(self) -> Any:
+    def agreed_output(self) -> Any:
+        """Return the result of the pattern, ``None`` while there is none."""
         pattern = self._conduct.session.pattern
         return None if pattern is None else pattern.output(self._conduct.protocol_views())
 
@@ -216,7 +236,7 @@ class Judge:
             reasons.append(f"{one} and {other} expose different views: {_difference(conduct, one, other)}")
         pattern = conduct.session.pattern
         if pattern is not None and split is None:
-            agreed = self._agreed_output()
+            agreed = self.agreed_output()
             if agreed is None:
                 count = int(self.counting.numbers.get("rounds", 0))
                 rounds = f" in {count} round{'s' * (count != 1)}" if count else ""
@@ -231,7 +251,20 @@ class Judge:
         """What the pattern says about it."""
         pattern = self._conduct.session.pattern
         why = "" if pattern is None else pattern.explain(self._conduct.protocol_views())
+        why = why or self._last_votes()
         return f": {why}" if why else ""
+
+    def _last_votes(self) -> str:
+        """Say who voted for what in the end; nothing where nobody votes for values."""
+        ballots: dict[str, list[str]] = {}
+        votes = self.counting.votes
+        for name in self._scope.agents:
+            if name in votes:
+                ballots.setdefault(repr(votes[name]), []).append(name)
+        if not ballots:
+            return ""
+        parts = [f"{', '.join(names)} voted for {value}" for value, names in ballots.items()]
+        return f"{'; '.join(parts)}; a quorum is {self._scope.needed} of {len(self._scope.agents)}"
 
 
 def _missed(goal: Goal, criteria: tuple[CriterionResult, ...]) -> list[str]:
@@ -239,7 +272,12 @@ def _missed(goal: Goal, criteria: tuple[CriterionResult, ...]) -> list[str]:
     if goal.is_met(criteria):
         return []
     missed = ", ".join(repr(result.name) for result in criteria if not result.met)
-    return [f"the goal {goal.description!r} was missed: {missed}"]
+    if any(result.required and not result.met for result in criteria):
+        return [f"the goal {goal.description!r} was missed: {missed}"]
+    score, threshold = weight_met(criteria), goal.convergence_threshold
+    return [
+        f"the goal {goal.description!r} was missed: {score:.0%} of the weight met, {threshold:.0%} needed; not {missed}"
+    ]
 
 
 def _difference(conduct: Conduct, one: str, other: str) -> str:

@@ -12,6 +12,7 @@ from pytest_convergence._engine.base.trace import Trace
 from pytest_convergence._engine.check.property import Violation
 from pytest_convergence._engine.run.goal import CriterionResult
 from pytest_convergence._engine.run.lifecycle import SessionState
+from pytest_convergence._engine.run.progress import Phase
 from pytest_convergence._engine.state.conflicts import Conflict
 
 __all__ = ["Outcome", "RunMetrics"]
@@ -124,6 +125,11 @@ class Outcome:
         trace: what happened, event by event.
         reasons: why it did not converge, in words; empty if it did.
         views: agent -> what it exposed at the end, for those alive.
+        score: the share of the criteria's weight that was met, 0 to 1; without criteria 1 if it converged.
+        phases: the phases that the scenario began, in order.
+        iterations: how many iterations it began.
+        cut_off: live agents that a partition kept from the largest group at the end; they were not compared with it.
+        crashed: agents that were not alive at the end; they were not compared at all.
     """
 
     converged: bool
@@ -141,6 +147,11 @@ class Outcome:
     reasons: tuple[str, ...] = ()
     views: Mapping[str, Any] | None = None
     name: str = "session"
+    score: float = 0.0
+    phases: tuple[Phase, ...] = ()
+    iterations: int = 0
+    cut_off: tuple[str, ...] = ()
+    crashed: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return self.converged
@@ -158,6 +169,12 @@ class Outcome:
             f"  messages: {numbers.sent} sent, {numbers.lost} lost, {numbers.duplicated} duplicated; "
             f"agreement {self.agreement:.0%}"
         )
+        if self.cut_off:
+            lines.append(f"  cut off at the end, and not compared with the others: {', '.join(self.cut_off)}")
+        if self.crashed:
+            lines.append(f"  crashed at the end, and not compared: {', '.join(self.crashed)}")
+        for phase in self.phases:
+            lines.append(f"  {phase}")
         for result in self.criteria:
             lines.append(f"  criterion {result.name!r}: {'met' if result.met else 'not met'}")
         lines += [f"  conflict at {conflict}" for conflict in self.conflicts]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.sim.awaiting import describe_await
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.conduct import Conduct
 
-__all__ = ["deadlock_message"]
+__all__ = ["deadlock_message", "describe_agents"]
+
+_MOST_AGENTS = 12
+_LONGEST = 120
 
 
 def deadlock_message(conduct: Conduct) -> str:
@@ -37,3 +42,31 @@ def deadlock_message(conduct: Conduct) -> str:
                 f"  {name} runs {task.get_name()!r} of the pattern, which waits: {describe_await(task)}"
             )
     return "\n".join(lines)
+
+
+def describe_agents(agents: Mapping[str, SimulatedAgent]) -> str:
+    """Say what each agent holds: its state, what it exposes, whether it is alive. Agents that hold nothing are left out."""
+    lines = []
+    for name, agent in agents.items():
+        held = [f"state {_short(agent.state.as_dict())}"] if agent.state.version else []
+        if agent._view is not None:
+            held.append(f"exposes {_exposed(agent)}")
+        if not agent.is_alive:
+            held.append("has crashed")
+        if held:
+            lines.append(f"{name}: {', '.join(held)}")
+    if len(lines) > _MOST_AGENTS:
+        lines[_MOST_AGENTS:] = [f"and {len(lines) - _MOST_AGENTS} more"]
+    return "\n".join(lines)
+
+
+def _exposed(agent: SimulatedAgent) -> str:
+    try:
+        return _short(agent.exposed)
+    except Exception as error:  # the user's own function; what is reported here is something else
+        return f"nothing: its function raised {type(error).__name__}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -15,18 +15,23 @@ from pytest_convergence._engine.check.predicates import predicate
 from pytest_convergence._engine.check.property import Property
 from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.conduct import Conduct
-from pytest_convergence._engine.run.goal import Goal
+from pytest_convergence._engine.run.fencing import FencedResource
+from pytest_convergence._engine.run.goal import Goal, bounded
+from pytest_convergence._engine.run.fencing import FencedResource
+from pytest_convergence._engine.run.handlers import Handlers, Notice, Notifier, SessionEvent
+from pytest_convergence._engine.run.handoffs import Handoffs
 from pytest_convergence._engine.run.hosting import current_loop, run_in_world
 from pytest_convergence._engine.run.judging import raise_or_return
 from pytest_convergence._engine.run.lifecycle import SessionState, advance
 from pytest_convergence._engine.run.options import SessionOptions, is_machine_class
 from pytest_convergence._engine.run.outcome import Outcome
+from pytest_convergence._engine.run.progress import Iterations, Phase, PhaseScope, Progress
 from pytest_convergence._engine.run.replicated import ReplicatedLog
-from pytest_convergence._engine.run.settling import largest_group
+from pytest_convergence._engine.run.standing import Standing
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.rules import NetworkControl
-from pytest_convergence._engine.state.conflicts import Conflict, distinct_conflicts
+from pytest_convergence._engine.state.conflicts import Conflict
 from pytest_convergence._engine.state.plan import as_plan
 from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence.errors import ConvergenceUsageError, RunFailure, unknown_name
@@ -37,7 +42,7 @@ Scenario = Callable[["Session"], Coroutine[Any, Any, Any]]
 
 
 @final
-class Session:
+class Session(Standing):
     """Agents, a network between them, and one run.
 
     Make one with the fixtures ``convergence_session`` or ``convergence_session_factory``, or with
@@ -47,6 +52,7 @@ class Session:
         name: what the session is called in reports.
         agents: name -> :class:`SimulatedAgent`, read-only, in the order in which they were named.
         network: lays rules over the links: partitions, drops, delays.
+        handoffs: the hand-offs of work; ``handoffs.stats()`` are their numbers.
         goal: what the agents are to achieve, or ``None``.
         schedule: the schedule that the run follows.
         log: the replicated log, with ``pattern=LeaderFollower(replicate=True)``.
@@ -60,6 +66,7 @@ class Session:
         name: str | None = None,
         seed_from: str | None = None,
         finished: Callable[[Session, Outcome], None] | None = None,
+        handlers: Handlers | None = None,
     ) -> None:
         self.options = options
         self.name: str = name or options.get("name")
@@ -70,10 +77,14 @@ class Session:
         goal = options.get("goal")
         self.goal: Goal | None = Goal(goal) if isinstance(goal, str) else goal
         self._check_pattern()
+        self.pattern = bounded(self.pattern, self.goal)
         self.initial_states = self._initial_states()
         self.schedule: Schedule = self._choose_schedule(seed_from or self.name)
         self.properties: list[Property] = []
+        self.conflict_handlers: list[Callable[[Conflict], Any]] = []
         self._finished_hook = finished
+        self._notifier = Notifier(self, handlers)
+        self._progress = Progress(self)
         self._conduct: Conduct | None = None
         self.outcome: Outcome | None = None
         resolve = as_plan(options.get("resolve")).bound(tuple(self.behaviours))
@@ -86,6 +97,7 @@ class Session:
             }
         )
         self.network = NetworkControl(self._fabric, lambda: self.agents)
+        self.handoffs = Handoffs(self)
         self.log = ReplicatedLog(self)
 
     # -- set-up --------------------------------------------------------------------------------------------------------
@@ -239,12 +251,14 @@ class Session:
                 "session.execute() needs the simulated loop: mark the test with @pytest.mark.convergence, or call "
                 "session.run() from a plain function."
             )
-        self._move(SessionState.COORDINATING)
+        self.state = advance(self.state, SessionState.COORDINATING)
         conduct = self._conduct = Conduct(self, loop, timeout, dict(inputs))
+        self._notifier.begin()
         try:
             await conduct.conduct(self._work(scenario, inputs))
         finally:
             self.outcome = conduct.judge.outcome()
+            self._notifier.end(conduct)
             if self._finished_hook is not None:
                 self._finished_hook(self, self.outcome)
         return conduct
@@ -269,7 +283,8 @@ class Session:
         return await result if inspect.isawaitable(result) else result
 
     def _move(self, to: SessionState) -> None:
-        self.state = advance(self.state, to)
+        before, self.state = self.state, advance(self.state, to)
+        self._notifier.moved(before)
 
     # -- for scenarios -------------------------------------------------------------------------------------------------
 
@@ -302,6 +317,53 @@ class Session:
         conduct = self._running()
         await conduct.finished()
         return dict(conduct.results)
+
+    def phase(self, name: str, *, timeout: float | None = None) -> PhaseScope:
+        """Begin a phase of the work: ``async with session.phase("draft"): …``. It is traced, and listed in the outcome.
+
+        Args:
+            name: what it is called.
+            timeout: virtual seconds that it may take; a :class:`TimeoutError` ends it then.
+        """
+        return PhaseScope(self._progress, name, timeout)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases that have begun, in order."""
+        return tuple(self._progress.phases)
+
+    def iteration(self) -> int:
+        """Begin an iteration of the work, and return its number, from 1.
+
+        Raises:
+            BudgetExceeded: the goal's ``max_iterations`` are used up.
+        """
+        self._running()
+        return self._progress.iterate()
+
+    def iterations(self) -> Iterations:
+        """Go round until the criteria of the goal are met, or its ``max_iterations`` are used up.
+
+        ``async for number in session.iterations(): …``. The criteria are judged between two iterations.
+        """
+        self._running()
+        return Iterations(self)
+
+    @property
+    def goal_is_met(self) -> bool:
+        """Whether the criteria of the goal are met at this moment; true without a goal."""
+        return self.goal is None or self.goal.is_met(self.goal.judge(self))
+
+    def on(self, event: SessionEvent | str, handler: Callable[[Notice], object]) -> Callable[[], None]:
+        """Call ``handler(notice)`` whenever ``event`` happens to this session. What it raises fails the run.
+
+        Returns:
+            A function that takes the handler away again.
+
+        Raises:
+            ConvergenceUsageError: there is no such event, or the handler is not a plain function.
+        """
+        return self._notifier.add(event, handler)
 
     @property
     def leader(self) -> SimulatedAgent | None:
@@ -386,26 +448,21 @@ class Session:
             known.name: known.name not in unreached for known in self.properties if known.kind == "sometimes"
         }
 
-    # -- what criteria ask ---------------------------------------------------------------------------------------------
+    def on_conflict(self, handler: Callable[[Conflict], Any]) -> None:
+        """Call ``handler(conflict)``, plain or async, when a conflict is met, and again when it has grown or was settled.
 
-    @property
-    def conflicts(self) -> tuple[Conflict, ...]:
-        """Every conflict so far, once, however many replicas saw it."""
-        return distinct_conflicts(
-            [conflict for agent in self.agents.values() for conflict in agent.state.conflicts]
-        )
+        Once for each stage, however many replicas see it. What the handler raises fails the test.
 
-    def agreement(self) -> float:
-        """The share of live agents in the largest group with equal views, 0 to 1."""
-        if self._conduct is None:
-            return 0.0
-        views = self._conduct.views()
-        return largest_group(views) / len(views) if views else 1.0
+        Raises:
+            ConvergenceUsageError: the handler is not a function.
+        """
+        if not callable(handler):
+            raise ConvergenceUsageError(f"on_conflict() takes a function of the conflict, not {handler!r}.")
+        self.conflict_handlers.append(handler)
 
-    @property
-    def messages_lost(self) -> int:
-        """How many messages were lost so far."""
-        return self._conduct.fabric.lost if self._conduct is not None else 0
+    def resource(self, name: str) -> FencedResource:
+        """Return the guarded resource of that name, made at its first mention: it refuses fencing tokens of former owners."""
+        return self.handoffs.resource(name)
 
     def __repr__(self) -> str:
         return f"<Session {self.name!r}: {self.state.value}, {len(self.agents)} agents, {self.schedule}>"

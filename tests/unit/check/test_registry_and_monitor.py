@@ -64,10 +64,10 @@ def test_always_is_judged_after_every_event_and_at_the_end():
     assert watch.feed(event("receive", "a")) == ()
     state["balance"] = 2
     (violation,) = watch.feed(event("timer", "b", at=7))
-    assert violation.message == "always 'it' was broken after an event of b"
+    assert violation.message == "this must always hold, but after an event of b it did not"
     assert (violation.at_ns, violation.agents) == (7, ("b",))
     (violation,) = monitor("always", lambda subject: False).finish(END)
-    assert violation.message == "always 'it' was broken at the end"
+    assert violation.message == "this must always hold, but when the world had settled it did not"
 
 
 def test_never_is_the_opposite_of_always():

@@ -190,7 +190,9 @@ async def _writes(session: Session) -> None:
 def test_always_fails_at_the_step_that_breaks_it():
     session = make_session(agents=2)
     session.always("small", lambda s: s.agents["agent-1"].state.get("n", 0) < 3)
-    with pytest.raises(PropertyViolation, match="always 'small' was broken") as caught:
+    with pytest.raises(
+        PropertyViolation, match="small: this must always hold, but after an event of agent-1"
+    ) as caught:
         session.run(_writes)
     assert caught.value.outcome.duration == 4
     assert [violation.property for violation in caught.value.violations] == ["small"]
@@ -199,7 +201,7 @@ def test_always_fails_at_the_step_that_breaks_it():
 def test_never_fails_at_the_step_that_reaches_it():
     session = make_session(agents=2)
     session.never("three", lambda s: s.agents["agent-2"].state.get("n") == 3)
-    with pytest.raises(PropertyViolation, match="never 'three' was broken") as caught:
+    with pytest.raises(PropertyViolation, match="three: this must never hold, but") as caught:
         session.run(_writes)
     assert 4 < caught.value.outcome.duration < 4.1  # when the other replica hears of it
 
@@ -210,7 +212,9 @@ def test_eventually_is_judged_at_the_end():
     assert session.run(_writes).converged
     other = make_session(agents=2)
     other.eventually("five", lambda s: s.agents["agent-2"].state.get("n") == 5)
-    with pytest.raises(PropertyViolation, match="eventually 'five'"):
+    with pytest.raises(
+        PropertyViolation, match="five: this must hold in the end, but when the world had settled it did not"
+    ):
         other.run(_writes)
 
 

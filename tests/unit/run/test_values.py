@@ -8,6 +8,7 @@ import pytest
 from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.run.compare import describe_event, first_difference
+from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.engine import ConvergenceEngine
 from pytest_convergence._engine.run.goal import CRITERIA, Criterion, Goal
 from pytest_convergence._engine.run.lifecycle import TRANSITIONS, SessionState, advance
@@ -135,6 +136,8 @@ def test_the_window_of_the_trace_is_an_option():
         (lambda: Goal("g", convergence_threshold=1.1), "convergence_threshold must be"),
         (lambda: Criterion("c", "no function"), "must be a function"),  # type: ignore[arg-type]
         (lambda: Criterion("c", bool, weight=0), "the weight of criterion 'c'"),
+        (lambda: Criterion("", bool), "a criterion needs a name"),
+        (lambda: Criterion("c", behaviour), "is a coroutine function; a criterion is judged at one moment"),
     ],
 )
 def test_wrong_goals_are_refused(make: Any, words: str):
@@ -161,11 +164,20 @@ def test_every_named_criterion_can_be_missed(name: str):
         if name == "all agents agree":
             session.network.partition([a])
             a.state.set("k", 3)
-        if name == "all agents alive":
+        if name in ("all agents alive", "no agent crashed"):
             b.crash()
+        with contextlib.suppress(ValueError):
+            async with session.phase("broken off"):
+                raise ValueError
+        for fact in ("handoff_requested", "dead_letter", "effect", "effect", "lost_update"):
+            a.observe(fact, id=1, key=1)
         await session.sleep(5)
 
-    outcome = run_session(scenario, agents=["a", "b"], goal=Goal("g", [name]), timeout=60)
+    async def listens(agent: SimulatedAgent) -> None:
+        async for _ in agent.inbox:
+            pass
+
+    outcome = run_session(scenario, agents={"a": listens, "b": None}, goal=Goal("g", [name]), timeout=60)
     assert [result.met for result in outcome.criteria] == [False]
     assert not outcome.converged
     assert any(f"the goal 'g' was missed: {name!r}" in reason for reason in outcome.reasons)
