@@ -23,6 +23,7 @@ __all__ = [
     "PropertyViolation",
     "RunFailure",
     "SimulationEscapeError",
+    "StaleTokenError",
     "unknown_name",
 ]
 
@@ -37,6 +38,10 @@ class ConvergenceUsageError(ConvergenceError, ValueError):
 
 class AgentCrashedError(ConvergenceError):
     """A crashed agent was asked to act. ``restart()`` it first, or ask ``is_alive``."""
+
+
+class StaleTokenError(ConvergenceError):
+    """A guarded resource was used with a fencing token that has been replaced: the work belongs to somebody else by now."""
 
 
 class SimulationEscapeError(ConvergenceError):

@@ -76,6 +76,18 @@ fact                    data                              the agent that observe
 ``release``             ``item``, ``stage``               I hold it no more, and nothing new has come of it
 ``dead_letter``         ``item``, ``stage``, ``error``    I give this item up; it is in the dead-letter queue
 ``reject``              ``item``, ``stage``, ``error``    this item is not what I accept; it goes no further
+``offers``              ``capabilities``, ``capacity``    I take work: this is what I can do, and how much at a time
+``offered``             ``task``, ``token``, ``to``,      I offer the work to that agent, which would own it by this
+                        ``context``, ``max_hops``         token; it may change hands so often
+``taken``, ``own``      ``task``, ``token``,              I have taken the work; I own it, and act on it from now on
+                        ``context``, ``capabilities``     (also again, after a restart or a ``suspend``)
+``suspend``             ``task``, ``token``               I own it, and do not act on it for the time being
+``saved``               ``task``, ``token``, ``context``  its context is this from now on
+``release``             ``task``, ``token``               I do not own it any more, and do not act on it
+``finished``            ``task``, ``token``               it is done
+``withdraw``            ``task``, ``token``               it is not to be handed over after all
+``access``              ``resource``, ``task``,           (of whoever guards a resource) I let an owner with this
+                        ``token``                         token change the resource
 ``unsynced_send``       ``to``, ``kind``                  (the world says) I sent while my writes were not synced
 ======================  ================================  ========================================================
 

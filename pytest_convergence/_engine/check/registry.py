@@ -11,11 +11,13 @@ from pytest_convergence._engine.check.award_known_bidder import AWARD_KNOWN_BIDD
 from pytest_convergence._engine.check.backpressure import BACKPRESSURE
 from pytest_convergence._engine.check.bounded_retry import BOUNDED_RETRY
 from pytest_convergence._engine.check.cancel_propagates import CANCEL_PROPAGATES
+from pytest_convergence._engine.check.capability_match import CAPABILITY_MATCH
 from pytest_convergence._engine.check.commit_validity import COMMIT_VALIDITY
 from pytest_convergence._engine.check.committed_is_durable import COMMITTED_IS_DURABLE
 from pytest_convergence._engine.check.committed_on_quorum import COMMITTED_ON_QUORUM
 from pytest_convergence._engine.check.completeness_or_flag import COMPLETENESS_OR_FLAG
 from pytest_convergence._engine.check.conservation import CONSERVATION
+from pytest_convergence._engine.check.context_intact import CONTEXT_INTACT
 from pytest_convergence._engine.check.convergence import CONVERGENCE
 from pytest_convergence._engine.check.deadline_respected import DEADLINE_RESPECTED
 from pytest_convergence._engine.check.decision_stable import DECISION_STABLE
@@ -26,17 +28,22 @@ from pytest_convergence._engine.check.election_safety import ELECTION_SAFETY
 from pytest_convergence._engine.check.escalation_reaches_root import ESCALATION_REACHES_ROOT
 from pytest_convergence._engine.check.eventually_one_leader import EVENTUALLY_ONE_LEADER
 from pytest_convergence._engine.check.every_bidder_answered import EVERY_BIDDER_ANSWERED
+from pytest_convergence._engine.check.failover_within import FAILOVER_WITHIN
 from pytest_convergence._engine.check.hedge_idempotent import HEDGE_IDEMPOTENT
 from pytest_convergence._engine.check.integrity import INTEGRITY
 from pytest_convergence._engine.check.late_bid_rejected import LATE_BID_REJECTED
 from pytest_convergence._engine.check.leader_completeness import LEADER_COMPLETENESS
+from pytest_convergence._engine.check.load_bound import LOAD_BOUND
 from pytest_convergence._engine.check.log_matching import LOG_MATCHING
 from pytest_convergence._engine.check.merge_laws import MERGE_LAWS
 from pytest_convergence._engine.check.merge_order_independent import MERGE_ORDER_INDEPENDENT
 from pytest_convergence._engine.check.monotonic_version import MONOTONIC_VERSION
 from pytest_convergence._engine.check.no_acked_loss import NO_ACKED_LOSS
 from pytest_convergence._engine.check.no_commit_without_accept import NO_COMMIT_WITHOUT_ACCEPT
+from pytest_convergence._engine.check.no_lost_owner import NO_LOST_OWNER
 from pytest_convergence._engine.check.no_orphan_work import NO_ORPHAN_WORK
+from pytest_convergence._engine.check.no_ping_pong import NO_PING_PONG
+from pytest_convergence._engine.check.no_stale_effect import NO_STALE_EFFECT
 from pytest_convergence._engine.check.no_stale_read import NO_STALE_READ
 from pytest_convergence._engine.check.no_unexpected import NO_UNEXPECTED
 from pytest_convergence._engine.check.one_result_per_task import ONE_RESULT_PER_TASK
@@ -49,11 +56,14 @@ from pytest_convergence._engine.check.restart_scope import RESTART_SCOPE
 from pytest_convergence._engine.check.round_isolation import ROUND_ISOLATION
 from pytest_convergence._engine.check.sec import SEC
 from pytest_convergence._engine.check.single_award import SINGLE_AWARD
+from pytest_convergence._engine.check.single_owner import SINGLE_OWNER
 from pytest_convergence._engine.check.state_machine_safety import STATE_MACHINE_SAFETY
 from pytest_convergence._engine.check.straggler_bound import STRAGGLER_BOUND
 from pytest_convergence._engine.check.sync_equivalence import SYNC_EQUIVALENCE
 from pytest_convergence._engine.check.term_monotonic import TERM_MONOTONIC
 from pytest_convergence._engine.check.termination import TERMINATION
+from pytest_convergence._engine.check.token_unique_monotonic import TOKEN_UNIQUE_MONOTONIC
+from pytest_convergence._engine.check.transfer_exactly_once import TRANSFER_EXACTLY_ONCE
 from pytest_convergence._engine.check.validity import VALIDITY
 from pytest_convergence._engine.check.winner_rule import WINNER_RULE
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
@@ -113,6 +123,16 @@ BUILT_IN: Final[Mapping[str, Property]] = {
         AWARD_KNOWN_BIDDER,
         EVERY_BIDDER_ANSWERED,
         NO_COMMIT_WITHOUT_ACCEPT,
+        SINGLE_OWNER,
+        NO_LOST_OWNER,
+        NO_STALE_EFFECT,
+        TOKEN_UNIQUE_MONOTONIC,
+        TRANSFER_EXACTLY_ONCE,
+        CONTEXT_INTACT,
+        CAPABILITY_MATCH,
+        LOAD_BOUND,
+        NO_PING_PONG,
+        FAILOVER_WITHIN,
     )
 }
 """The properties that come with the package."""

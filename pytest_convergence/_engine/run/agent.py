@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, final
 
 from pytest_convergence._engine.base.messages import Message, snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
+from pytest_convergence._engine.patterns.handoff import DEFAULT_MAX_HOPS, HandoffReason
 from pytest_convergence._engine.sim.world import OWNER
 from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence.errors import AgentCrashedError, ConvergenceUsageError, unknown_name
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.run.handing import Handoff, HandoffResult
+    from pytest_convergence._engine.run.handoffs import Handler
     from pytest_convergence._engine.run.session import Session
     from pytest_convergence._engine.sim.links import Link
     from pytest_convergence._engine.sim.mailbox import Mailbox
@@ -229,6 +232,101 @@ class SimulatedAgent:
                 f"agent {self.name!r} runs a machine, which receives its messages itself."
             )
         return self._mailbox
+
+    # -- handing work over -------------------------------------------------------------------------------------------
+
+    def offers(
+        self, capabilities: Iterable[str] = (), *, capacity: int | None = None, priority: int = 0
+    ) -> None:
+        """Say that this agent takes work, what it can do, and how much at a time.
+
+        Said by the agent's own behaviour it lasts for the present life; said by the test, for the session.
+
+        Args:
+            capabilities: names of your own, such as ``{"review"}``.
+            capacity: how many works it takes at a time, ``None`` for any number.
+            priority: of two equally loaded agents the one with more is asked first.
+
+        Raises:
+            ConvergenceUsageError: an argument is wrong.
+        """
+        self.session.handoffs.of(self).offers(capabilities, capacity, priority)
+
+    def on_handoff(self, handler: Handler) -> Handler:
+        """Have ``handler(handoff)``, plain or ``async``, do the work that is handed to this agent; also a decorator.
+
+        What it returns is the result of the work. Each work is a task of its own. An agent without a handler takes work from
+        :attr:`handoffs`. Declared by the behaviour it lasts for the present life, by the test for the session.
+        """
+        self.session.handoffs.of(self).on_handoff(handler)
+        return handler
+
+    @property
+    def handoffs(self) -> AsyncIterator[Handoff]:
+        """The works that are handed to this agent, the most urgent first: ``async for handoff in agent.handoffs``.
+
+        Each must be ended by ``handoff.complete(result)``, or handed on. Waiting here is no deadlock.
+        """
+        return self.session.handoffs.of(self).incoming()
+
+    async def hand_off(
+        self,
+        task: Any,
+        *,
+        to: str | SimulatedAgent | None = None,
+        capabilities: Iterable[str] = (),
+        reason: HandoffReason | str | None = None,
+        state: Any = None,
+        timeout: float = 30.0,
+        priority: int = 0,
+        max_hops: int = DEFAULT_MAX_HOPS,
+        id: str | None = None,
+    ) -> HandoffResult:
+        """Hand a task over to another agent, and wait until it owns it, or nobody will.
+
+        Args:
+            task: plain data; or a :class:`Handoff` that this agent was given, to hand it on.
+            to: who is to take it.
+            capabilities: what the taker must offer. Without ``to`` the least loaded such agent is asked first, then by
+                priority, then by name.
+            reason: a :class:`HandoffReason`; by default ``CAPABILITY`` with capabilities, else ``DELEGATION``.
+            state: plain data that the taker is to go on from. It travels whole, and its checksum is verified.
+            timeout: virtual seconds until the offer expires.
+            priority: which of several works is taken up first: the one with more.
+            max_hops: how often the work may change hands.
+            id: names the work; the same id once more is the same work, not another one. Made up by default.
+
+        Returns:
+            How it ended: true if the work was transferred.
+
+        Raises:
+            ConvergenceUsageError: an argument is wrong, or ``task`` is a hand-off that does not belong to this agent.
+            AgentCrashedError: this agent has crashed, or crashes meanwhile.
+        """
+        asked = {
+            "to": to,
+            "capabilities": capabilities,
+            "reason": reason,
+            "state": state,
+            "timeout": timeout,
+            "priority": priority,
+            "max_hops": max_hops,
+            "id": id,
+        }
+        return await self.session.handoffs.of(self).hand_off(task, asked)
+
+    async def resume_handoff(self, continuation: str, *, timeout: float | None = None) -> Any:
+        """Wait for the result of a work that this agent, in this life or an earlier one, has handed off.
+
+        Args:
+            continuation: the ``continuation`` of the :class:`HandoffResult`; text, to be kept in :attr:`storage`.
+            timeout: virtual seconds, ``None`` for no bound.
+
+        Raises:
+            TimeoutError: it was not done in time.
+            ConvergenceUsageError: that is no continuation token.
+        """
+        return await self.session.handoffs.of(self).resume(continuation, timeout)
 
     # -- the rest of the world --------------------------------------------------------------------------------------
 

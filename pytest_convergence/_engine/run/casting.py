@@ -198,7 +198,8 @@ class Cast:
         for name, task in self.tasks.items():
             if not task.done() and conduct.fabric.nodes[name].life.alive:
                 mailbox = conduct.session.agents[name]._mailbox
-                if mailbox is None or not mailbox.is_idle:
+                waits = mailbox is not None and mailbox.is_idle
+                if not waits and not conduct.session.handoffs.is_idle(name):
                     return False
         return True
 

@@ -147,6 +147,7 @@ class Conduct:
         self.resolving.start()
         self.replication.start()
         self.cast.start()
+        session.handoffs.begin(self)
 
     def _skew_clocks(self) -> None:
         for name, agent in self.session.agents.items():
@@ -202,7 +203,7 @@ class Conduct:
             self._release_finished()
             return True
         upkeep = len(self.world.events) > self.world.inert
-        if self._view_waiters and upkeep:
+        if upkeep and (self._view_waiters or self.session.handoffs.is_busy()):
             return True
         if self._work is None and self.cast.rests():
             if upkeep and not self.pattern_rests():
@@ -404,7 +405,7 @@ class Conduct:
     def fingerprint(self) -> str:
         """A text that changes when any view does."""
         versions = [agent.state.version for agent in self.session.agents.values()]
-        return canonical([self.views(), versions])
+        return canonical([self.views(), versions, self.session.handoffs.version])
 
     def protocol_views(self) -> dict[str, Any]:
         """What the live agents' protocols hold to be agreed."""
