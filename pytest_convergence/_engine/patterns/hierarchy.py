@@ -43,11 +43,19 @@ from pytest_convergence._engine.base.effects import (
 )
 from pytest_convergence._engine.base.time import to_seconds
 from pytest_convergence._engine.patterns.decision import DECIDED, SPREAD_TIMER, Decision
-from pytest_convergence._engine.patterns.delegation import Job, Part, Phase
+from pytest_convergence._engine.patterns.delegation import (
+    Job,
+    Part,
+    Phase,
+    begin_fact,
+    cancel_fact,
+    end_fact,
+    naming,
+)
 from pytest_convergence._engine.patterns.durable import Slots
 from pytest_convergence._engine.patterns.supervision import Supervision, scope_of
 from pytest_convergence._engine.patterns.tree import Tree
-from pytest_convergence.errors import ConvergenceUsageError, unknown_name
+from pytest_convergence.errors import unknown_name
 
 __all__ = ["GAVE_UP", "RESULT", "Hierarchy"]
 
@@ -82,7 +90,9 @@ class Hierarchy:
         self.durable = Slots("hierarchy")
         self.decision = Decision([other for other in agents if other != agent], rules.resend_ns)
         self.jobs: dict[str, Job] = {}
-        self.cancelling: dict[str, list[Any]] = {}  # task -> [agent, attempt], until it says that it stopped
+        self.cancelling: dict[
+            str, list[Any]
+        ] = {}  # task -> [agent, what it is told], until it says that it stopped
         self.unheard_ns = dict.fromkeys(self.children, 0)
         self.polls = 0
 
@@ -92,12 +102,16 @@ class Hierarchy:
         """Begin with the task if this is the root, or where the life before left off."""
         saved = self.durable.load(durable)
         if saved is None:
-            return self._begin(Job(self.name, 1, self.task), self.rules.deadline_ns) if self.is_root else []
+            return (
+                self._begin(Job(self.name, 1, self.name, (), self.task), self.rules.deadline_ns)
+                if self.is_root
+                else []
+            )
         if saved["decision"]:
             return self.decision.announce(saved["decision"][0])
         self.jobs = {job["task"]: Job.from_dict(job) for job in saved["jobs"]}
         self.cancelling = {task: list(asked) for task, asked in saved["cancelling"].items()}
-        effects: list[Effect] = [_cancel_fact(task, asked) for task, asked in self.cancelling.items()]
+        effects: list[Effect] = [cancel_fact(asked[1]) for asked in self.cancelling.values()]
         for job in list(self.jobs.values()):
             effects += self._recover(job)
         return [*effects, *self._poll()]
@@ -125,12 +139,15 @@ class Hierarchy:
         what, _, task = name.partition(" ")
         if what == POLL_TIMER:
             return self._poll()
+        number = ""
+        if what == FORGET:
+            task, _, number = task.rpartition(" ")
+        job = self.jobs.get(task)
+        if job is None:
+            return []
         if what == LAP:
-            return self._on_lap(self.jobs[task])
-        task, _, number = task.rpartition(" ")
-        recent = self.jobs[task].recent
-        if int(number) in recent:
-            recent.remove(int(number))
+            return self._on_lap(job)
+        job.recent = [each for each in job.recent if each != int(number)]
         return []
 
     def on_command(self, name: str, argument: Any) -> Iterable[Effect]:
@@ -159,7 +176,7 @@ class Hierarchy:
         job.give_time(left_ns)
         job.phase = Phase.SPLITTING if self.children else Phase.WORKING
         self.jobs[job.task] = job
-        return [*self._save(), _begin_fact(job), _lap_timer(job), *self._call(job)]
+        return [*self._save(), begin_fact(job), _lap_timer(job), *self._call(job)]
 
     def _call(self, job: Job) -> list[Effect]:
         arguments: dict[Phase, tuple[Any, ...]] = {
@@ -186,27 +203,11 @@ class Hierarchy:
         return [*self._save(), *self._delegate(job, job.parts)]
 
     def _deal(self, job: Job, value: Any) -> None:
-        """Give each part a name and a child."""
-        if isinstance(value, Mapping):
-            for child in value:
-                if child not in self.children:
-                    raise unknown_name(f"child of {self.name!r} in what split returned", child, self.children)
-            job.names = tuple(value)
-            dealt = list(value.items())
-        elif isinstance(value, list | tuple):
-            job.names = None
-            dealt = [(self.children[number % len(self.children)], part) for number, part in enumerate(value)]
-        else:
-            raise ConvergenceUsageError(
-                f"split of {self.name!r} must return a list of parts, a mapping child -> part, or None (do it yourself), "
-                f"not {value!r}."
-            )
-        for child, part in dealt:
-            job.parts.append(Part(job.part_name(child), child, part))
+        job.deal(self.name, self.children, value)
 
     def _finish(self, job: Job, value: Any) -> list[Effect]:
         job.phase, job.value = Phase.DONE, value
-        ended = [*_disarm(job), _end_fact(job)]
+        ended = [*_disarm(job), end_fact(job)]
         if self.is_root:
             return self._conclude({RESULT: value}, ended)
         return [*self._save(), *ended, *self._report(job)]
@@ -216,21 +217,21 @@ class Hierarchy:
         halted = self._halt(job)
         job.phase, job.reason = Phase.FAILED, reason
         if self.is_root:
-            return self._conclude({GAVE_UP: reason}, [*halted, _end_fact(job)])
-        return [*self._save(), *halted, _end_fact(job), *self._report(job)]
+            return self._conclude({GAVE_UP: reason}, [*halted, end_fact(job)])
+        return [*self._save(), *halted, end_fact(job), *self._report(job)]
 
     def _stop(self, job: Job) -> list[Effect]:
         """Stop because somebody says so; to be saved before it is carried out."""
         halted = self._halt(job)
         job.phase = Phase.STOPPED
-        return [*halted, _end_fact(job)]
+        return [*halted, end_fact(job)]
 
     def _halt(self, job: Job) -> list[Effect]:
         """Stop the function and cancel the parts."""
         effects: list[Effect] = [CancelCall(_call_id(job))] if job.phase in _FUNCTIONS else []
         effects += _disarm(job)
         if job.phase is Phase.WAITING:
-            effects += self._cancel([part for part in job.parts if not part.done])
+            effects += self._cancel(job, [part for part in job.parts if not part.done])
         return effects
 
     def _report(self, job: Job) -> list[Effect]:
@@ -248,7 +249,7 @@ class Hierarchy:
         """Go on with a task of the life before."""
         if not job.phase.is_active:
             return []
-        effects: list[Effect] = [_begin_fact(job), _lap_timer(job)]
+        effects: list[Effect] = [begin_fact(job), _lap_timer(job)]
         if job.phase is Phase.WORKING and not self.is_root:
             return [*effects, *self._fail(job, f"{self.name} crashed at work")]
         if job.restarted:
@@ -271,24 +272,43 @@ class Hierarchy:
     def _on_delegate(self, payload: Any) -> list[Effect]:
         task, attempt = payload["task"], payload["attempt"]
         job = self.jobs.get(task)
+        new = Job(task, attempt, payload["place"], tuple(payload["line"]), payload["given"])
+        if self._is_over(new):
+            return []
         if job is not None and attempt <= job.attempt:
             return self._report(job) if attempt == job.attempt else []
-        stopped = self._stop(job) if job is not None and job.phase.is_active else []
-        new = Job(task, attempt, payload["given"])
-        begun = self._begin(new, payload["left_ns"])  # saves first: what is stopped, and what begins
-        return [*begun[:2], *stopped, *begun[2:], *self._report(new)]
+        stopped = self._clear(new)
+        begun = self._begin(new, payload["left_ns"])
+        return [
+            *begun[:2],
+            *stopped,
+            *begun[2:],
+            *self._report(new),
+        ]  # saved first: what stops and what begins
 
     def _on_cancel(self, sender: str, payload: Any) -> list[Effect]:
         task, attempt = payload["task"], payload["attempt"]
         job = self.jobs.get(task)
         answer = Send(sender, CANCELLED, {"task": task, "attempt": attempt})
-        if job is not None and (job.attempt > attempt or job.phase is Phase.STOPPED):
+        new = Job(task, attempt, payload["place"], tuple(payload["line"]))  # its delegation may come yet
+        if self._is_over(new) or (job is not None and (job.attempt > attempt or job.phase is Phase.STOPPED)):
             return [answer]
-        stopped = self._stop(job) if job is not None and job.phase.is_active else []
-        if job is None:  # the delegation was overtaken by its cancellation
-            job = self.jobs[task] = Job(task, attempt)
-        job.attempt, job.phase = attempt, Phase.STOPPED
+        stopped = self._clear(new)
+        self.jobs[task] = new
         return [*self._save(), *stopped, answer]
+
+    def _is_over(self, new: Job) -> bool:
+        """Whether a later attempt of what ``new`` is a part of has been heard of."""
+        return any(job.line > new.line for job in self.jobs.values() if job.branch == new.branch)
+
+    def _clear(self, new: Job) -> list[Effect]:
+        """Stop and forget what ``new`` takes the place of: the older attempt, and all that is of an older line."""
+        stopped: list[Effect] = []
+        for job in list(self.jobs.values()):
+            if job.task == new.task or (job.branch == new.branch and job.line < new.line):
+                stopped += self._stop(job) if job.phase.is_active else []
+                del self.jobs[job.task]
+        return stopped
 
     # -- what children do ------------------------------------------------------------------------------------------
 
@@ -302,8 +322,7 @@ class Hierarchy:
 
     def _delegation(self, job: Job, part: Part) -> Send:
         left_ns = job.grant_ns(self.rules.share)
-        payload = {"task": part.task, "attempt": part.attempt, "given": part.given, "left_ns": left_ns}
-        return Send(part.agent, DELEGATE, payload)
+        return Send(part.agent, DELEGATE, {**naming(job, part), "given": part.given, "left_ns": left_ns})
 
     def _on_report(self, kind: str, payload: Any) -> list[Effect]:
         for job in self.jobs.values():
@@ -357,16 +376,16 @@ class Hierarchy:
     def _scope(self, job: Job, failed: Sequence[int]) -> Sequence[int]:
         return scope_of(self.rules.strategy, failed, len(job.parts))
 
-    def _cancel(self, parts: Sequence[Part]) -> list[Effect]:
-        asked = {part.task: [part.agent, part.attempt] for part in parts}
+    def _cancel(self, job: Job, parts: Sequence[Part]) -> list[Effect]:
+        asked = {part.task: [part.agent, naming(job, part)] for part in parts}
         self.cancelling.update(asked)
-        facts: list[Effect] = [_cancel_fact(task, each) for task, each in asked.items()]
-        sends = [_cancellation(task, each) for task, each in asked.items()]
+        facts: list[Effect] = [cancel_fact(each[1]) for each in asked.values()]
+        sends = [_cancellation(each) for each in asked.values()]
         return [*facts, *sends, self._poll_timer()] if asked else []
 
     def _on_cancelled(self, payload: Any) -> None:
         asked = self.cancelling.get(payload["task"])
-        if asked is not None and asked[1] == payload["attempt"]:
+        if asked is not None and asked[1]["attempt"] == payload["attempt"]:
             del self.cancelling[payload["task"]]  # saved with the next change; asking once more does no harm
 
     def _poll(self) -> list[Effect]:
@@ -384,7 +403,7 @@ class Hierarchy:
         effects += [
             self._delegation(job, part) for job, part in self._open() if job.grant_ns(self.rules.share) > 0
         ]
-        effects += [_cancellation(task, asked) for task, asked in self.cancelling.items()]
+        effects += [_cancellation(asked) for asked in self.cancelling.values()]
         self.polls += 1
         return [*effects, self._poll_timer()] if self.cancelling or self._open() else effects
 
@@ -413,7 +432,7 @@ class Hierarchy:
             for job in self.jobs.values():
                 if job.phase.is_active:
                     effects += self._stop(job)
-            # Everybody is told that the run is over, so nobody needs to be told to stop.
+            # Everybody is told, so nobody needs to be told to stop.
             effects = [effect for effect in effects if not isinstance(effect, Send | SetTimer)]
             effects = self._conclude(payload["value"], effects)
         return effects + self.decision.heard_from(sender, ask=payload["ask"])
@@ -471,18 +490,5 @@ def _disarm(job: Job) -> list[Effect]:
     return [CancelTimer(f"{LAP} {job.task}"), *(CancelTimer(f"{FORGET} {job.task} {n}") for n in job.recent)]
 
 
-def _begin_fact(job: Job) -> Observe:
-    return Observe("begin", {"task": job.task, "attempt": job.attempt, "seconds": to_seconds(job.left_ns)})
-
-
-def _end_fact(job: Job) -> Observe:
-    data = {"task": job.task, "attempt": job.attempt, "how": job.phase.value}
-    return Observe("end", {**data, "reason": job.reason} if job.reason else data)
-
-
-def _cancel_fact(task: str, asked: Sequence[Any]) -> Observe:
-    return Observe("cancel", {"task": task, "attempt": asked[1]})
-
-
-def _cancellation(task: str, asked: Sequence[Any]) -> Send:
-    return Send(asked[0], CANCEL, {"task": task, "attempt": asked[1]})
+def _cancellation(asked: Sequence[Any]) -> Send:
+    return Send(asked[0], CANCEL, asked[1])
