@@ -202,7 +202,9 @@ def test_without_faults_a_write_costs_a_few_messages(sync: SyncStrategy, steps: 
 
 @each_strategy
 @given(steps=_STEPS)
-def test_a_fresh_replica_that_is_told_everything_equals_the_others(sync: SyncStrategy, steps: list[Step]) -> None:
+def test_a_fresh_replica_that_is_told_everything_equals_the_others(
+    sync: SyncStrategy, steps: list[Step]
+) -> None:
     nodes, network = _run(sync, steps)
     _settle(nodes, network)
     full = Replica("reader")

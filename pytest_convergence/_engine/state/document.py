@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, final
 
+from pytest_convergence._engine.state.itemsets import ItemSet
 from pytest_convergence._engine.state.paths import Path, is_branch
+from pytest_convergence._engine.state.sequences import Items, Place
 from pytest_convergence._engine.state.updates import Update
 from pytest_convergence._engine.state.values import freeze, same_value
 
@@ -81,18 +83,44 @@ class Document:
             current = self.get(path)
             self.put(path, current + amount if is_number(current) else amount)
         elif operation == "append":
-            current = self.get(path)
-            if type(current) is list:
-                current.append(freeze(update.stored))
-            else:
-                self.put(path, [freeze(update.stored)])
+            self._items(path).add_last(*update.dot, freeze(update.stored))
+        elif operation == "insert":
+            parent, side, items = update.stored
+            self._items(path).add(*update.dot, Place(parent, side), freeze(items))
+        elif operation == "erase":
+            self._items(path).erase(update.stored.ids)
+        elif operation == "add":
+            self._item_set(path).put(update.stored, update.dot)
+        elif operation == "discard":
+            self._item_set(path).take(update.stored, update.context)
         else:
             for run in update.counted:
                 self._runs[run.segments, run.agent] = (run.since, run.total)
             if operation == "set":
-                self.put(path, freeze(update.stored))
+                value = freeze(update.stored)
+                if type(value) is list:
+                    value = Items(value, *update.dot)
+                elif type(value) is set:
+                    value = ItemSet(value, update.dot)
+                self.put(path, value)
             else:
                 self.remove(path)
+
+    def _items(self, path: Path) -> Items:
+        """The sequence at ``path``, an empty one if there is none; a list that nobody can tell the author of is one too."""
+        current = self.get(path)
+        if type(current) is not Items:
+            current = Items(current if type(current) is list else ())
+            self.put(path, current)
+        return current
+
+    def _item_set(self, path: Path) -> ItemSet:
+        """The same for a set."""
+        current = self.get(path)
+        if type(current) is not ItemSet:
+            current = ItemSet(current if isinstance(current, set | frozenset) else ())
+            self.put(path, current)
+        return current
 
 
 def is_number(value: Any) -> bool:

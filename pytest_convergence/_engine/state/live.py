@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import final
+from typing import Final, final
 
 from pytest_convergence._engine.state.paths import Path
-from pytest_convergence._engine.state.updates import Dot, Update
+from pytest_convergence._engine.state.updates import ADDING, Update
+from pytest_convergence._engine.state.values import encode
 
 __all__ = ["LiveUpdates"]
+
+_ABOUT_ITEMS: Final = ("add", "discard")
 
 
 @final
 class _Node:
-    __slots__ = ("below", "here")
+    """What is live at one path: by author in the order of numbers, and the writes about items of a set by item."""
+
+    __slots__ = ("below", "here", "items")
 
     def __init__(self) -> None:
-        self.here: dict[Dot, Update] = {}
+        self.here: dict[str, dict[int, Update]] = {}
+        self.items: dict[bytes, list[Update]] = {}
         self.below: dict[str, _Node] = {}
 
-    def walk(self) -> Iterator[Update]:
-        yield from self.here.values()
+    def updates(self) -> Iterator[Update]:
+        for written in self.here.values():
+            yield from written.values()
+
+    def unseen(self, update: Update) -> Iterator[Update]:
+        """Those that ``update`` has not seen: of each author the newest."""
+        context = update.context
+        for author, written in self.here.items():
+            seen = context[author]
+            for counter in reversed(written):
+                if counter <= seen:
+                    break
+                yield written[counter]
+
+    def walk(self) -> Iterator[_Node]:
+        yield self
         for node in self.below.values():
             yield from node.walk()
 
@@ -42,7 +62,14 @@ class LiveUpdates:
             if below is None:
                 below = node.below[segment] = _Node()
             node = below
-        node.here[update.dot] = update
+        author, counter = update.dot
+        written = node.here.setdefault(author, {})
+        if written and counter < next(reversed(written)):
+            node.here[author] = dict(sorted([*written.items(), (counter, update)]))
+        else:
+            written[counter] = update
+        if update.operation in _ABOUT_ITEMS:
+            node.items.setdefault(encode(update.stored), []).append(update)
 
     def discard(self, update: Update) -> None:
         """Take an update out, and with it the nodes that it leaves empty."""
@@ -52,7 +79,17 @@ class LiveUpdates:
             if node is None:
                 return
             trail.append(node)
-        trail[-1].here.pop(update.dot, None)
+        node = trail[-1]
+        written = node.here.get(update.dot.agent)
+        if written is None or written.pop(update.dot.counter, None) is None:
+            return
+        if not written:
+            del node.here[update.dot.agent]
+        if update.operation in _ABOUT_ITEMS:
+            key = encode(update.stored)
+            node.items[key].remove(update)
+            if not node.items[key]:
+                del node.items[key]
         for parent, segment in zip(reversed(trail[:-1]), reversed(update.segments), strict=True):
             node = parent.below[segment]
             if node.here or node.below:
@@ -62,18 +99,28 @@ class LiveUpdates:
     def at(self, path: Path) -> tuple[Update, ...]:
         """The updates at exactly ``path``."""
         node = self._find(path)
-        return tuple(node.here.values()) if node is not None else ()
+        return tuple(node.updates()) if node is not None else ()
 
     def at_or_below(self, path: Path) -> Iterator[Update]:
         """The updates at ``path`` and at every path that it is a prefix of."""
         node = self._find(path)
-        return node.walk() if node is not None else iter(())
+        for each in node.walk() if node is not None else ():
+            yield from each.updates()
 
     def overlapping(self, path: Path) -> Iterator[Update]:
         """The updates whose path is a prefix of ``path``, or has it as a prefix."""
+        for node in self._overlapping(path):
+            yield from node.updates()
+
+    def unseen(self, update: Update) -> Iterator[Update]:
+        """The updates that overlap ``update`` and that its author had not seen."""
+        for node in self._overlapping(update.segments):
+            yield from node.unseen(update)
+
+    def _overlapping(self, path: Path) -> Iterator[_Node]:
         node = self._root
         for segment in path:
-            yield from node.here.values()
+            yield node
             below = node.below.get(segment)
             if below is None:
                 return
@@ -82,17 +129,22 @@ class LiveUpdates:
 
     def replaced_by(self, update: Update) -> tuple[Update, ...]:
         """The updates that are of no more use once ``update`` is here."""
-        if update.operation == "append":
+        if update.operation in ADDING:
             return ()
+        if update.operation in _ABOUT_ITEMS:
+            node = self._find(update.segments)
+            about = () if node is None else node.items.get(encode(update.stored), ())
+            return tuple(other for other in about if update.has_seen(other))
         if update.operation == "increment":
             return tuple(other for other in self.at(update.segments) if update.replaces(other))
         return tuple(other for other in self.at_or_below(update.segments) if update.replaces(other))
 
     def __iter__(self) -> Iterator[Update]:
-        return self._root.walk()
+        for node in self._root.walk():
+            yield from node.updates()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._root.walk())
+        return sum(1 for _ in self)
 
     def _find(self, path: Path) -> _Node | None:
         node: _Node | None = self._root

@@ -24,16 +24,16 @@ from typing import Any, Final, final
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.state.conflicts import Conflict, group_around, rival_groups, shortest_path
 from pytest_convergence._engine.state.court import Court, Verdict
-from pytest_convergence._engine.state.document import ABSENT, Document, differences, is_number, leaves
+from pytest_convergence._engine.state.document import ABSENT, Document
 from pytest_convergence._engine.state.history import ConflictLog, History, Version
 from pytest_convergence._engine.state.live import LiveUpdates
-from pytest_convergence._engine.state.paths import Path, format_path, parse_path
+from pytest_convergence._engine.state.paths import parse_path
 from pytest_convergence._engine.state.plan import Plan
 from pytest_convergence._engine.state.resolution import Strategy
-from pytest_convergence._engine.state.updates import DELETED, Delta, Dot, Past, Update, causal_key, runs_seen
+from pytest_convergence._engine.state.updates import Delta, Dot, Update, causal_key, commute
 from pytest_convergence._engine.state.values import checksum_of, freeze
 from pytest_convergence._engine.state.view import Decided, fold, settle
-from pytest_convergence.errors import ConvergenceUsageError
+from pytest_convergence._engine.state.writing import Writing
 
 __all__ = ["DEFAULT_HISTORY", "Replica", "Version"]
 
@@ -46,7 +46,7 @@ def _no_clock() -> int:
 
 
 @final
-class Replica:
+class Replica(Writing):
     """One agent's copy of the shared document: ``agent.state``.
 
     Paths are dotted text (``"plan.title"``) or a sequence of segments. Values are plain data; they are copied when they
@@ -195,168 +195,13 @@ class Replica:
         """The live updates at exactly ``path``."""
         return self._live.at(parse_path(path))
 
-    # ------------------------------------------------------------------------------------------------------- writing
-
-    def set(self, path: str | Sequence[str], value: Any, *, priority: float | None = None) -> None:
-        """Store ``value`` at ``path``, in place of whatever is there and below. A leaf on the way becomes a branch.
-
-        ``priority`` counts where conflicts are settled by it: that of this write, instead of its author's.
-        """
-        segments = parse_path(path)
-        self._overwrite(segments, "set", freeze(value, format_path(segments)), priority)
-
-    def delete(self, path: str | Sequence[str]) -> bool:
-        """Remove ``path`` and everything below; return whether there was anything."""
-        segments = parse_path(path)
-        if self._view(segments[0]).get(segments) is ABSENT:
-            return False
-        self._overwrite(segments, "delete", None)
-        return True
-
-    def increment(self, path: str | Sequence[str], by: float = 1) -> Any:
-        """Add ``by`` to the number at ``path`` (0 if there is none) and return the sum.
-
-        Concurrent increments add up; no increment is lost, and none is a conflict.
-
-        Raises:
-            ConvergenceUsageError: ``by``, or what is stored, is not a number.
-        """
-        segments = parse_path(path)
-        if not is_number(by):
-            raise ConvergenceUsageError(
-                f"increment({format_path(segments)!r}, by={by!r}): by must be a number."
-            )
-        self._expect(segments, is_number, "increment", "a number")
-        if self._turns_leaf_into_branch(segments, by):
-            return by
-        total, since = by, self._clock[self.agent] + 1
-        run = self._own_run(segments)
-        if run is not None:
-            total, since = run.stored + by, run.since
-        self._write(
-            Update(self._next_dot(), segments, "increment", total, self._clock, self._now_ns(), since)
-        )
-        return self.get(segments)
-
-    def append(self, path: str | Sequence[str], item: Any) -> None:
-        """Append ``item`` to the list at ``path`` (empty if there is none).
-
-        Concurrent appends are all kept, in the order of time, author and number; none is a conflict.
-
-        Raises:
-            ConvergenceUsageError: what is stored is not a list.
-        """
-        segments = parse_path(path)
-        stored = freeze(item, f"the item appended to {format_path(segments)}")
-        self._expect(segments, lambda value: type(value) is list, "append", "a list")
-        if not self._turns_leaf_into_branch(segments, [stored]):
-            self._write(Update(self._next_dot(), segments, "append", stored, self._clock, self._now_ns()))
-
-    def merge(
-        self, path: str | Sequence[str] | Mapping[str, Any], values: Mapping[str, Any] | None = None
-    ) -> None:
-        """Write the leaves of a nested mapping, at ``path`` or at the top; leave everything else as it is.
-
-        Each leaf is one write, so that two agents who merge different parts are not in conflict. Keys are single
-        segments: a dot in a key does not divide it.
-
-        Raises:
-            ConvergenceUsageError: there is no mapping to merge, or one of its keys is not a string.
-        """
-        if isinstance(path, Mapping):
-            prefix: Path = ()
-            values = path
-        else:
-            prefix = parse_path(path)
-        if not isinstance(values, Mapping):
-            raise ConvergenceUsageError(
-                f"merge() takes a mapping of values, not {values!r}; for a value use set()."
-            )
-        tree = freeze(values, format_path(prefix) or "state")
-        for key in tree:
-            if not isinstance(key, str):
-                raise ConvergenceUsageError(f"merge() takes a mapping whose keys are strings, not {key!r}.")
-        for segments, value in leaves(tree, prefix):
-            if value == {} and isinstance(self._view(segments[0]).get(segments), dict):
-                continue
-            self._overwrite(segments, "set", value)
-
-    def rollback(self, version: int) -> None:
-        """Make the document what it was at ``version``, by new writes: the version grows, and others follow.
-
-        Raises:
-            ConvergenceUsageError: the version is not in the history.
-        """
-        past = self.as_dict(version)
-        for segments, value in list(differences(self.as_dict(), past)):
-            if value is ABSENT:
-                self._overwrite(segments, "delete", None)
-            else:
-                self._overwrite(segments, "set", freeze(value))
-
-    def _next_dot(self) -> Dot:
-        return Dot(self.agent, self._clock[self.agent] + 1)
-
-    def _expect(self, segments: Path, fits: Callable[[Any], bool], operation: str, kind: str) -> None:
-        current = self._view(segments[0]).get(segments)
-        if current is not ABSENT and not fits(current):
-            raise ConvergenceUsageError(
-                f"{operation}({format_path(segments)!r}) needs {kind} there, and there is {current!r}; "
-                "set() or delete() it first."
-            )
-
-    def _turns_leaf_into_branch(self, segments: Path, value: Any) -> bool:
-        """Where a write goes below a leaf, write the branch that takes the leaf's place: the leaf must not come back."""
-        view = self._view(segments[0])
-        for depth in range(1, len(segments)):
-            above = view.get(segments[:depth])
-            if above is ABSENT:
-                return False
-            if not isinstance(above, dict):
-                for segment in reversed(segments[depth:]):
-                    value = {segment: value}
-                self._overwrite(segments[:depth], "set", value)
-                return True
-        return False
-
-    def _overwrite(self, segments: Path, operation: str, stored: Any, priority: float | None = None) -> None:
-        if operation == "set" and len(segments) > 1 and self._turns_leaf_into_branch(segments, stored):
-            return
-        court, context = self.court, self._clock
-        counted = runs_seen(self._live.at_or_below(segments))
-        past: tuple[Past, ...] = ()
-        if court.needs_ancestor:
-            found = self._view(segments[0]).get(segments)
-            value = DELETED if found is ABSENT else freeze(found)
-            past = court.past(segments, self._live.overlapping(segments), value, context)
-        rank, at_ns = court.priority(segments, priority), self._now_ns()
-        self._write(
-            Update(self._next_dot(), segments, operation, stored, context, at_ns, 0, counted, past, rank)
-        )
-
-    def _own_run(self, segments: Path) -> Update | None:
-        """The own increment that the next one may continue: nothing but increments has come between."""
-        own = [
-            update
-            for update in self._live.at(segments)
-            if update.operation == "increment" and update.dot.agent == self.agent
-        ]
-        if not own:
-            return None
-        last = max(own, key=lambda update: update.dot.counter)
-        for update in self._live.overlapping(segments):
-            counts = update.operation == "increment" and update.segments == segments
-            if not counts and not last.has_seen(update):
-                return None
-        return last
+    # ----------------------------------------------------------------------------------------------------- receiving
 
     def _write(self, update: Update) -> None:
         self._insert(update, local=True)
         self._clock = self._clock.tick(self.agent)
         if self.on_update is not None:
             self.on_update(update)
-
-    # ----------------------------------------------------------------------------------------------------- receiving
 
     def delta_since(self, clock: VectorClock) -> Delta:
         """Return what a replica that has seen ``clock`` needs to know all that is known here."""
@@ -441,32 +286,36 @@ class Replica:
             self._by_author[other.dot.agent].pop(other.dot.counter, None)
             if contested is not None:
                 contested.discard(other.dot)
-        concurrent = not local and self._has_concurrent(update)
+        unseen = () if local else self._unseen(update)
         self._live.add(update)
         self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
         self._history.add(update, replaced)
         self._checksum = None
-        # An update that has seen everything comes last in the order, so it can be applied on top. Where rivals are
+        # An update that comes last in the order can be applied on top: one that has seen everything, or whose time is
+        # later than that of all that it has not seen; so can one that gives the same in any order. Where rivals are
         # about, replacing one of them may let another one through: there the view is built anew.
+        clash = any(not commute(update, other) for other in unseen)
+        on_top = update.order_free or all(other.order < update.order for other in unseen)
         document = self._views[segment] if segment in self._views else Document()
-        if document is not None and not concurrent and not contested:
+        if document is not None and on_top and not clash and not contested:
             document.apply(update)
             self._views[segment] = document
         else:
             self._views[segment] = None
         if self.on_change is not None:
             self.on_change(update, replaced)
-        if concurrent:
+        if clash:
             group = group_around(update, self._live)
             if group:
                 self._meet(group)
 
-    def _has_concurrent(self, update: Update) -> bool:
+    def _unseen(self, update: Update) -> tuple[Update, ...]:
+        """The live updates that overlap ``update`` and that its author had not seen."""
         # While a delta is joined the clock is still the old one, and what came first in the delta counts as well.
         context = update.context
         if self._clock <= context and all(context.covers(*latest) for latest in self._joining.items()):
-            return False
-        return any(not update.has_seen(other) for other in self._live.overlapping(update.segments))
+            return ()
+        return tuple(self._live.unseen(update))
 
     # ----------------------------------------------------------------------------------------------------- conflicts
 

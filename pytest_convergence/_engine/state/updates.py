@@ -8,7 +8,8 @@
 3. ``set`` and ``delete`` *replace* the updates at and below their path that they have seen. An ``increment`` carries
    the sum of a run of its author's increments and replaces those that it includes, so a counter costs one update per
    author; a ``set`` notes what it had seen of each run, so that nothing is counted twice when a run goes on beside it.
-   An ``append`` replaces nothing.
+   An ``append`` replaces nothing, nor do ``insert`` and ``erase``; ``add`` and ``discard`` replace what they have seen about
+   the same item of the same set.
 4. A *delta* is everything between two clocks: the live updates that the later clock has and the earlier has not.
    Updates that were replaced in between need not be told: whatever replaced them is in the delta (P. Almeida et al.,
    Delta State Replicated Data Types, 2018, section 7.2: a delta-interval is joined only onto a state that covers its
@@ -17,7 +18,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, final
 
@@ -26,11 +27,15 @@ from pytest_convergence._engine.state.paths import Path, format_path, overlap
 from pytest_convergence._engine.state.values import freeze, same_value
 
 __all__ = [
+    "ADDING",
     "DELETED",
     "OPERATIONS",
+    "ORDER_FREE",
     "Delta",
     "Deleted",
     "Dot",
+    "Erased",
+    "Inserted",
     "Past",
     "Run",
     "Update",
@@ -40,8 +45,24 @@ __all__ = [
     "runs_seen",
 ]
 
-OPERATIONS: Final = ("set", "delete", "increment", "append")
+OPERATIONS: Final = ("set", "delete", "increment", "append", "add", "discard", "insert", "erase")
 """The kinds of updates. ``merge`` and ``rollback`` are written as several of these."""
+
+_FAMILIES: Final[Mapping[str, str]] = {
+    "increment": "counter",
+    "append": "list",
+    "add": "set",
+    "discard": "set",
+    "insert": "sequence",
+    "erase": "sequence",
+}
+"""Operations on one kind of value: those of a family commute with each other."""
+
+ORDER_FREE: Final = frozenset({"add", "discard", "insert", "erase"})
+"""Operations that can be applied to what they commute with in any order."""
+
+ADDING: Final = frozenset({"append", "insert", "erase"})
+"""Operations that never replace an update."""
 
 
 class Dot(NamedTuple):
@@ -67,6 +88,20 @@ class Past(NamedTuple):
     rank: int
     dots: tuple[Dot, ...]
     value: Any
+
+
+class Inserted(NamedTuple):
+    """What an ``insert`` stores: beside whom its items go, on which side, and the items."""
+
+    parent: tuple[str, int, int] | None
+    side: int
+    items: tuple[Any, ...]
+
+
+class Erased(NamedTuple):
+    """What an ``erase`` stores: the names of the items."""
+
+    ids: tuple[tuple[str, int, int], ...]
 
 
 @final
@@ -134,8 +169,15 @@ class Update:
 
     @property
     def value(self) -> Any:
-        """The value set, the amount, or the item appended (a copy); :data:`DELETED` for a delete."""
-        return DELETED if self.operation == "delete" else freeze(self.stored)
+        """What was written (a copy): the value set, the amount, the item or items; :data:`DELETED` for a delete or erase."""
+        if self.operation in ("delete", "erase"):
+            return DELETED
+        return freeze(list(self.stored.items) if self.operation == "insert" else self.stored)
+
+    @property
+    def order_free(self) -> bool:
+        """Whether it gives the same beside whatever it commutes with, applied before or after."""
+        return self.operation in ORDER_FREE
 
     @property
     def order(self) -> tuple[int, str, int]:
@@ -159,24 +201,32 @@ class Update:
                 and self.since <= other.dot.counter < self.dot.counter
                 and other.segments == self.segments
             )
-        if self.operation == "append":
+        if self.operation in ADDING:
             return False
+        if self.operation in ("add", "discard"):
+            return (
+                other.operation in ("add", "discard")
+                and other.segments == self.segments
+                and self.has_seen(other)
+                and same_value(other.stored, self.stored)
+            )
         return other.segments[: len(self.segments)] == self.segments and self.has_seen(other)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Update:
         return self
 
     def __str__(self) -> str:
-        shown = "" if self.operation == "delete" else f" {self.stored!r}"
+        shown = "" if self.value is DELETED else f" {self.value!r}"
         return f"{self.operation} {self.path}{shown} by {self.dot.agent} #{self.dot.counter}"
 
 
 def commute(one: Update, other: Update) -> bool:
     """Whether two updates give the same document in either order, so that their being concurrent loses nothing.
 
-    Increments of one counter add up; appends to one list are all kept, in the order of time, author and number; equal
-    values written to one path are one value; deletes agree. Everything else that overlaps does not commute, a ``set``
-    beside an ``increment`` included: whether the amount counts from the old value or the new one is a real question.
+    Increments of one counter add up; appends to one list are all kept, in the order of time, author and number; additions
+    and discards of one set, and insertions and erasures in one sequence, give the same in every order; equal values
+    written to one path are one value; deletes agree. Everything else that overlaps does not commute, a ``set`` beside an
+    ``increment`` included: whether the amount counts from the old value or the new one is a real question.
     """
     if not overlap(one.segments, other.segments):
         return True
@@ -186,7 +236,7 @@ def commute(one: Update, other: Update) -> bool:
     if kinds == ("delete", "delete"):
         return True
     if len(one.segments) == len(other.segments):
-        if kinds in (("increment", "increment"), ("append", "append")):
+        if _FAMILIES.get(one.operation, one) == _FAMILIES.get(other.operation, other):
             return True
         return kinds == ("set", "set") and same_value(one.stored, other.stored)
     if one.operation != "set" or other.operation not in ("set", "delete"):
