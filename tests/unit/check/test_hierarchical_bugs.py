@@ -151,7 +151,7 @@ def planted(machine: type[Hierarchy], pattern: Hierarchical) -> Planted:
         pytest.param(RestartsTooMany, ONE, "restart_scope", fails_often, 6, id="too many"),
         pytest.param(NeverGivesUp, Hierarchical(), "restart_intensity", fails_for_a, 8, id="never gives up"),
         pytest.param(DelegatesUpwards, Hierarchical(), "acyclic_delegation", work, 8, id="upwards"),
-        pytest.param(SwallowsFailures, PATIENT, "escalation_reaches_root", fails_for_a, 8, id="swallows"),
+        pytest.param(SwallowsFailures, PATIENT, "escalation_reaches_root", fails_for_a, 6, id="swallows"),
     ],
 )
 def test_a_bug_in_a_hierarchy_is_caught(
