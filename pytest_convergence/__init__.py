@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.base.messages import Message
     from pytest_convergence._engine.base.schedule import Schedule
     from pytest_convergence._engine.base.trace import Trace, TraceEvent
+    from pytest_convergence._engine.check.progress import ItemProgress, ItemState, item_progress
     from pytest_convergence._engine.check.property import Property, Violation
     from pytest_convergence._engine.patterns.competitive import Competitive
     from pytest_convergence._engine.patterns.consensus import Consensus
     from pytest_convergence._engine.patterns.contract_net import Award
+    from pytest_convergence._engine.patterns.handoff import FencingToken, HandoffReason, HandoffState
     from pytest_convergence._engine.patterns.hierarchical import Hierarchical
     from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
     from pytest_convergence._engine.patterns.parallel_merge import ParallelMerge
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.patterns.tally import Tally
     from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.engine import ConvergenceEngine, EngineStats
+    from pytest_convergence._engine.run.fencing import FencedResource
     from pytest_convergence._engine.run.goal import Criterion, Goal
     from pytest_convergence._engine.run.handlers import Notice, SessionEvent
+    from pytest_convergence._engine.run.handing import Handoff, HandoffResult, HandoffStats
     from pytest_convergence._engine.run.lifecycle import SessionState
     from pytest_convergence._engine.run.outcome import Outcome, RunMetrics
     from pytest_convergence._engine.run.progress import Phase
@@ -59,6 +63,7 @@ if TYPE_CHECKING:
         PropertyViolation,
         RunFailure,
         SimulationEscapeError,
+        StaleTokenError,
     )
 
 __all__ = [
@@ -70,6 +75,13 @@ __all__ = [
     "Phase",
     "RunMetrics",
     "SimulatedAgent",
+    "Handoff",
+    "HandoffResult",
+    "HandoffReason",
+    "HandoffState",
+    "HandoffStats",
+    "FencingToken",
+    "FencedResource",
     "Outcome",
     "SessionState",
     "Goal",
@@ -89,6 +101,9 @@ __all__ = [
     "Stage",
     "DeadLetter",
     "Rejected",
+    "ItemProgress",
+    "ItemState",
+    "item_progress",
     "Machine",
     "Send",
     "SetTimer",
@@ -125,6 +140,7 @@ __all__ = [
     "PropertyViolation",
     "RunFailure",
     "SimulationEscapeError",
+    "StaleTokenError",
 ]
 
 _HOMES: Final = {
@@ -136,6 +152,13 @@ _HOMES: Final = {
     "RunMetrics": "_engine.run.outcome",
     "Session": "_engine.run.session",
     "SimulatedAgent": "_engine.run.agent",
+    "Handoff": "_engine.run.handing",
+    "HandoffResult": "_engine.run.handing",
+    "HandoffStats": "_engine.run.handing",
+    "HandoffReason": "_engine.patterns.handoff",
+    "HandoffState": "_engine.patterns.handoff",
+    "FencingToken": "_engine.patterns.handoff",
+    "FencedResource": "_engine.run.fencing",
     "Outcome": "_engine.run.outcome",
     "SessionState": "_engine.run.lifecycle",
     "Goal": "_engine.run.goal",
@@ -155,6 +178,9 @@ _HOMES: Final = {
     "Stage": "_engine.patterns.pipeline",
     "DeadLetter": "_engine.patterns.pipeline",
     "Rejected": "_engine.patterns.pipeline",
+    "ItemProgress": "_engine.check.progress",
+    "ItemState": "_engine.check.progress",
+    "item_progress": "_engine.check.progress",
     "Machine": "_engine.base.effects",
     "Send": "_engine.base.effects",
     "SetTimer": "_engine.base.effects",
@@ -191,6 +217,7 @@ _HOMES: Final = {
     "PropertyViolation": "errors",
     "RunFailure": "errors",
     "SimulationEscapeError": "errors",
+    "StaleTokenError": "errors",
 }
 
 

@@ -11,13 +11,13 @@ from typing import Any, final
 
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.time import to_ns
+from pytest_convergence._engine.base.trace import Trace
 from pytest_convergence._engine.check.predicates import predicate
 from pytest_convergence._engine.check.property import Property
 from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.conduct import Conduct
 from pytest_convergence._engine.run.fencing import FencedResource
 from pytest_convergence._engine.run.goal import Goal, bounded
-from pytest_convergence._engine.run.fencing import FencedResource
 from pytest_convergence._engine.run.handlers import Handlers, Notice, Notifier, SessionEvent
 from pytest_convergence._engine.run.handoffs import Handoffs
 from pytest_convergence._engine.run.hosting import current_loop, run_in_world
@@ -298,6 +298,11 @@ class Session(Standing):
 
     def _fabric(self) -> Fabric:
         return self._running().fabric
+
+    @property
+    def trace(self) -> Trace:
+        """What has happened so far."""
+        return self._fabric().trace
 
     @property
     def now(self) -> float:
