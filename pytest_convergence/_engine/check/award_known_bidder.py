@@ -27,7 +27,7 @@ class _Checker:
         if fact != "award":
             return None
         winner = award_of(data).winner
-        bidders = [agent for call in self._contracts.calls.values() for agent in (*call.bids, *call.late)]
+        bidders = [agent for call in self._contracts.calls for agent in (*call.bids, *call.late)]
         if winner in bidders:
             return None
         known = ", ".join(dict.fromkeys(bidders)) or "nobody"

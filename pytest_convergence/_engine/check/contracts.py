@@ -30,9 +30,10 @@ class Call:
         scores: what bids are worth, by bidder.
         late: who has bid after that.
         closed: whether bids are closed.
+        over: whether another call has taken its place since, after an award: it is about a contract of its own then.
     """
 
-    __slots__ = ("best", "bids", "closed", "late", "number", "order", "scores")
+    __slots__ = ("best", "bids", "closed", "late", "number", "order", "over", "scores")
 
     def __init__(self, number: Any, agents: Sequence[str]) -> None:
         self.number = number
@@ -42,6 +43,7 @@ class Call:
         self.scores: dict[str, Any] = {}
         self.late: list[str] = []
         self.closed = False
+        self.over = False
 
     def ranking(self) -> list[str]:
         """All who have bid in time and whose score is known, best first, equal ones in the declared order."""
@@ -54,18 +56,25 @@ class Contracts:
     """The calls and awards of one run.
 
     Attributes:
-        calls: by number, in the order in which they were made.
         standing: the awards that have not been revoked.
         revoked: those that have.
+        lost: from whom awards were revoked since the last calls were made.
     """
 
-    __slots__ = ("_agents", "calls", "revoked", "standing")
+    __slots__ = ("_agents", "_awarded", "_calls", "lost", "revoked", "standing")
 
     def __init__(self, agents: Sequence[str]) -> None:
         self._agents = agents
-        self.calls: dict[Any, Call] = {}
+        self._calls: dict[Any, Call] = {}
+        self._awarded = False
         self.standing: list[AwardMade] = []
         self.revoked: list[AwardMade] = []
+        self.lost: list[str] = []
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that the next award is about, in the order in which they were made: several in a tournament."""
+        return [call for call in self._calls.values() if not call.over]
 
     def take(self, fact: str, data: Mapping[str, Any]) -> None:
         """Take one fact."""
@@ -75,23 +84,32 @@ class Contracts:
             self._bid(fact, self.of(data), data)
         elif fact == "award":
             award = award_of(data)
+            self._awarded = True
             if award not in self.standing:
                 self.standing.append(award)
         elif fact == "award_revoked":
             award = award_of(data)
             self.standing = [other for other in self.standing if other != award]
-            if award not in self.revoked:
+            if award not in self.revoked:  # else it is said once more, after a restart
                 self.revoked.append(award)
+                self.lost.append(award.winner)
 
     def of(self, data: Mapping[str, Any]) -> Call:
         """Return the call that a fact speaks of; the only one, if it does not say."""
         number = data.get("call", 1)
-        found = self.calls.get(number)
+        found = self._calls.get(number)
         if found is None:
-            found = self.calls[number] = Call(number, self._agents)
+            found = self._calls[number] = Call(number, self._agents)
         return found
 
     def _called(self, data: Mapping[str, Any]) -> None:
+        """A call is made, or made again after a restart: what the manager still has of its bids it says again."""
+        self._calls.pop(data.get("call", 1), None)
+        if self._awarded:
+            self._awarded = False
+            self.lost.clear()
+            for other in self._calls.values():
+                other.closed = other.over = True
         call = self.of(data)
         call.order = list(data.get("order", self._agents))
         call.best = str(data.get("best", call.best))

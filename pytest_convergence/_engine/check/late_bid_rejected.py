@@ -62,8 +62,8 @@ class _Checker:
 
     def _award(self, event: TraceEvent, data: Mapping[str, Any]) -> Violation | None:
         winner = award_of(data).winner
-        in_time = any(winner in call.bids for call in self._contracts.calls.values())
-        late = [call.number for call in self._contracts.calls.values() if winner in call.late]
+        in_time = any(winner in call.bids for call in self._contracts.calls)
+        late = [call.number for call in self._contracts.calls if winner in call.late]
         if in_time or not late:
             return None
         message = f"{event.agent} awarded the contract to {winner}, whose only bid (call {late[0]}) was late"

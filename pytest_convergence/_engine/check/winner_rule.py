@@ -35,8 +35,7 @@ class _Checker:
 
     def _award(self, event: TraceEvent, data: Mapping[str, Any]) -> Violation | None:
         award = award_of(data)
-        lost = {other.winner for other in self._contracts.revoked}
-        ranking = [agent for agent in self._ranking() if agent not in lost]
+        ranking = [agent for agent in self._ranking() if agent not in self._contracts.lost]
         if not ranking or ranking[0] == award.winner or award in self._contracts.revoked:
             return None
         best = ranking[0]
@@ -64,19 +63,18 @@ class _Checker:
     def _ranking(self) -> list[str]:
         """Everybody who is in it, best first: of each later call before those of an earlier one."""
         ranking: dict[str, None] = {}
-        for call in reversed(list(self._contracts.calls.values())):
+        for call in reversed(self._contracts.calls):
             ranking.update(dict.fromkeys(call.ranking()))
         return list(ranking)
 
     def _scores(self) -> dict[str, Any]:
         scores: dict[str, Any] = {}
-        for call in self._contracts.calls.values():
+        for call in self._contracts.calls:
             scores.update(call.scores)
         return scores
 
     def _order(self) -> list[str]:
-        calls = list(self._contracts.calls.values())
-        return calls[-1].order
+        return self._contracts.calls[-1].order
 
     def finish(self, final: FinalState) -> None:
         return None
