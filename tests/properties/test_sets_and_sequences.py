@@ -22,7 +22,7 @@ class Step(NamedTuple):
     agent: str
     other: str
     place: int
-    count: int
+    size: int
 
 
 def _steps(*kinds: str) -> st.SearchStrategy[list[Step]]:
@@ -66,16 +66,16 @@ def _perform(group: Group, step: Step, number: int) -> None:
             group.hear(step.agent, step.other)
     elif step.kind == "insert":
         place = step.place % (len(replica.get("list", [])) + 1)
-        replica.insert("list", place, *((number, each) for each in range(step.count)))
+        replica.insert("list", place, *((number, each) for each in range(step.size)))
     elif step.kind == "erase":
         items = len(replica.get("list", []))
         if items:
             place = step.place % items
-            replica.erase("list", place, min(step.count, items - place))
+            replica.erase("list", place, min(step.size, items - place))
     elif step.kind == "append":
         replica.append("list", (number, 0))
     elif step.kind == "set list":
-        replica.set("list", [(number, each) for each in range(step.count)])
+        replica.set("list", [(number, each) for each in range(step.size)])
     elif step.kind == "set set":
         replica.set("set", {step.place % 3})
     elif step.kind == "add":
@@ -125,7 +125,7 @@ def test_items_of_a_sequence_never_change_their_order(steps: list[Step]) -> None
         items = replica.get("list", [])
         if step.kind == "insert":
             place = step.place % (len(seen) + 1)
-            assert items == [*seen[:place], *((number, each) for each in range(step.count)), *seen[place:]]
+            assert items == [*seen[:place], *((number, each) for each in range(step.size)), *seen[place:]]
         before.update(combinations(items, 2))
     group.level()
     before.update(combinations(group.replicas["a"].get("list", []), 2))
