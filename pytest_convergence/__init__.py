@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pytest_convergence._engine.base.clocks import VectorClock
     from pytest_convergence._engine.base.effects import (
+        AgentRef,
+        Call,
+        CancelCall,
         CancelTimer,
         Decide,
         Machine,
         Observe,
         Persist,
+        Raised,
+        Returned,
         Send,
         SetTimer,
         Sync,
@@ -29,18 +34,20 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.patterns.competitive import Competitive
     from pytest_convergence._engine.patterns.consensus import Consensus
     from pytest_convergence._engine.patterns.contract_net import Award
+    from pytest_convergence._engine.patterns.durable import Slots
     from pytest_convergence._engine.patterns.handoff import FencingToken, HandoffReason, HandoffState
     from pytest_convergence._engine.patterns.hierarchical import Hierarchical
     from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
     from pytest_convergence._engine.patterns.parallel_merge import ParallelMerge
+    from pytest_convergence._engine.patterns.pattern import Pattern
     from pytest_convergence._engine.patterns.pipeline import DeadLetter, Pipeline, Rejected, Stage
     from pytest_convergence._engine.patterns.tally import Tally
     from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.engine import ConvergenceEngine, EngineStats
     from pytest_convergence._engine.run.fencing import FencedResource
     from pytest_convergence._engine.run.goal import Criterion, Goal
-    from pytest_convergence._engine.run.handlers import Notice, SessionEvent
     from pytest_convergence._engine.run.handing import Handoff, HandoffResult, HandoffStats
+    from pytest_convergence._engine.run.handlers import Notice, SessionEvent
     from pytest_convergence._engine.run.lifecycle import SessionState
     from pytest_convergence._engine.run.outcome import Outcome, RunMetrics
     from pytest_convergence._engine.run.progress import Phase
@@ -104,7 +111,14 @@ __all__ = [
     "ItemProgress",
     "ItemState",
     "item_progress",
+    "Pattern",
     "Machine",
+    "Slots",
+    "Call",
+    "CancelCall",
+    "Returned",
+    "Raised",
+    "AgentRef",
     "Send",
     "SetTimer",
     "CancelTimer",
@@ -181,7 +195,14 @@ _HOMES: Final = {
     "ItemProgress": "_engine.check.progress",
     "ItemState": "_engine.check.progress",
     "item_progress": "_engine.check.progress",
+    "Pattern": "_engine.patterns.pattern",
+    "Slots": "_engine.patterns.durable",
     "Machine": "_engine.base.effects",
+    "Call": "_engine.base.effects",
+    "CancelCall": "_engine.base.effects",
+    "Returned": "_engine.base.effects",
+    "Raised": "_engine.base.effects",
+    "AgentRef": "_engine.base.effects",
     "Send": "_engine.base.effects",
     "SetTimer": "_engine.base.effects",
     "CancelTimer": "_engine.base.effects",

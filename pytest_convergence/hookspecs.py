@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_convergence._engine.patterns.pattern import Pattern
     from pytest_convergence._engine.run.outcome import Outcome
     from pytest_convergence._engine.run.session import Session
 
@@ -21,4 +24,16 @@ def pytest_convergence_session_finished(item: pytest.Item, session: Session, out
         item: the test that the session belongs to.
         session: the session.
         outcome: what it came to; ``outcome.metrics`` holds the numbers.
+    """
+
+
+@pytest.hookspec
+def pytest_convergence_patterns(config: pytest.Config) -> Pattern | Iterable[Pattern] | None:
+    """Return patterns of your own: tests may then name them, ``@pytest.mark.convergence(pattern="token-ring")``.
+
+    Called once, when tests that use this plugin have been collected, so a ``conftest.py`` or an installed plugin may
+    implement it. A name may be given once; those of the built-in patterns are taken.
+
+    Args:
+        config: the configuration of the pytest session.
     """

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Any, Final, final
 
 import pytest
 
-from pytest_convergence._engine.run.options import SessionOptions
+from pytest_convergence._engine.patterns.pattern import Pattern
+from pytest_convergence._engine.patterns.registry import PatternRegistry
+from pytest_convergence._engine.run.options import SessionOptions, known_patterns, with_pattern
 from pytest_convergence._pytest.bodies import is_async
 from pytest_convergence._pytest.options import SETTINGS, Settings
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
-__all__ = ["PLAN", "Plan", "plan_all", "plan_of"]
+__all__ = ["PLAN", "Plan", "check_patterns", "patterns_of", "plan_all", "plan_of"]
 
 _FACTORY_ONLY: Final = frozenset({"schedule", "goal", "states", "name"})
 _MARKER_OPTIONS: Final = tuple(
@@ -44,6 +46,45 @@ class Plan:
 PLAN: Final = pytest.StashKey[Plan]()
 
 
+_PATTERNS: Final = pytest.StashKey[PatternRegistry]()
+
+
+def patterns_of(config: pytest.Config) -> PatternRegistry:
+    """Return the patterns that tests may name: the built-in ones, and those that plugins and conftest.py files add.
+
+    Raises:
+        ConvergenceUsageError: what a plugin returned is no pattern, or a name is taken.
+    """
+    known = config.stash.get(_PATTERNS, None)
+    if known is None:
+        added: list[Any] = []
+        for answer in config.hook.pytest_convergence_patterns(config=config):
+            # A pattern may be iterable itself (a named tuple, say), so that is asked first.
+            added += [answer] if isinstance(answer, Pattern) else _listed(answer)
+        known = config.stash[_PATTERNS] = known_patterns(added)
+    return known
+
+
+def check_patterns(config: pytest.Config) -> None:
+    """Ask for the patterns that plugins add.
+
+    Raises:
+        pytest.UsageError: what one returned is no pattern, or a name is taken.
+    """
+    try:
+        patterns_of(config)
+    except ConvergenceUsageError as error:
+        raise pytest.UsageError(f"bad answer to the hook pytest_convergence_patterns: {error}") from None
+
+
+def _listed(answer: object) -> list[object]:
+    if isinstance(answer, str) or not isinstance(answer, Iterable):
+        raise ConvergenceUsageError(
+            f"the hook pytest_convergence_patterns returns a pattern object or a list of them, not {answer!r}."
+        )
+    return list(answer)
+
+
 def _marked_options(item: pytest.Item) -> SessionOptions | None:
     """Merge the markers of ``item``, the closest first; ``None`` if there is none.
 
@@ -66,7 +107,7 @@ def _marked_options(item: pytest.Item) -> SessionOptions | None:
                 )
             if name not in _MARKER_OPTIONS:
                 raise unknown_name("option", name, _MARKER_OPTIONS)
-        options = SessionOptions.parse(mark.kwargs)
+        options = SessionOptions.parse(with_pattern(mark.kwargs, patterns_of(item.config)))
         merged = options if merged is None else merged.over(options)
     return merged
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import pytest
 
-from pytest_convergence._engine.run.options import UNSET, SessionOptions
+from pytest_convergence._engine.run.options import UNSET, SessionOptions, with_pattern
 from pytest_convergence._engine.run.session import Session
-from pytest_convergence._pytest.marker import Plan
+from pytest_convergence._pytest.marker import Plan, patterns_of
 from pytest_convergence.metrics import Tally
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ class RunningTest:
             ConvergenceUsageError: an option is wrong.
         """
         run = self.run
-        merged = SessionOptions.parse(options).over(self.defaults())
+        named = with_pattern(options, patterns_of(self.item.config))
+        merged = SessionOptions.parse(named).over(self.defaults())
         run.made += 1
         if "name" in options:
             name = merged.get("name")

@@ -12,7 +12,7 @@ from pytest_convergence._pytest.async_fixtures import DEFERRED, deferring, refus
 from pytest_convergence._pytest.body import call_body, is_ours
 from pytest_convergence._pytest.debugging import let_debugger_out
 from pytest_convergence._pytest.findings import describe_failure, describe_interruption, set_properties
-from pytest_convergence._pytest.marker import PLAN, plan_all, plan_of
+from pytest_convergence._pytest.marker import PLAN, check_patterns, plan_all, plan_of
 from pytest_convergence._pytest.renewal import SET_UP, note_set_up
 from pytest_convergence._pytest.reporting import REPORT_ATTRIBUTE, USAGE_ERROR, is_controller, merging_of
 from pytest_convergence._pytest.running_test import RUNNING, RunningTest
@@ -159,6 +159,7 @@ def collected(config: pytest.Config, concerned: Iterable[pytest.Item], items: li
         pytest.UsageError: some markers are wrong; the message lists all of them.
     """
     try:
+        check_patterns(config)
         plan_all(concerned)
     except pytest.UsageError as error:
         if is_controller(config):

@@ -18,6 +18,7 @@ from typing import Any, Protocol, final
 
 from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.base.trace import TraceEvent
+from pytest_convergence.errors import unknown_name
 
 __all__ = ["Checker", "FinalState", "Kind", "Property", "Scope", "Violation"]
 
@@ -137,7 +138,7 @@ class Property:
 
     Attributes:
         name: how reports and options call it.
-        kind: when it is judged.
+        kind: when it is judged; its name will do (``"always"``).
         summary: what must hold, in one sentence.
         checker: makes the checker for one run.
     """
@@ -146,3 +147,9 @@ class Property:
     kind: Kind
     summary: str
     checker: Callable[[Scope], Checker]
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "kind", Kind(self.kind))  # its name will do
+        except ValueError:
+            raise unknown_name("kind of property", self.kind, [each.value for each in Kind]) from None

@@ -17,10 +17,13 @@ __all__ = ["Pattern", "check_function", "positive_ns"]
 
 @runtime_checkable
 class Pattern(Protocol):
-    """A pattern of coordination, configured.
+    """A pattern of coordination, configured. To write one, inherit from this class and give it a ``name`` and a ``machine``.
 
-    ``inputs`` are the keyword arguments of ``Session.run``; a *view* is what a machine's ``view()`` returns.
+    ``inputs`` are the keyword arguments of ``Session.run``; a *view* is what a machine's ``view()`` returns. What is not
+    overridden demands nothing: no properties, any inputs, and a result as soon as all views are equal and not ``None``.
     """
+
+    __slots__ = ()
 
     @property
     def name(self) -> str:
@@ -28,9 +31,9 @@ class Pattern(Protocol):
         ...
 
     @property
-    def properties(self) -> tuple[str, ...]:
-        """The names of the properties that every run is checked for."""
-        ...
+    def properties(self) -> tuple[object, ...]:
+        """What every run is checked for: names of properties, or :class:`Property` objects."""
+        return ()
 
     def validate(self, agents: Sequence[str]) -> None:
         """Check the configuration for these agents.
@@ -38,11 +41,11 @@ class Pattern(Protocol):
         Raises:
             ConvergenceUsageError: an option is out of range.
         """
-        ...
+        return
 
     def quorum_of(self, agents: Sequence[str]) -> int:
-        """Return how many agents must be alive and connected for the protocol to make progress."""
-        ...
+        """Return how many agents must be alive and connected for the protocol to make progress: a majority."""
+        return len(agents) // 2 + 1
 
     def check_inputs(self, agents: Sequence[str], inputs: Mapping[str, Any]) -> None:
         """Check what ``run`` was given.
@@ -50,7 +53,7 @@ class Pattern(Protocol):
         Raises:
             ConvergenceUsageError: an input is missing, unknown or names an agent that does not exist.
         """
-        ...
+        return
 
     def machine(self, agent: str, agents: Sequence[str], inputs: Mapping[str, Any]) -> Machine:
         """Make the state machine of one life of ``agent``."""
@@ -58,15 +61,16 @@ class Pattern(Protocol):
 
     def output(self, views: Mapping[str, Any]) -> Any:
         """Return what the live agents agree on, or ``None`` where they do not agree (yet)."""
-        ...
+        values = list(views.values())
+        return values[0] if values and all(value == values[0] for value in values) else None
 
     def valid(self, value: Any, agents: Sequence[str], inputs: Mapping[str, Any]) -> bool:
         """Whether an allowed input or resolver could have produced ``value``."""
-        ...
+        return value is not None
 
     def leader(self, view: Any) -> str | None:
         """Return the leader that ``view`` names; ``None`` if there is none, or the pattern has no leaders."""
-        ...
+        return None
 
     def functions(
         self, agent: str, agents: Sequence[str], inputs: Mapping[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pytest_convergence._engine.patterns.competitive import Competitive
@@ -41,12 +41,20 @@ class PatternRegistry:
     """The patterns that one test run knows: the built-in ones, and those that plugins add.
 
     A registry belongs to whoever made it; there is no global one to add to.
+
+    Args:
+        more: patterns beside the built-in ones.
+
+    Raises:
+        ConvergenceUsageError: one of them is no pattern, or its name is taken.
     """
 
     __slots__ = ("_patterns",)
 
-    def __init__(self) -> None:
+    def __init__(self, more: Iterable[Pattern] = ()) -> None:
         self._patterns: dict[str, Pattern] = dict(_BUILT_IN)
+        for pattern in more:
+            self.add(pattern)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,8 +65,9 @@ class PatternRegistry:
         """Make ``pattern`` known under its name.
 
         Raises:
-            ConvergenceUsageError: the name is taken.
+            ConvergenceUsageError: it is no pattern, or the name is taken.
         """
+        self._check(pattern)
         if pattern.name in self._patterns:
             raise ConvergenceUsageError(
                 f"a pattern named {pattern.name!r} exists already; choose another name."
@@ -81,10 +90,17 @@ class PatternRegistry:
                     f"the pattern {pattern!r} is not available yet. Available: {known}."
                 )
             raise unknown_name("pattern", pattern, (*PATTERN_NAMES, *self._patterns))
+        return self._check(pattern)
+
+    @staticmethod
+    def _check(pattern: object) -> Pattern:
         if isinstance(pattern, type) or not isinstance(pattern, Pattern):
             raise ConvergenceUsageError(
                 f"pattern must be a name or a pattern object such as Consensus(quorum=2/3), not {pattern!r}."
             )
+        name: object = pattern.name
+        if not isinstance(name, str) or not name:
+            raise ConvergenceUsageError(f"the pattern {pattern!r} has no name, but {name!r}.")
         return pattern
 
 

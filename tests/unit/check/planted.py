@@ -27,7 +27,7 @@ class Planted(Pattern):
         return self.inner.name
 
     @property
-    def properties(self) -> tuple[str, ...]:
+    def properties(self) -> tuple[object, ...]:
         return self.inner.properties
 
     def validate(self, agents: Sequence[str]) -> None:
