@@ -10,7 +10,7 @@ from typing import Any, Final, final, get_origin
 
 from pytest_convergence._engine.base.effects import Machine
 from pytest_convergence._engine.patterns.pattern import Pattern, check_function, positive_ns
-from pytest_convergence._engine.patterns.pipeline_agent import PipelineAgent, PipelinePlan
+from pytest_convergence._engine.patterns.pipeline_agent import PipelineAgent, PipelinePlan, Underway
 from pytest_convergence._engine.patterns.pipeline_port import Parcel
 from pytest_convergence._engine.patterns.pipeline_stage import DEAD, REJECTED, StageRules
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
@@ -36,8 +36,8 @@ class Stage:
             be called again for the same item.
         timeout: virtual seconds after which an attempt counts as failed; ``None`` for no bound.
         workers: how many items are worked on at the same time.
-        credits: how many items may be in the stage at the same time, at work or on their way out; ``None`` for the
-            pipeline's.
+        credits: how many items may be in the stage at the same time: waiting, worked on, or done and not yet done by the
+            next stage; ``None`` for the pipeline's.
         accepts: what items must be: a type, a tuple of types, or a plain function that raises or returns something false
             for what it refuses (``None`` is not a refusal). A refused item is rejected without an attempt.
         returns: the same for what ``work`` returns; a refusal is a failed attempt.
@@ -102,10 +102,11 @@ class Pipeline(Pattern):
         key: a function from an item to its idempotency key; items with equal keys are one item, and have one result. By
             default every item is its own. Only for ``"effectively-once"``.
         order_by: a function from an item to its order key; each stage works on items with equal keys one after the other,
-            in the order in which they were given. By default there is no order.
+            in the order in which they were given. Items with the key ``None``, and all by default, have no order.
         max_attempts: how often a stage tries an item before it is a dead letter.
         backoff_seconds: virtual seconds before the first retry; each further pause is twice as long, up to 32 times.
-        credits: how many items may be in a stage at the same time.
+        credits: how many items may be in a stage at the same time: waiting, worked on, or done and not yet done by the next
+            stage.
         feeder: the agent that feeds the items and collects the results; by default the first agent.
         resend_seconds: virtual seconds after which an unanswered message is repeated.
     """
@@ -252,7 +253,8 @@ class Pipeline(Pattern):
     def output(self, views: Mapping[str, Any]) -> Any:
         """Return the results in the order of the items, or ``None`` while an item is still under way."""
         results = list(views.values())
-        return results[0] if results and all(result == results[0] for result in results) else None
+        agreed = bool(results) and all(result == results[0] for result in results)
+        return results[0] if agreed and not isinstance(results[0], Underway) else None
 
     def valid(self, value: Any, agents: Sequence[str], inputs: Mapping[str, Any]) -> bool:
         """Whether ``value`` has one entry for each item."""

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.effects import RAISED, RETURNED, Effect, Observe, Returned, Send
 from pytest_convergence._engine.patterns.decision import DECIDED, SPREAD_TIMER, Decision
@@ -26,7 +27,7 @@ from pytest_convergence._engine.patterns.pipeline_port import OK, Letter, Parcel
 from pytest_convergence._engine.patterns.pipeline_stage import StageDesk, StageRules, words_of
 from pytest_convergence.errors import unknown_name
 
-__all__ = ["PipelineAgent", "PipelinePlan"]
+__all__ = ["PipelineAgent", "PipelinePlan", "Underway"]
 
 ITEM: Final = "item"
 ENDED: Final = "ended"
@@ -44,6 +45,15 @@ class PipelinePlan(NamedTuple):
     stages: tuple[StageRules, ...]
     feeder: str
     resend_ns: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """The view of an agent while items are under way: for how many others have answered, and for how many it does."""
+
+    answered: int
+    left: int
 
 
 class PipelineAgent:
@@ -171,9 +181,11 @@ class PipelineAgent:
         return [*effects, *self._deliver_locally(), *self._conclude()]
 
     def view(self) -> Any:
-        """Return the result of the pipeline, ``None`` while an item is still under way."""
+        """Return the result of the pipeline; an :class:`Underway` while an item is still under way."""
         if not self.decision.is_made:
-            return None
+            answered = len(self.outcomes) + sum(len(port.settled) for port in self.ports.values())
+            left = sum(len(port.waiting) for port in self.ports.values())
+            return Underway(answered, left + sum(desk.at_hand for desk in self.desks.values()))
         return self.result({int(id): outcome for id, *outcome in self.decision.value})
 
     # -- the journal -----------------------------------------------------------------------------------------------

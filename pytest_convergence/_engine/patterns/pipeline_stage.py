@@ -145,6 +145,11 @@ class StageDesk:
         return id in self.port.waiting or (self.rules.once and id in self._done)
 
     @property
+    def at_hand(self) -> int:
+        """How many items are taken and not done."""
+        return len(self._held)
+
+    @property
     def has_room(self) -> bool:
         """Whether one more item could be taken."""
         return len(self._held) + len(self.port.waiting) < self.rules.capacity

@@ -2,10 +2,11 @@
 
 1. A *view* is what an agent exposes: its replica, what its protocol holds to be agreed, and what its behaviour said that it
    exposes.
-2. When the work is done the faults stop, and the world runs on until no user message is in flight and no view has changed
-   for a *window*: twice the greatest delay plus the longest period of any protocol timer, or the longest sleep that a
-   behaviour is in. Within a window everything that upkeep can still change has been tried. Agents that chat for ever
-   always have a message under way; they are stable if all that chat has changed no view when the time is up.
+2. When the work is done the faults stop, and the world runs on until no user message is in flight, no protocol that has
+   not come to rest waits for a function of the user's, and no view has changed for a *window*: twice the greatest delay
+   plus the longest period of any protocol timer, or the longest sleep that a behaviour is in. Within a window everything
+   that upkeep can still change has been tried. Agents that chat for ever always have a message under way; they are stable
+   if all that chat has changed no view when the time is up.
 3. Then the views are judged: agents that are alive and connected must expose equal ones.
 """
 
@@ -71,12 +72,12 @@ class Settling:
         if seen != self._last:
             self._last = seen
             self._since_ns = self.changed_ns = now_ns
-        elif conduct.user_messages_in_flight():
+        elif conduct.user_messages_in_flight() or conduct.cast.works():
             self._since_ns = now_ns
         if now_ns - self._since_ns >= self._window_ns or (seen == self._last and conduct.is_still()):
             self._done()
         elif now_ns >= self._limit_ns:
-            self.stable = now_ns - self.changed_ns >= self._window_ns
+            self.stable = now_ns - self.changed_ns >= self._window_ns and not conduct.cast.works()
             self._done()
         else:
             self._arm()
