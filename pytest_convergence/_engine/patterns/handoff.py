@@ -214,7 +214,7 @@ class Work(NamedTuple):
     def read(cls, data: Mapping[str, Any]) -> Work:
         """Return the record that :meth:`wire` wrote."""
         return cls(
-            **{**data, "path": tuple(data["path"]), "capabilities": tuple(data["capabilities"])}  # type: ignore[arg-type]
+            **{**data, "path": tuple(data["path"]), "capabilities": tuple(data["capabilities"])}
         )
 
     def handed_to(self, agent: str, reason: str) -> Work:

@@ -294,14 +294,19 @@ class Giving:
         released: list[Effect] = [*entry.save(), core.fact("release", before)]
         return [*released, *self.keeping.stop(entry), *self._transfer(entry)]
 
+    def on_never(self, sender: str, payload: Any) -> list[Effect]:
+        """The taker will never take the token that was committed to it."""
+        entry = self._core.entry(payload["id"])
+        if entry.role is Role.RELEASED and tuple(payload["token"]) == entry.work.token:
+            return self._take_back(entry, payload["why"])
+        return []
+
     def on_reject(self, sender: str, payload: Any) -> list[Effect]:
-        """The candidate does not want it, or never will take a token that was committed to it."""
+        """The candidate does not want it."""
         entry = self._core.entry(payload["id"])
         search = entry.search
         if search is None or search.candidate != sender:
             return []
-        if entry.role is Role.RELEASED and tuple(payload["token"]) == entry.work.token:
-            return self._take_back(entry, payload["why"])
         if entry.role is Role.OWNER and payload["attempt"] == search.attempt:
             search.refused[sender] = payload["why"]
             if search.plan["to"] is not None:
@@ -356,6 +361,7 @@ class Giving:
         entry = self._core.entry(payload["id"])
         if entry.role is not Role.RELEASED or tuple(payload["token"]) != entry.work.token:
             return []  # an old answer: this agent may own the work again meanwhile
+        entry.leased = True
         self._core.note_role(entry, Role.GUARDIAN)
         entry.watch.heard(self._core.now())
         effects = self._conclude(entry, HandoffEvent.CONFIRM, "")

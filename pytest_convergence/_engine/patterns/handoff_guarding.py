@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.effects import CancelTimer, Effect, Send, SetTimer
+from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.patterns.failure_detector import Suspicion
 from pytest_convergence._engine.patterns.handoff import HandoffReason, Work
 from pytest_convergence._engine.patterns.handoff_core import Core, Entry, Role
@@ -70,9 +71,8 @@ class Guarding:
             if payload["work"] is None:
                 return [Send(sender, "handoff_missing", {"id": entry.id})]
             effects += self._store(entry, Work.read(payload["work"]))
-        if entry.watch.claiming is not None:
-            name = self._recovery(entry.work)
-            effects.append(core.fact("handoff_expired", entry.work, id=name, why="the owner is back"))
+        elif entry.role is Role.RELEASED:  # who asks for the lease has the work: as good as its confirmation
+            effects += self._keeping.giving.on_owned(sender, {"id": entry.id, "token": rank[:2]})
         entry.watch.heard(core.now())
         ack = {"id": entry.id, "rank": payload["rank"], "round": payload["round"]}
         return [*effects, Send(sender, "handoff_lease_ack", ack), *self._keeping.guard(entry)]
@@ -136,19 +136,12 @@ class Guarding:
         epoch, claimant = entry.granted
         if claimant != core.name or epoch <= entry.work.epoch:
             epoch = max(epoch, entry.work.epoch) + 1
-        requested = core.fact(
-            "handoff_requested", entry.work, id=self._recovery(entry.work), reason=_RECOVERY
-        )
         if watch.claiming != epoch:
             watch.claiming = epoch
             watch.grants = {core.name: self._holding(entry)}
         entry.granted = (epoch, core.name)
         asked = self._to_guardians(entry, "handoff_claim", {"id": entry.id, "epoch": epoch})
-        return [*entry.save(), requested, *asked, *self._count(entry)]
-
-    def _recovery(self, work: Work) -> str:
-        """What the numbers of a run call the recovery of a work from an owner, whoever brings it about."""
-        return f"{work.id}@{work.epoch}.{work.number}/recovery"
+        return [*entry.save(), *asked, *self._count(entry)]
 
     def _holding(self, entry: Entry) -> dict[str, Any]:
         finished = entry.role in (Role.FINISHING, Role.DONE)
@@ -171,6 +164,7 @@ class Guarding:
             if asked[0] <= known or leased:
                 return [Send(sender, "handoff_deny", {"id": entry.id, "granted": known})]
         entry.granted = asked
+        entry.watch.heard(core.now())  # the claimant has the time of a lease to make something of it
         entry.lease.votes.clear()  # of an owner: what it asked for before must not make it act now
         granted = {"id": entry.id, "epoch": asked[0], **self._holding(entry)}
         return [*entry.save(), Send(sender, "handoff_grant", granted)]
@@ -214,11 +208,20 @@ class Guarding:
         yielded = keeping.yield_to(entry, taken) if entry.work.owner != self._core.name else []
         effects: list[Effect] = [CancelTimer(f"watch {entry.id}"), *yielded]
         effects += keeping.take(entry, taken, giver=work.owner)
-        effects.append(self._core.fact("handoff_completed", taken, id=self._recovery(work)))
+        effects += self._recovered(entry, taken)
         if finished is not None:  # somebody has finished it, and could not tell everybody
             return [*effects, *keeping.spread_result(entry, finished[0])]
         entry.working = running and not yielded
         return [*effects, *keeping.start_lease(entry)]
+
+    def _recovered(self, entry: Entry, taken: Work) -> list[Effect]:
+        """What the numbers of a run are to know: a recovery takes from the last word of the failed owner until now."""
+        name = f"{taken.id}@{taken.epoch}.{taken.number}"
+        seconds = (self._core.now() - entry.watch.heard_ns) / NS_PER_SECOND
+        return [
+            self._core.fact("handoff_requested", taken, id=name, reason=_RECOVERY),
+            self._core.fact("handoff_completed", taken, id=name, seconds=seconds),
+        ]
 
     def wake(self, entry: Entry) -> list[Effect]:
         """A new life: what was promised before is not known, so the whole time has to pass."""

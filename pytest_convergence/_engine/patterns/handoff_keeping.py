@@ -89,7 +89,7 @@ class Keeping:
                 entry.refused.append(work.token)
                 effects += [*entry.save(), core.fact("declined", work, giver=sender, why=why)]
         if why is not None:
-            reply = Send(sender, "handoff_reject", {**answer, "attempt": None, "why": why})
+            reply = Send(sender, "handoff_never", {**answer, "why": why})
             return [*self.drop_reservation(entry), *effects, reply]
         taken = self.take(entry, work, giver=sender)
         return [*taken, Send(sender, "handoff_owned", answer), *self.start_lease(entry)]
@@ -139,9 +139,8 @@ class Keeping:
         if lease.active:
             timer = SetTimer(f"renew {entry.id}", core.timing.renew_ns, background=True)
         else:
-            timer = SetTimer(
-                f"renew {entry.id}", core.backoff_ns(lease.tries), background=lease.tries >= _INSISTENT
-            )
+            delay_ns = min(core.backoff_ns(lease.tries), core.timing.renew_ns)
+            timer = SetTimer(f"renew {entry.id}", delay_ns, background=lease.tries >= _INSISTENT)
             lease.tries += 1
         return [*effects, timer]
 
@@ -234,11 +233,11 @@ class Keeping:
         mine, was = entry.work if entry.is_known else None, entry.role
         held = was is Role.OWNER or (was is Role.FINISHING and mine is not None and mine.owner == core.name)
         entry.leased = True
+        core.note_role(entry, Role.GUARDIAN)
         effects: list[Effect] = []
         if mine is not None and entry.search is not None:
             effects += self.giving.overtaken(entry, newer)
         entry.work = newer
-        core.note_role(entry, Role.GUARDIAN)
         effects = [*entry.save(), *effects]
         if held and mine is not None:
             effects.append(core.fact("release", mine, why=f"{newer.owner} owns it"))

@@ -49,6 +49,7 @@ class HandoffMachine:
             "handoff_request": keeping.on_request,
             "handoff_accept": giving.on_accept,
             "handoff_reject": giving.on_reject,
+            "handoff_never": giving.on_never,
             "handoff_withdraw": keeping.on_withdraw,
             "handoff_transfer": keeping.on_transfer,
             "handoff_owned": giving.on_owned,

@@ -15,8 +15,7 @@ from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence.errors import AgentCrashedError, ConvergenceUsageError, unknown_name
 
 if TYPE_CHECKING:
-    from pytest_convergence._engine.run.handing import Handoff, HandoffResult
-    from pytest_convergence._engine.run.handoffs import Handler
+    from pytest_convergence._engine.run.handing import Handler, Handoff, HandoffResult
     from pytest_convergence._engine.run.session import Session
     from pytest_convergence._engine.sim.links import Link
     from pytest_convergence._engine.sim.mailbox import Mailbox

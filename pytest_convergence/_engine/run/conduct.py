@@ -355,10 +355,9 @@ class Conduct:
         return max(greatest_ns, 1_000_000) + sum(rule.delay_ns for rule in self.fabric.rules)
 
     def user_messages_in_flight(self) -> bool:
-        """Whether a message of the user's agents is on its way, or an answer about a conflict to be expected."""
-        return self.resolving.is_waiting() or any(
-            getattr(event[2], "__func__", None) in _ARRIVALS for event in self.world.events
-        )
+        """Whether a message of the user's agents is on its way, a conflict to be answered, a work between two owners."""
+        waits = self.resolving.is_waiting() or self.session.handoffs.is_busy()
+        return waits or any(getattr(event[2], "__func__", None) in _ARRIVALS for event in self.world.events)
 
     def is_still(self) -> bool:
         """Whether nothing at all is left to happen that could change a view."""

@@ -191,7 +191,7 @@ class Counting:
         outcome = fact.removeprefix("handoff_")
         which = f"{reason}/{outcome}"
         self.handoffs[which] = self.handoffs.get(which, 0) + 1
-        self.add("handoff_seconds", (event.at_ns - at_ns) / 1e9)
+        self.add("handoff_seconds", event.detail.get("seconds", (event.at_ns - at_ns) / 1e9))
         if outcome == "completed":
             self.add("handoffs")
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from pytest_convergence._engine.patterns.handoff import FencingToken, HandoffReason, HandoffState, Work
 from pytest_convergence._engine.state.values import freeze
@@ -15,9 +15,9 @@ from pytest_convergence.errors import ConvergenceUsageError
 if TYPE_CHECKING:
     from pytest_convergence._engine.base.effects import Call
     from pytest_convergence._engine.run.agent import SimulatedAgent
-    from pytest_convergence._engine.run.handoffs import AgentHandoffs
+    from pytest_convergence._engine.run.agent_handoffs import AgentHandoffs
 
-__all__ = ["Handoff", "HandoffQueue", "HandoffResult", "HandoffStats"]
+__all__ = ["Handler", "Handoff", "HandoffQueue", "HandoffResult", "HandoffStats"]
 
 
 @final
@@ -289,3 +289,7 @@ class HandoffQueue:
             finally:
                 self._waiters.remove(waiter)
         return self._items.pop(0)
+
+
+Handler: TypeAlias = Callable[[Handoff], Any]
+"""Does the work of one hand-off, plain or async; what it returns is the result."""
