@@ -35,12 +35,15 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.patterns.consensus import Consensus
     from pytest_convergence._engine.patterns.contract_net import Award
     from pytest_convergence._engine.patterns.durable import Slots
+    from pytest_convergence._engine.patterns.events import HandlerFailed, Publish
     from pytest_convergence._engine.patterns.handoff import FencingToken, HandoffReason, HandoffState
     from pytest_convergence._engine.patterns.hierarchical import Hierarchical
     from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
     from pytest_convergence._engine.patterns.parallel_merge import ParallelMerge
     from pytest_convergence._engine.patterns.pattern import Pattern
-    from pytest_convergence._engine.patterns.pipeline import DeadLetter, Pipeline, Rejected, Stage
+    from pytest_convergence._engine.patterns.pipeline import DeadLetter, Pipeline, Rejected, Stage, Unfinished
+    from pytest_convergence._engine.patterns.reactive import Reactive
+    from pytest_convergence._engine.patterns.saga import Saga, Step
     from pytest_convergence._engine.patterns.tally import Tally
     from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.engine import ConvergenceEngine, EngineStats
@@ -104,10 +107,16 @@ __all__ = [
     "Competitive",
     "Award",
     "Hierarchical",
+    "Reactive",
+    "Publish",
+    "HandlerFailed",
+    "Saga",
+    "Step",
     "Pipeline",
     "Stage",
     "DeadLetter",
     "Rejected",
+    "Unfinished",
     "ItemProgress",
     "ItemState",
     "item_progress",
@@ -188,10 +197,16 @@ _HOMES: Final = {
     "Competitive": "_engine.patterns.competitive",
     "Award": "_engine.patterns.contract_net",
     "Hierarchical": "_engine.patterns.hierarchical",
+    "Reactive": "_engine.patterns.reactive",
+    "Publish": "_engine.patterns.events",
+    "HandlerFailed": "_engine.patterns.events",
+    "Saga": "_engine.patterns.saga",
+    "Step": "_engine.patterns.saga",
     "Pipeline": "_engine.patterns.pipeline",
     "Stage": "_engine.patterns.pipeline",
     "DeadLetter": "_engine.patterns.pipeline",
     "Rejected": "_engine.patterns.pipeline",
+    "Unfinished": "_engine.patterns.pipeline",
     "ItemProgress": "_engine.check.progress",
     "ItemState": "_engine.check.progress",
     "item_progress": "_engine.check.progress",

@@ -30,7 +30,7 @@ class _Checker:
             endings = self._ledger.endings(item)
             if len(endings) > 1:
                 return self._violation(fed.shown, f"item {fed.shown!r} {' and '.join(endings)}", final)
-            if progress and not endings:
+            if progress and not endings and item not in self._ledger.abandoned:
                 passed = [stage for stage in fed.route if stage in self._ledger.effects.get(item, {})]
                 last = f"; the last stage that it passed is {passed[-1]!r}" if passed and passed[-1] else ""
                 return self._violation(

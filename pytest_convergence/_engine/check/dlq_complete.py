@@ -55,7 +55,11 @@ class _Checker:
         if not final.demands_progress(self._scope):
             return None
         for (stage, item), (told, agent) in self._failures.items():
-            if item in self._ledger.dead or stage in self._ledger.effects.get(item, {}):
+            if (
+                item in self._ledger.dead
+                or item in self._ledger.abandoned
+                or stage in self._ledger.effects.get(item, {})
+            ):
                 continue
             return Violation(
                 DLQ_COMPLETE.name,

@@ -88,6 +88,17 @@ fact                    data                              the agent that observe
 ``withdraw``            ``task``, ``token``               it is not to be handed over after all
 ``access``              ``resource``, ``task``,           (of whoever guards a resource) I let an owner with this
                         ``token``                         token change the resource
+``write``               ``id``, ``path``, ``value``,      I write this to what is shared; by my clock it is ``at``,
+                        ``at``, ``seen``, ``priority``    and I had ``seen`` the writes with these ids
+``conflict``            ``path``, ``writes``, ``winner``  I met a conflict of the writes with these ids; ``winner``
+                        ``value``, ``strategy``, ``id``   stands, or the ``value``, by that strategy (neither: open)
+``keep``                ``path``, ``write``,              at this path I hold that write from now on, by that
+                        ``strategy``                      strategy (``"last-write"``, ``"first-come"``)
+``verdict``             ``conflict``, ``value``,          I decide the conflict of this id for all, by that strategy;
+                        ``winner``, ``votes``,            in a vote: by these ``votes``, with these ``weights``, and
+                        ``weights``, ``quorum``           whether they are a quorum
+``ballot``              ``question``, ``vote``            in this vote about a conflict I vote for that author
+``abandon``             ``item``                          I wait no longer for this item
 ``unsynced_send``       ``to``, ``kind``                  (the world says) I sent while my writes were not synced
 ======================  ================================  ========================================================
 

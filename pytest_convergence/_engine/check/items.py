@@ -12,7 +12,19 @@ from pytest_convergence._engine.check.facts import fact_of
 __all__ = ["ENDINGS", "ITEM_FACTS", "Fed", "ItemFact", "Ledger", "item_fact"]
 
 ITEM_FACTS: Final = frozenset(
-    {"feed", "take", "attempt", "retry", "fail", "effect", "ack", "dead_letter", "reject", "release"}
+    {
+        "feed",
+        "take",
+        "attempt",
+        "retry",
+        "fail",
+        "effect",
+        "ack",
+        "dead_letter",
+        "reject",
+        "release",
+        "abandon",
+    }
 )
 """The facts that speak of an item."""
 
@@ -74,15 +86,17 @@ class Ledger:
         effects: the stages at which an item took effect.
         dead: the items that are dead letters, and who said so.
         rejected: the items that were rejected.
+        abandoned: the items that nobody waits for any longer.
     """
 
-    __slots__ = ("dead", "effects", "fed", "rejected")
+    __slots__ = ("abandoned", "dead", "effects", "fed", "rejected")
 
     def __init__(self) -> None:
         self.fed: dict[Hashable, Fed] = {}
         self.effects: dict[Hashable, dict[str, None]] = {}
         self.dead: dict[Hashable, str] = {}
         self.rejected: dict[Hashable, str] = {}
+        self.abandoned: set[Hashable] = set()
 
     def enter(self, event: TraceEvent) -> ItemFact | None:
         """Take an event; return what it says about an item."""
@@ -99,6 +113,8 @@ class Ledger:
             self.dead.setdefault(told.item, event.agent)
         elif told.fact == "reject":
             self.rejected.setdefault(told.item, event.agent)
+        elif told.fact == "abandon":
+            self.abandoned.add(told.item)
         return told
 
     def came_out(self, item: Hashable) -> bool:

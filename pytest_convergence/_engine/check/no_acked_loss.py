@@ -35,8 +35,11 @@ class _Checker:
         if not final.demands_progress(self._scope):
             return None
         for item, (shown, stage, agent) in self._acked.items():
-            fed = item in self._ledger.fed
-            if self._ledger.endings(item) or (not fed and stage in self._ledger.effects.get(item, {})):
+            ledger = self._ledger
+            passed = item not in ledger.fed and stage in ledger.effects.get(
+                item, {}
+            )  # more of its way is not known
+            if passed or ledger.endings(item) or item in ledger.abandoned:
                 continue
             where = f" at stage {stage!r}" if stage else ""
             return Violation(

@@ -26,6 +26,7 @@ class ItemState(StrEnum):
     DONE = "done"
     DEAD_LETTER = "dead letter"
     REJECTED = "rejected"
+    ABANDONED = "abandoned"
 
 
 _STATES: Final = {
@@ -36,9 +37,10 @@ _STATES: Final = {
     "release": ItemState.WAITING,
     "dead_letter": ItemState.DEAD_LETTER,
     "reject": ItemState.REJECTED,
+    "abandon": ItemState.ABANDONED,
 }
 _HELD: Final = frozenset({ItemState.TAKEN, ItemState.WORKING, ItemState.RETRYING})
-_ENDED: Final = frozenset({ItemState.DONE, ItemState.DEAD_LETTER, ItemState.REJECTED})
+_ENDED: Final = frozenset({ItemState.DONE, ItemState.DEAD_LETTER, ItemState.REJECTED, ItemState.ABANDONED})
 
 
 @final
@@ -100,4 +102,5 @@ def _after(now: ItemProgress, told: ItemFact, event: TraceEvent, *, done: bool) 
         return replace(now, state=state, stage=told.stage, passed=passed, at=event.at)
     failures = now.failures + (told.fact == "fail" and not told.recalled)
     state = _STATES[told.fact]
-    return replace(now, state=state, stage=told.stage, failures=failures, at=event.at)
+    stage = now.stage if told.fact == "abandon" else told.stage
+    return replace(now, state=state, stage=stage, failures=failures, at=event.at)

@@ -10,12 +10,17 @@ from typing import Any, Final, final, get_origin
 
 from pytest_convergence._engine.base.effects import Machine
 from pytest_convergence._engine.patterns.pattern import Pattern, check_function, positive_ns
-from pytest_convergence._engine.patterns.pipeline_agent import PipelineAgent, PipelinePlan, Underway
+from pytest_convergence._engine.patterns.pipeline_agent import (
+    UNFINISHED,
+    PipelineAgent,
+    PipelinePlan,
+    Underway,
+)
 from pytest_convergence._engine.patterns.pipeline_port import Parcel
 from pytest_convergence._engine.patterns.pipeline_stage import DEAD, REJECTED, StageRules
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
-__all__ = ["DeadLetter", "Pipeline", "Rejected", "Stage"]
+__all__ = ["DeadLetter", "Pipeline", "Rejected", "Stage", "Unfinished"]
 
 MODES: Final = ("at-least-once", "effectively-once")
 _INPUTS: Final = ("stages", "items")
@@ -91,11 +96,27 @@ class Rejected:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Unfinished:
+    """Stands in the output for an item that had not come out when the pipeline's time was up.
+
+    It may have taken effect at some stages, or even at all of them.
+
+    Attributes:
+        item: as it was given.
+        error: for how long it was waited for.
+    """
+
+    item: Any
+    error: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Pipeline(Pattern):
     """Items pass through stages; whatever crashes, none is lost.
 
     The result of a run is a list with one entry for each item, in the order of the items: what the last stage returned, or
-    a :class:`DeadLetter` or :class:`Rejected`.
+    a :class:`DeadLetter`, :class:`Rejected` or :class:`Unfinished`.
 
     Attributes:
         mode: ``"effectively-once"`` (an item that comes again has no second effect) or ``"at-least-once"``.
@@ -109,6 +130,8 @@ class Pipeline(Pattern):
             stage.
         feeder: the agent that feeds the items and collects the results; by default the first agent.
         resend_seconds: virtual seconds after which an unanswered message is repeated.
+        deadline_seconds: virtual seconds after which the feeder waits no longer for what has not come out, counted from its
+            last start; ``None`` for no bound.
     """
 
     mode: str = "effectively-once"
@@ -119,6 +142,7 @@ class Pipeline(Pattern):
     credits: int = 8
     feeder: str | None = None
     resend_seconds: float = 0.25
+    deadline_seconds: float | None = None
 
     @property
     def name(self) -> str:
@@ -165,6 +189,8 @@ class Pipeline(Pattern):
         _check_count("credits", self.credits)
         positive_ns(self.backoff_seconds, "backoff_seconds")
         positive_ns(self.resend_seconds, "resend_seconds")
+        if self.deadline_seconds is not None:
+            positive_ns(self.deadline_seconds, "deadline_seconds")
 
     def quorum_of(self, agents: Sequence[str]) -> int:
         """Return the number of agents: each may have a part that nobody else can play."""
@@ -231,6 +257,7 @@ class Pipeline(Pattern):
             ),
             self.feeder or agents[0],
             positive_ns(self.resend_seconds, "resend_seconds"),
+            None if self.deadline_seconds is None else positive_ns(self.deadline_seconds, "deadline_seconds"),
         )
 
     # -- the protocol ----------------------------------------------------------------------------------------------
@@ -268,6 +295,8 @@ class Pipeline(Pattern):
 def _entry(kind: str, value: Any, error: str, attempts: int, stage: str) -> Any:
     if kind == DEAD:
         return DeadLetter(value, stage, error, attempts)
+    if kind == UNFINISHED:
+        return Unfinished(value, error)
     return Rejected(value, stage, error) if kind == REJECTED else value
 
 

@@ -7,8 +7,8 @@ Theory of operation
 2. Whoever takes something makes what came of it durable before it acknowledges it, and whoever is acknowledged writes that
    down before it sends the next one. So every item is at all times in the journal of somebody who is responsible for it.
 3. A life begins with the journal: what was done and not acknowledged is sent again.
-4. When the collector has the outcome of every item it decides, and tells everybody (:mod:`.decision`). An agent that knows
-   stops all its work, for no item can still be under way.
+4. When the collector has the outcome of every item, or has waited as long as it may, it decides, and tells everybody
+   (:mod:`.decision`). An agent that knows stops all its work: no item is under way that anybody waits for.
 
 Stages that share an agent hand over inside it, by the same rules.
 """
@@ -20,14 +20,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, final
 
-from pytest_convergence._engine.base.effects import RAISED, RETURNED, Effect, Observe, Returned, Send
+from pytest_convergence._engine.base.effects import (
+    RAISED,
+    RETURNED,
+    CancelTimer,
+    Effect,
+    Observe,
+    Returned,
+    Send,
+    SetTimer,
+)
 from pytest_convergence._engine.patterns.decision import DECIDED, SPREAD_TIMER, Decision
 from pytest_convergence._engine.patterns.journal import Journal
 from pytest_convergence._engine.patterns.pipeline_port import OK, Letter, Parcel, Port
 from pytest_convergence._engine.patterns.pipeline_stage import StageDesk, StageRules, words_of
 from pytest_convergence.errors import unknown_name
 
-__all__ = ["PipelineAgent", "PipelinePlan", "Underway"]
+__all__ = ["PipelineAgent", "PipelinePlan", "UNFINISHED", "Underway"]
 
 ITEM: Final = "item"
 ENDED: Final = "ended"
@@ -36,15 +45,21 @@ BUSY: Final = "busy"
 CREDIT: Final = "credit"
 PROBE: Final = "probe"
 
+DEADLINE_TIMER: Final = "deadline"
+UNFINISHED: Final = "unfinished"
+
 _FEEDER: Final = -1
 
 
 class PipelinePlan(NamedTuple):
-    """What all agents know: the stages, who feeds and collects, after what time (ns) unanswered messages are repeated."""
+    """What all agents know: the stages, who feeds and collects, and in nanoseconds after what time unanswered messages are
+    repeated, and how long the collector waits in all.
+    """
 
     stages: tuple[StageRules, ...]
     feeder: str
     resend_ns: int
+    deadline_ns: int | None
 
 
 @final
@@ -118,6 +133,8 @@ class PipelineAgent:
                 effects.append(Observe("feed", {"item": parcel.key, "stages": names, **order}))
                 if parcel.id not in self.ports[_FEEDER].settled:
                     self.ports[_FEEDER].add(Letter(parcel))
+            if self.plan.deadline_ns is not None:
+                effects.append(SetTimer(DEADLINE_TIMER, self.plan.deadline_ns))
         effects += self._recall(entries)
         for number, desk in self.desks.items():
             if desk.port.settled:
@@ -148,6 +165,8 @@ class PipelineAgent:
         """Repeat what is not answered, try again what has failed, give up what takes too long."""
         if name == SPREAD_TIMER:
             return self.decision.spread()
+        if name == DEADLINE_TIMER:
+            return [*self._abandon(), *self._conclude()]
         what, number, *rest = name.split()
         source = int(number)
         if what == "probe":
@@ -325,8 +344,20 @@ class PipelineAgent:
             return []
         return self._decide([[id, *self.outcomes[id]] for id in sorted(self.outcomes)])
 
+    def _abandon(self) -> list[Effect]:
+        """The collector waits no longer for what has not come out."""
+        effects: list[Effect] = []
+        seconds = (self.plan.deadline_ns or 0) / 1e9
+        for id, parcel in self.parcels.items():
+            if id not in self.outcomes:
+                outcome = [UNFINISHED, parcel.value, f"has not come out within {seconds:g} s", 0, ""]
+                self.outcomes[id] = outcome
+                effects += self.journal.append("ended", id, *outcome)
+                effects.append(Observe("abandon", {"item": parcel.key}))
+        return effects
+
     def _decide(self, value: Any) -> list[Effect]:
-        effects = self.journal.append("decided", value)
+        effects = [*self.journal.append("decided", value), CancelTimer(DEADLINE_TIMER)]
         for port in self.ports.values():
             effects += port.quiet()
         for desk in self.desks.values():

@@ -265,3 +265,11 @@ def test_an_item_that_ends_in_two_ways_is_reported_wherever_agents_are():
 def test_each_item_may_end_in_its_own_way():
     events = [feed(1), feed(2), feed(3), effect(1), dead(2), reject(3)]
     assert judge("conservation", events, final=ALL) is None
+
+
+def test_an_item_that_nobody_waits_for_any_longer_is_missed_by_nobody():
+    events = [feed(1), fail(1), ack(1), fact("a", "abandon", item=1)]
+    for name in ("conservation", "no_acked_loss", "dlq_complete"):
+        assert judge(name, events, final=ALL) is None
+        assert judge(name, events[:-1], final=ALL) is not None
+        assert judge(name, [*events, effect(1)], final=ALL) is None

@@ -41,6 +41,7 @@ def shape(value):
         (Pipeline(credits=True), "credits must be a whole number"),
         (Pipeline(backoff_seconds=0), "backoff_seconds must be greater than zero"),
         (Pipeline(resend_seconds=-1), "resend_seconds"),
+        (Pipeline(deadline_seconds=0), "deadline_seconds must be greater than zero"),
     ],
 )
 def test_an_option_out_of_range_is_refused(pattern, match):
