@@ -172,9 +172,13 @@ class Replica(Writing):
         return self._checksum
 
     def facts(self) -> dict[str, Any]:
-        """What a checker is told of a replica: what it has seen, a fingerprint of its document, and its version."""
-        seen = {**self._clock, **self.court.knowledge}
-        return {"seen": seen, "state": self.checksum, "version": self.version}
+        """What a checker is told of a replica: what it has seen, a fingerprint of its document, and its version.
+
+        Where conflicts wait for verdicts, which come by other ways, the fingerprint is that of the updates.
+        """
+        asks = self.court.plan.asks
+        state = checksum_of([[*each.dot, each.path] for each in self.updates]) if asks else self.checksum
+        return {"seen": dict(self._clock), "state": state, "version": self.version}
 
     @property
     def history(self) -> tuple[Version, ...]:
@@ -190,6 +194,14 @@ class Replica(Writing):
     def updates(self) -> tuple[Update, ...]:
         """The live updates, an update after all those that it has seen."""
         return tuple(sorted(self._live, key=causal_key))
+
+    def siblings(self, path: str | Sequence[str]) -> tuple[Any, ...]:
+        """The values (copies) that were written to exactly ``path`` without knowledge of each other, oldest first.
+
+        One, unless there was a conflict; :data:`DELETED` stands for a delete.
+        """
+        standing = [update for update in self.live_at(path) if update.operation in ("set", "delete")]
+        return tuple(update.value for update in sorted(standing, key=lambda update: update.order))
 
     def live_at(self, path: str | Sequence[str]) -> tuple[Update, ...]:
         """The live updates at exactly ``path``."""
