@@ -210,6 +210,161 @@ def test_a_criterion_that_raises_is_named():
 
     with pytest.raises(ZeroDivisionError) as caught:
         run_session(agents=1, goal=Goal("g", [Criterion("budget kept", broken)]))
+    assert caught.value.__notes__ == ["(while the criterion 'budget kept' was judged)"]
+
+
+def test_a_criterion_that_returns_something_to_await_is_refused():
+    async def later() -> bool:
+        return False
+
+    tasks = []
+
+    def sly(session: Session) -> Any:
+        tasks.append(later())
+        return tasks[-1]
+
+    with pytest.raises(ConvergenceUsageError, match="criterion 'sly' returned something to await"):
+        run_session(agents=1, goal=Goal("g", [Criterion("sly", sly)]))
+    for task in tasks:
+        task.close()
+
+
+# -- handlers ------------------------------------------------------------------------------------------------------------
+
+
+def _heard(session: Session, *events: str) -> list[tuple[Any, ...]]:
+    heard: list[tuple[Any, ...]] = []
+    for event in events:
+        session.on(event, lambda notice: heard.append((notice.event.value, notice.at, notice.agent)))
+    return heard
+
+
+async def _eventful(session: Session) -> None:
+    agent = session.agents["agent-1"]
+    async with session.phase("only"):
+        await session.sleep(1)
+        agent.crash()
+        await session.sleep(1)
+        agent.restart()
+        agent.observe("leader", term=1)
+        agent.observe("handoff_requested", id=1, reason="escalation")
+        agent.observe("unheard of")
+        session.iteration()
+
+
+def test_handlers_hear_what_happens_when_it_happens():
+    session = make_session(agents=2)
+    heard = _heard(session, *[event.value for event in SessionEvent if event != "state_changed"])
+    session.run(_eventful)
+    assert heard == [
+        ("session_started", 0.0, None),
+        ("phase_started", 0.0, None),
+        ("agent_crashed", 1.0, "agent-1"),
+        ("agent_restarted", 2.0, "agent-1"),
+        ("leader_elected", 2.0, "agent-1"),
+        ("handoff_requested", 2.0, "agent-1"),
+        ("iteration_started", 2.0, None),
+        ("phase_completed", 2.0, None),
+        ("session_converged", heard[-1][1], None),
+    ]
+
+
+def test_a_notice_carries_what_was_said():
+    session = make_session(agents=2)
+    notices: list[Notice] = []
+    for event in ("handoff_requested", "iteration_started"):
+        session.on(event, notices.append)
+    session.run(_eventful)
+    assert [dict(notice.data) for notice in notices] == [
+        {"id": 1, "reason": "escalation"},
+        {"iteration": 1, "phase": "only"},
+    ]
+    assert notices[0].session is session
+
+
+def test_every_state_of_a_session_is_told():
+    session = make_session(agents=2)
+    states: list[tuple[str, str]] = []
+    session.on("state_changed", lambda notice: states.append((notice.data["before"], notice.data["state"])))
+    session.run()
+    assert states == [
+        ("initializing", "coordinating"),
+        ("coordinating", "executing"),
+        ("executing", "synchronizing"),
+        ("synchronizing", "converging"),
+        ("converging", "converged"),
+    ]
+
+
+def test_the_handlers_of_an_engine_hear_of_all_its_sessions_those_made_before_among_them():
+    engine = ConvergenceEngine()
+    first = engine.create_session("first", agents=1)
+    heard: list[tuple[str, str]] = []
+    for event in ("session_created", "session_converged", "session_failed"):
+        engine.on(event, lambda notice: heard.append((notice.session.name, notice.event.value)))
+    second = engine.create_session("second", agents=1)
+
+    async def fails(session: Session) -> None:
+        raise LookupError
+
+    engine.run(first)
+    with pytest.raises(LookupError):
+        engine.run(second, fails)
+    assert heard == [
+        ("second", "session_created"),
+        ("first", "session_converged"),
+        ("second", "session_failed"),
+    ]
+
+
+def test_the_session_s_own_handlers_come_first_and_one_can_be_taken_away():
+    engine = ConvergenceEngine()
+    session = engine.create_session("s", agents=1)
+    heard: list[str] = []
+    engine.on("session_converged", lambda notice: heard.append("engine"))
+    session.on("session_converged", lambda notice: heard.append("session"))
+    remove = session.on("session_converged", lambda notice: heard.append("removed"))
+    remove()
+    remove()
+    session.run()
+    assert heard == ["session", "engine"]
+
+
+def test_a_handler_may_act_on_the_world():
+    async def scenario(session: Session) -> bool:
+        agent = session.agents["agent-1"]
+        agent.crash()
+        await session.sleep(1)
+        return agent.is_alive
+
+    session = make_session(agents=2)
+    session.on("agent_crashed", lambda notice: session.agents[notice.agent].restart())
+    assert session.run(scenario).output is True
+
+
+def test_handlers_may_be_added_while_the_session_runs():
+    heard: list[str] = []
+
+    async def scenario(session: Session) -> None:
+        session.on("agent_crashed", lambda notice: heard.append(notice.agent or ""))
+        session.agents["agent-2"].crash()
+
+    run_session(scenario, agents=2)
+    assert heard == ["agent-2"]
+
+
+@pytest.mark.parametrize("event", ["phase_started", "agent_crashed", "session_converged", "state_changed"])
+def test_what_a_handler_raises_fails_the_run(event: str):
+    session = make_session(agents=2)
+    called: list[str] = []
+
+    def broken(notice: Notice) -> None:
+        raise LookupError("the handler is broken")
+
+    session.on(event, broken)
+    session.on(event, lambda notice: called.append(notice.event.value))
+    with pytest.raises(LookupError) as caught:
+        session.run(_eventful)
     assert caught.value.__notes__ == [f"(in a handler of {event!r} of session {session.name!r})"]
     assert event in called
 
@@ -230,8 +385,8 @@ def test_a_handler_of_the_end_knows_the_outcome_and_does_not_hide_what_went_wron
     seen: list[Any] = []
 
     def look(notice: Notice) -> None:
-        seen.append(notice.session.state.value)
         assert notice.session.outcome is not None
+        seen.append(notice.session.state.value)
         raise LookupError("in the handler")
 
     async def violates(session: Session) -> None:
