@@ -24,7 +24,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pytest_convergence._engine.base.effects import (
@@ -69,6 +69,9 @@ class GatherRules(NamedTuple):
     hedge_ns: int | None
     hedges: int
     flag_errors: bool
+    understand: Callable[[Any, Any], Any] | None = (
+        None  # makes a document of the base and of a result that is a patch
+    )
 
 
 class Gathering:
@@ -280,13 +283,28 @@ class Gathering:
         return [*self._save(), *timers, *self.worker.give_up(), closed, *self._merge()]
 
     def _merge(self) -> list[Effect]:
-        parts = {part: self.counted[part][1] for part in self.tasks if part in self.counted}
+        parts = self._documents()
         merge = self.rules.merge
         if not parts:
             return self._merged(None, ())
         if isinstance(merge, str):
             return self._merged(*combine_named(merge, parts, self.rules.base))
         return [Call(f"{_MERGE_CALL} {self.round}", _MERGE_CALL, (parts,))]
+
+    def _documents(self) -> dict[str, Any]:
+        """What there is to merge, in the order of the tasks; of a patch, the base as it changes it."""
+        documents: dict[str, Any] = {}
+        for part in [part for part in self.tasks if part in self.counted]:
+            result = self.counted[part][1]
+            try:
+                understand = self.rules.understand
+                documents[part] = result if understand is None else understand(self.rules.base, result)
+            except ConvergenceUsageError as error:
+                if not self.rules.flag_errors:
+                    raise
+                del self.counted[part]
+                self.failed[part] = str(error)
+        return documents
 
     def _merged(self, value: Any, conflicts: tuple[MergeConflict, ...]) -> list[Effect]:
         """Go on with what was merged: to the next round, or to the end."""

@@ -12,11 +12,13 @@ from pytest_convergence._engine.patterns.pattern import Pattern, check_function,
 from pytest_convergence._engine.patterns.results import common_view
 from pytest_convergence._engine.patterns.working import check_errors
 from pytest_convergence._engine.state.combining import MERGES, as_function
+from pytest_convergence._engine.state.patches import PATCHES
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = ["ParallelMerge"]
 
 _INPUTS: Final = ("tasks", "work", "merge", "base")
+VALUES: Final = "values"
 
 
 @final
@@ -33,6 +35,8 @@ class ParallelMerge(Pattern):
         hedge_seconds: virtual seconds after which another agent is asked for a part that is missing; ``None``: never.
         hedges: how many more agents may be asked for one part.
         errors: what happens when ``work`` raises: ``"raise"`` fails the run, ``"flag"`` names the part in the result.
+        results: what ``work`` returns: ``"values"``, or a patch of ``base``, which is applied before it is merged:
+            ``"merge-patch"`` (RFC 7396) or ``"json-patch"`` (RFC 6902). A patch that does not apply is an error.
     """
 
     coordinator: str | None = None
@@ -41,6 +45,7 @@ class ParallelMerge(Pattern):
     hedge_seconds: float | None = None
     hedges: int = 1
     errors: str = "raise"
+    results: str = VALUES
 
     @property
     def name(self) -> str:
@@ -80,6 +85,8 @@ class ParallelMerge(Pattern):
         if isinstance(self.hedges, bool) or not isinstance(self.hedges, int) or self.hedges < 0:
             raise ConvergenceUsageError(f"hedges must be a whole number of at least 0, not {self.hedges!r}.")
         check_errors(self.errors)
+        if self.results not in (VALUES, *PATCHES):
+            raise unknown_name("kind of results", self.results, (VALUES, *PATCHES))
 
     def quorum_of(self, agents: Sequence[str]) -> int:
         """Return the number of agents: the coordinator must be there, and whoever is to learn the result."""
@@ -105,7 +112,25 @@ class ParallelMerge(Pattern):
                 if agent not in agents:
                     raise unknown_name("agent in tasks", agent, agents)
         check_function("work", inputs.get("work"), "work(agent, task) or work(task)")
-        _check_merge(inputs)
+        self._check_merge(inputs)
+
+    def _check_merge(self, inputs: Mapping[str, Any]) -> None:
+        merge = inputs.get("merge")
+        if isinstance(merge, str):
+            if merge not in MERGES:
+                raise unknown_name("merge", merge, MERGES, fix="A function is accepted too.")
+        else:
+            check_function("merge", merge, "merge(results) or merge(one, other), or 'crdt' or 'three-way'")
+        needs_base = merge == "three-way" or self.results != VALUES
+        if needs_base and "base" not in inputs:
+            raise ConvergenceUsageError(
+                "a three-way merge, and results that are patches, need base=, what every agent started from: "
+                "run(…, base=document)."
+            )
+        if "base" in inputs and not needs_base:
+            raise ConvergenceUsageError(
+                "base= belongs to merge='three-way' and to results that are patches; leave it out, or choose these."
+            )
 
     def _rules(self, agents: Sequence[str], inputs: Mapping[str, Any]) -> GatherRules:
         hedge = self.hedge_seconds
@@ -119,6 +144,7 @@ class ParallelMerge(Pattern):
             hedge_ns=None if hedge is None else positive_ns(hedge, "hedge_seconds"),
             hedges=self.hedges,
             flag_errors=self.errors == "flag",
+            understand=PATCHES.get(self.results),
         )
 
     def machine(self, agent: str, agents: Sequence[str], inputs: Mapping[str, Any]) -> Machine:
@@ -151,20 +177,3 @@ class ParallelMerge(Pattern):
 def _rounds(tasks: Any) -> Sequence[Any]:
     """The tasks of each round; those of the only one may be given as they are."""
     return tasks if isinstance(tasks, list | tuple) else [tasks]
-
-
-def _check_merge(inputs: Mapping[str, Any]) -> None:
-    merge = inputs.get("merge")
-    if isinstance(merge, str):
-        if merge not in MERGES:
-            raise unknown_name("merge", merge, MERGES, fix="A function is accepted too.")
-    else:
-        check_function("merge", merge, "merge(results) or merge(one, other), or 'crdt' or 'three-way'")
-    if merge == "three-way" and "base" not in inputs:
-        raise ConvergenceUsageError(
-            "merge='three-way' needs base=, what every agent started from: run(…, base=document)."
-        )
-    if merge != "three-way" and "base" in inputs:
-        raise ConvergenceUsageError(
-            "base= belongs to merge='three-way'; leave it out, or choose the three-way merge."
-        )

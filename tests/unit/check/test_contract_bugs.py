@@ -1,6 +1,7 @@
 """Bugs in a contract net are caught by the property that is meant for them; correct agents are not."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.unit.check import own_contract
 from tests.unit.check.own_contract import Manager, cast
 
 AGENTS = ["boss", "a", "b", "c", "d"]
-INPUTS = {"task": "T", "compete": lambda agent, task: task, "score": lambda result, agent: 1}
+INPUTS: Any = {"task": "T", "compete": lambda agent, task: task, "score": lambda result, agent: 1}
 
 
 def runs(
