@@ -99,6 +99,18 @@ fact                    data                              the agent that observe
                         ``weights``, ``quorum``           whether they are a quorum
 ``ballot``              ``question``, ``vote``            in this vote about a conflict I vote for that author
 ``abandon``             ``item``                          I wait no longer for this item
+``publish``             ``event``, ``topic``, ``to``,     I publish this event for these subscribers, because of
+                        ``cause``, ``place``, ``order``,  ``cause`` (``None``: of nothing; ``place``: which one of
+                        ``budget``                        several); ``"fifo"`` or ``"causal"``; hops that it may have
+``handle``              ``event``                         I begin to handle it
+``handled``             ``event``, ``remembered``         I have handled it (``remembered``: so I find after a restart)
+``loop``                ``event``, ``topic``, ``budget``  I would publish because of it, but its chain is too long
+``saga_begin``          ``saga``, ``steps``, ``pivot``    I conduct a saga of these steps
+``saga_end``            ``saga``, ``how``                 it is ``"done"``, ``"undone"`` or ``"stuck"``
+``step_begin``          ``saga``, ``step``                I begin to do or undo that step
+``step_done``           ``saga``, ``step``                that step is done
+``step_failed``         ``saga``, ``step``                it could not be done (or undone) and had no effect
+``step_undone``         ``saga``, ``step``                it was done, and is made up for
 ``unsynced_send``       ``to``, ``kind``                  (the world says) I sent while my writes were not synced
 ======================  ================================  ========================================================
 

@@ -21,6 +21,9 @@ from pytest_convergence._engine.check.context_intact import CONTEXT_INTACT
 from pytest_convergence._engine.check.convergence import CONVERGENCE
 from pytest_convergence._engine.check.deadline_respected import DEADLINE_RESPECTED
 from pytest_convergence._engine.check.decision_stable import DECISION_STABLE
+from pytest_convergence._engine.check.declared_order import DECLARED_ORDER
+from pytest_convergence._engine.check.detect_exact import DETECT_EXACT
+from pytest_convergence._engine.check.deterministic_resolution import DETERMINISTIC_RESOLUTION
 from pytest_convergence._engine.check.dlq_complete import DLQ_COMPLETE
 from pytest_convergence._engine.check.each_part_once import EACH_PART_ONCE
 from pytest_convergence._engine.check.effect_at_most_once import EFFECT_AT_MOST_ONCE
@@ -29,8 +32,12 @@ from pytest_convergence._engine.check.escalation_reaches_root import ESCALATION_
 from pytest_convergence._engine.check.eventually_one_leader import EVENTUALLY_ONE_LEADER
 from pytest_convergence._engine.check.every_bidder_answered import EVERY_BIDDER_ANSWERED
 from pytest_convergence._engine.check.failover_within import FAILOVER_WITHIN
+from pytest_convergence._engine.check.fair_vote import FAIR_VOTE
+from pytest_convergence._engine.check.first_come_order import FIRST_COME_ORDER
+from pytest_convergence._engine.check.handler_idempotent import HANDLER_IDEMPOTENT
 from pytest_convergence._engine.check.hedge_idempotent import HEDGE_IDEMPOTENT
 from pytest_convergence._engine.check.integrity import INTEGRITY
+from pytest_convergence._engine.check.last_write_rule import LAST_WRITE_RULE
 from pytest_convergence._engine.check.late_bid_rejected import LATE_BID_REJECTED
 from pytest_convergence._engine.check.leader_completeness import LEADER_COMPLETENESS
 from pytest_convergence._engine.check.load_bound import LOAD_BOUND
@@ -40,20 +47,28 @@ from pytest_convergence._engine.check.merge_order_independent import MERGE_ORDER
 from pytest_convergence._engine.check.monotonic_version import MONOTONIC_VERSION
 from pytest_convergence._engine.check.no_acked_loss import NO_ACKED_LOSS
 from pytest_convergence._engine.check.no_commit_without_accept import NO_COMMIT_WITHOUT_ACCEPT
+from pytest_convergence._engine.check.no_feedback_loop import NO_FEEDBACK_LOOP
 from pytest_convergence._engine.check.no_lost_owner import NO_LOST_OWNER
 from pytest_convergence._engine.check.no_orphan_work import NO_ORPHAN_WORK
 from pytest_convergence._engine.check.no_ping_pong import NO_PING_PONG
+from pytest_convergence._engine.check.no_silent_loss import NO_SILENT_LOSS
 from pytest_convergence._engine.check.no_stale_effect import NO_STALE_EFFECT
 from pytest_convergence._engine.check.no_stale_read import NO_STALE_READ
+from pytest_convergence._engine.check.no_starvation import NO_STARVATION
 from pytest_convergence._engine.check.no_unexpected import NO_UNEXPECTED
 from pytest_convergence._engine.check.one_result_per_task import ONE_RESULT_PER_TASK
+from pytest_convergence._engine.check.one_verdict import ONE_VERDICT
 from pytest_convergence._engine.check.per_key_order import PER_KEY_ORDER
+from pytest_convergence._engine.check.pivot_no_undo import PIVOT_NO_UNDO
+from pytest_convergence._engine.check.priority_rule import PRIORITY_RULE
 from pytest_convergence._engine.check.promises_survive_restart import PROMISES_SURVIVE_RESTART
 from pytest_convergence._engine.check.property import Property
 from pytest_convergence._engine.check.reply_before_sync import REPLY_BEFORE_SYNC
 from pytest_convergence._engine.check.restart_intensity import RESTART_INTENSITY
 from pytest_convergence._engine.check.restart_scope import RESTART_SCOPE
+from pytest_convergence._engine.check.rollback_exact import ROLLBACK_EXACT
 from pytest_convergence._engine.check.round_isolation import ROUND_ISOLATION
+from pytest_convergence._engine.check.saga_atomic import SAGA_ATOMIC
 from pytest_convergence._engine.check.sec import SEC
 from pytest_convergence._engine.check.single_award import SINGLE_AWARD
 from pytest_convergence._engine.check.single_owner import SINGLE_OWNER
@@ -64,6 +79,7 @@ from pytest_convergence._engine.check.term_monotonic import TERM_MONOTONIC
 from pytest_convergence._engine.check.termination import TERMINATION
 from pytest_convergence._engine.check.token_unique_monotonic import TOKEN_UNIQUE_MONOTONIC
 from pytest_convergence._engine.check.transfer_exactly_once import TRANSFER_EXACTLY_ONCE
+from pytest_convergence._engine.check.trigger_once import TRIGGER_ONCE
 from pytest_convergence._engine.check.validity import VALIDITY
 from pytest_convergence._engine.check.winner_rule import WINNER_RULE
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
@@ -110,6 +126,12 @@ BUILT_IN: Final[Mapping[str, Property]] = {
         RESTART_INTENSITY,
         ACYCLIC_DELEGATION,
         ESCALATION_REACHES_ROOT,
+        DECLARED_ORDER,
+        HANDLER_IDEMPOTENT,
+        SAGA_ATOMIC,
+        PIVOT_NO_UNDO,
+        NO_FEEDBACK_LOOP,
+        TRIGGER_ONCE,
         EACH_PART_ONCE,
         HEDGE_IDEMPOTENT,
         ROUND_ISOLATION,
@@ -133,6 +155,16 @@ BUILT_IN: Final[Mapping[str, Property]] = {
         LOAD_BOUND,
         NO_PING_PONG,
         FAILOVER_WITHIN,
+        DETECT_EXACT,
+        NO_SILENT_LOSS,
+        DETERMINISTIC_RESOLUTION,
+        LAST_WRITE_RULE,
+        FIRST_COME_ORDER,
+        PRIORITY_RULE,
+        NO_STARVATION,
+        ONE_VERDICT,
+        FAIR_VOTE,
+        ROLLBACK_EXACT,
     )
 }
 """The properties that come with the package."""

@@ -12,6 +12,7 @@ from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
 from pytest_convergence._engine.patterns.parallel_merge import ParallelMerge
 from pytest_convergence._engine.patterns.pattern import Pattern
 from pytest_convergence._engine.patterns.pipeline import Pipeline
+from pytest_convergence._engine.patterns.reactive import Reactive
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = ["PATTERN_NAMES", "PatternRegistry", "find_pattern"]
@@ -33,6 +34,7 @@ _BUILT_IN: Final[Mapping[str, Pattern]] = {
     "parallel-merge": ParallelMerge(),
     "competitive": Competitive(),
     "hierarchical": Hierarchical(),
+    "reactive": Reactive(),
     "pipeline": Pipeline(),
 }
 
