@@ -27,6 +27,7 @@ class Count(NamedTuple):
         enough: whether ``cast`` makes the quorum.
         is_sure: whether the votes that are missing can change nothing.
         winner: the author whose value won, or ``None``: no votes, no quorum, or a tie that nothing breaks.
+        votes: who voted for which candidate, ``None`` for an abstention.
     """
 
     cast: float
@@ -35,6 +36,7 @@ class Count(NamedTuple):
     enough: bool
     is_sure: bool
     winner: str | None
+    votes: Mapping[str, str | None]
 
 
 def count(conflict: Conflict, rules: ByVote, votes: Mapping[str, str | None]) -> Count:
@@ -44,22 +46,25 @@ def count(conflict: Conflict, rules: ByVote, votes: Mapping[str, str | None]) ->
     cast = sum(rules.weight(voter) for voter in voters if voter in votes)
     enough = 2 * cast > eligible if rules.quorum is None else cast >= rules.quorum * eligible
     by_candidate: dict[str, float] = {}
+    counted: dict[str, str | None] = {}
     for voter in voters:
-        author = votes.get(voter)
-        if author in conflict.agents and author is not None:
-            candidate = _candidate(conflict, author)
-            by_candidate[candidate] = by_candidate.get(candidate, 0) + rules.weight(voter)
+        if voter in votes:
+            candidate = counted[voter] = _candidate(conflict, votes[voter])
+            if candidate is not None:
+                by_candidate[candidate] = by_candidate.get(candidate, 0) + rules.weight(voter)
     most = max(by_candidate.values(), default=0)
     first = [candidate for candidate in sorted(by_candidate) if by_candidate[candidate] == most]
     winner: str | None = None
     if most > 0 and enough:
         winner = first[0] if len(first) == 1 else break_tie(rules.tie, conflict, first)
-    is_sure = cast == eligible and all(voter in votes for voter in voters)
-    return Count(cast, eligible, by_candidate, enough, is_sure or (enough and 2 * most > eligible), winner)
+    is_sure = all(voter in votes for voter in voters) or (enough and 2 * most > eligible)
+    return Count(cast, eligible, by_candidate, enough, is_sure, winner, counted)
 
 
-def _candidate(conflict: Conflict, author: str) -> str:
-    """Votes are for values: who wrote the same is one candidate, under the first of their names."""
+def _candidate(conflict: Conflict, author: str | None) -> str | None:
+    """Votes are for values: those who wrote the same are one candidate, under the first of their names."""
+    if author not in conflict.agents:
+        return None
     value = conflict.values[author]
     return next(other for other in conflict.agents if same(conflict.values[other], value))
 

@@ -21,7 +21,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.effects import (
@@ -131,7 +131,7 @@ class Settlement:
         self._to_vote: dict[str, tuple[Conflict, dict[str, None]]] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._votes: dict[str, str | None] = {}
-        self._doors: Mapping[str, Callable[[str, str, Any], list[Effect]]] = {
+        self._doors: Mapping[str, Callable[[str, str, Any], Iterator[Effect]]] = {
             ASK: self._on_ask,
             ANSWER: self._on_answer,
             CALL_VOTE: self._on_call_vote,
@@ -139,8 +139,10 @@ class Settlement:
         }
 
     # -- the machine's doors -------------------------------------------------------------------------------------------
+    #
+    # Effects are yielded one by one, because what a replica learns is reported at once: the verdict is told first.
 
-    def on_start(self, durable: Mapping[str, Any]) -> list[Effect]:
+    def on_start(self, durable: Mapping[str, Any]) -> Iterator[Effect]:
         """Begin with the verdicts and votes that survived, and ask again what is not answered."""
         for name, record in sorted(durable.items()):
             word, _, key = name.partition(" ")
@@ -151,27 +153,25 @@ class Settlement:
                 self.replica.give(key, record[0])
             elif word == _VOTE:
                 self._votes[key] = record[0]
-        effects: list[Effect] = []
-        for conflict in self.replica.conflicts:
-            effects += self._ask_about(conflict)
-        return effects
+        yield from self._ask_about_all()
 
-    def on_command(self, name: str, argument: Any) -> list[Effect]:
+    def on_command(self, name: str, argument: Any) -> Iterator[Effect]:
         """``conflict``: the replica met one; and the answers of the user's functions.
 
         Raises:
             ConvergenceUsageError: there is no such command.
         """
         if name == "conflict":
-            return self._ask_about(argument)
-        if name == RETURNED:
-            return self._on_returned(argument)
-        if name == RAISED:
+            yield from self._ask_about(argument)
+        elif name == RETURNED:
+            yield from self._on_returned(argument)
+        elif name == RAISED:
             raised: Raised = argument
             raise raised.error
-        raise unknown_name("command of settling", name, ("conflict", RETURNED, RAISED))
+        else:
+            raise unknown_name("command of settling", name, ("conflict", RETURNED, RAISED))
 
-    def on_message(self, sender: str, kind: str, payload: Any) -> list[Effect]:
+    def on_message(self, sender: str, kind: str, payload: Any) -> Iterator[Effect]:
         """Take one message.
 
         Raises:
@@ -180,17 +180,16 @@ class Settlement:
         door = self._doors.get(kind)
         if door is None:
             raise unknown_name("kind of settling message", kind, KINDS)
-        return door(sender, payload["key"], payload)
+        yield from door(sender, payload["key"], payload)
 
-    def on_timer(self, name: str) -> list[Effect]:
+    def on_timer(self, name: str) -> Iterator[Effect]:
         """Ask again, remind voters, or close a round of voting."""
         word, _, key = name.partition(" ")
-        if word == _ASKING:
-            return self._ask_again(key)
         case = self._cases.get(key)
-        if case is None:
-            return []
-        return self._remind(key, case) if word == _REMIND else self._close_round(key, case)
+        if word == _ASKING:
+            yield from self._ask_again(key)
+        elif case is not None:
+            yield from self._remind(key, case) if word == _REMIND else self._close_round(key, case)
 
     def view(self) -> None:
         """Nothing: what is settled shows in the replica."""
@@ -210,71 +209,66 @@ class Settlement:
         """Whether this agent knows the answer to a question."""
         return key in self._verdicts
 
-    def _ask_about(self, conflict: Conflict) -> list[Effect]:
-        effects: list[Effect] = []
+    def _ask_about_all(self) -> Iterator[Effect]:
+        for conflict in self.replica.conflicts:
+            yield from self._ask_about(conflict)
+
+    def _ask_about(self, conflict: Conflict) -> Iterator[Effect]:
         for question in self.replica.court.questions(conflict):
             if question.key not in self._asking:
                 self._asking[question.key] = asking = _Asking(question)
-                effects += self._ask(asking)
-        return effects
+                yield from self._ask(asking)
 
-    def _ask(self, asking: _Asking) -> list[Effect]:
+    def _ask(self, asking: _Asking) -> Iterator[Effect]:
         question = asking.question
         step = question.step
         if step.judge == self._name:
-            return self._take_case(question.key, question.conflict, step)
-        delay_ns = step.retry_ns * min(1 << asking.attempts, _LONGEST_BACKOFF)
-        to = [str(step.judge)]
-        if asking.attempts >= _RELAY_AFTER:
-            to += [other for other in self._agents if other not in (self._name, step.judge)]
+            yield from self._take_case(question.key, question.conflict, step)
+            return
         payload = {"key": question.key, "conflict": question.conflict}
-        timer = SetTimer(f"{_ASKING} {question.key}", delay_ns, background=not asking.is_patient)
-        return [*(Send(other, ASK, payload) for other in to), timer]
+        yield Send(str(step.judge), ASK, payload)
+        if asking.attempts >= _RELAY_AFTER:
+            for other in self._agents:
+                if other not in (self._name, step.judge):
+                    yield Send(other, ASK, payload)
+        delay_ns = step.retry_ns * min(1 << asking.attempts, _LONGEST_BACKOFF)
+        yield SetTimer(f"{_ASKING} {question.key}", delay_ns, background=not asking.is_patient)
 
-    def _ask_again(self, key: str) -> list[Effect]:
+    def _ask_again(self, key: str) -> Iterator[Effect]:
         asking = self._asking.get(key)
         if asking is None:
-            return []
+            return
         asking.attempts += 1
-        effects = self._ask(asking)
+        yield from self._ask(asking)
         if not asking.is_patient and not asking.question.is_last:
             self.replica.give(key, None)
-            for conflict in self.replica.conflicts:
-                effects += self._ask_about(conflict)
-        return effects
+            yield from self._ask_about_all()
 
-    def _on_answer(self, sender: str, key: str, payload: Any) -> list[Effect]:
-        if key in self._verdicts:
-            return []
-        return self._learn(key, payload["verdict"])
+    def _on_answer(self, sender: str, key: str, payload: Any) -> Iterator[Effect]:
+        if key not in self._verdicts:
+            yield from self._learn(key, payload["verdict"])
 
-    def _learn(self, key: str, verdict: Verdict) -> list[Effect]:
+    def _learn(self, key: str, verdict: Verdict) -> Iterator[Effect]:
         """Make a verdict durable, and let the replica have it."""
         self._verdicts[key] = verdict
-        effects: list[Effect] = [Persist(f"{_VERDICT} {key}", [verdict, _END]), Sync()]
+        yield Persist(f"{_VERDICT} {key}", [verdict, _END])
+        yield Sync()
         if self._asking.pop(key, None) is not None:
-            effects.append(CancelTimer(f"{_ASKING} {key}"))
+            yield CancelTimer(f"{_ASKING} {key}")
         self.replica.give(key, verdict)
-        for conflict in self.replica.conflicts:
-            effects += self._ask_about(conflict)
-        return effects
+        yield from self._ask_about_all()
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
-    def _on_ask(self, sender: str, key: str, payload: Any) -> list[Effect]:
-        verdict = self._verdicts.get(key)
-        if verdict is not None:
-            return [self._answer_to(sender, key, verdict)]
+    def _on_ask(self, sender: str, key: str, payload: Any) -> Iterator[Effect]:
         conflict: Conflict = payload["conflict"]
         step = self._step(key, conflict)
-        if step is None or step.judge != self._name:
-            return []
-        effects = self._take_case(key, conflict, step)
-        case = self._cases.get(key)
-        if case is None:  # it could be decided at once
-            return [*effects, self._answer_to(sender, key, self._verdicts[key])]
-        case.askers[sender] = None
-        return effects
+        if key not in self._verdicts and step is not None and step.judge == self._name:
+            yield from self._take_case(key, conflict, step)
+        if key in self._verdicts:
+            yield self._answer_to(sender, key)
+        elif key in self._cases:
+            self._cases[key].askers[sender] = None
 
     def _step(self, key: str, conflict: Conflict) -> Asked | None:
         """The strategy that a question belongs to: its place in the plan for that type is part of its name."""
@@ -283,132 +277,135 @@ class Settlement:
         step = steps[place] if place < len(steps) else None
         return step if isinstance(step, Asked) else None
 
-    def _take_case(self, key: str, conflict: Conflict, step: Asked) -> list[Effect]:
+    def _take_case(self, key: str, conflict: Conflict, step: Asked) -> Iterator[Effect]:
         if key in self._cases or key in self._verdicts:
-            return []
+            return
         case = self._cases[key] = _Case(conflict, step)
         if isinstance(step, ByVote):
-            return self._open_round(key, case, step)
-        if step.decide is None:
+            yield from self._open_round(key, case, step)
+        elif step.decide is None:
             winner = conflict.writes[-1].agent
-            return self._decide(key, case, Resolution(step.name, conflict.values[winner], winner))
-        return [Call(f"{_DECIDE} {key}", self._function_of(step), (conflict,))]
+            yield from self._decide(key, case, Resolution(step.name, conflict.values[winner], winner))
+        else:
+            yield Call(f"{_DECIDE} {key}", self._function_of(step), (conflict,))
 
-    def _on_returned(self, returned: Returned) -> list[Effect]:
+    def _on_returned(self, returned: Returned) -> Iterator[Effect]:
         word, _, key = returned.id.partition(" ")
-        if word == _VOTE:
-            return self._cast(key, returned.value)
         case = self._cases.get(key)
-        if case is None:
-            return []
-        value = returned.value
-        if value is not None and not isinstance(value, Resolution):
-            value = Resolution(case.step.name, value, winner_of(case.conflict, value))
-        return self._decide(key, case, value)
+        if word == _VOTE:
+            yield from self._cast(key, returned.value)
+        elif case is not None:
+            value = returned.value
+            if value is not None and not isinstance(value, Resolution):
+                value = Resolution(case.step.name, value, winner_of(case.conflict, value))
+            yield from self._decide(key, case, value)
 
     def _decide(
         self, key: str, case: _Case, resolution: Resolution | None, counted: Count | None = None
-    ) -> list[Effect]:
+    ) -> Iterator[Effect]:
         del self._cases[key]
-        verdict = Verdict(resolution)
-        effects = self._learn(key, verdict)
+        if resolution is not None:
+            resolution = resolution._replace(strategy=case.step.name)
         fact: dict[str, Any] = {
             "question": key,
             "conflict": case.conflict.id,
             "strategy": case.step.name,
             "winner": None if resolution is None else resolution.winner,
             "value": None if resolution is None else resolution.value,
-            "settled": resolution is not None,
         }
         if counted is not None:
-            fact.update(votes=dict(case.votes), weights=_weights(case.step), quorum=counted.enough)
-        effects.append(Observe(_VERDICT, fact))
-        effects += [self._answer_to(asker, key, verdict) for asker in case.askers]
-        return effects
+            fact.update(votes=counted.votes, weights=_weights(case.step), quorum=counted.enough)
+        yield Observe(_VERDICT, fact)
+        yield from self._learn(key, Verdict(resolution))
+        for asker in case.askers:
+            yield self._answer_to(asker, key)
 
-    def _answer_to(self, asker: str, key: str, verdict: Verdict) -> Send:
-        return Send(asker, ANSWER, {"key": key, "verdict": verdict})
+    def _answer_to(self, asker: str, key: str) -> Send:
+        return Send(asker, ANSWER, {"key": key, "verdict": self._verdicts[key]})
 
     # -- voting --------------------------------------------------------------------------------------------------------
 
-    def _open_round(self, key: str, case: _Case, step: ByVote) -> list[Effect]:
-        voters = step.voters or ()
-        effects: list[Effect] = [SetTimer(f"{_POLL} {key}", to_ns(step.deadline))]
-        if self._name in voters and self._name not in case.votes:
-            effects += self._vote(key, case.conflict, step, self._name)
+    def _open_round(self, key: str, case: _Case, step: ByVote) -> Iterator[Effect]:
+        yield SetTimer(f"{_POLL} {key}", to_ns(step.deadline))
+        if self._name in (step.voters or ()) and self._name not in case.votes:
+            yield from self._vote(key, case.conflict, step, self._name)
         if key in self._cases:
-            effects += self._remind(key, case)
-        return effects
+            yield from self._remind(key, case)
 
-    def _remind(self, key: str, case: _Case) -> list[Effect]:
+    def _remind(self, key: str, case: _Case) -> Iterator[Effect]:
         """Ask those whose vote is missing."""
         step = case.step
         if not isinstance(step, ByVote):
-            return []
+            return
         missing = [voter for voter in step.voters or () if voter not in case.votes and voter != self._name]
-        payload = {"key": key, "conflict": case.conflict}
-        asked: list[Effect] = [Send(voter, CALL_VOTE, payload) for voter in missing]
-        return [*asked, SetTimer(f"{_REMIND} {key}", step.retry_ns)] if missing else []
+        for voter in missing:
+            yield Send(voter, CALL_VOTE, {"key": key, "conflict": case.conflict})
+        if missing:
+            yield SetTimer(f"{_REMIND} {key}", step.retry_ns)
 
-    def _on_call_vote(self, sender: str, key: str, payload: Any) -> list[Effect]:
+    def _on_call_vote(self, sender: str, key: str, payload: Any) -> Iterator[Effect]:
         conflict: Conflict = payload["conflict"]
         step = self._step(key, conflict)
-        if not isinstance(step, ByVote) or sender != step.judge or self._name not in (step.voters or ()):
-            return []
-        return self._vote(key, conflict, step, sender)
+        if isinstance(step, ByVote) and sender == step.judge and self._name in (step.voters or ()):
+            yield from self._vote(key, conflict, step, sender)
 
-    def _vote(self, key: str, conflict: Conflict, step: ByVote, teller: str) -> list[Effect]:
+    def _vote(self, key: str, conflict: Conflict, step: ByVote, teller: str) -> Iterator[Effect]:
         """Tell the teller this agent's vote, after casting it if that is still to be done."""
         if key in self._votes:
-            return self._tell_vote(key, teller)
-        if key in self._to_vote:
+            yield from self._tell_vote(key, teller)
+        elif key in self._to_vote:
             self._to_vote[key][1][teller] = None
-            return []
-        self._to_vote[key] = (conflict, {teller: None})
-        if step.vote is None:
-            return self._cast(key, default_vote(conflict, self._name))
-        return [Call(f"{_VOTE} {key}", self._function_of(step), (conflict,))]
+        else:
+            self._to_vote[key] = (conflict, {teller: None})
+            if step.vote is None:
+                yield from self._cast(key, default_vote(conflict, self._name))
+            else:
+                yield Call(f"{_VOTE} {key}", self._function_of(step), (conflict,))
 
-    def _cast(self, key: str, vote: Any) -> list[Effect]:
+    def _cast(self, key: str, vote: Any) -> Iterator[Effect]:
         conflict, tellers = self._to_vote.pop(key)
         self._votes[key] = checked_vote(conflict, self._name, vote)
-        fact = {"question": key, "conflict": conflict.id, "vote": self._votes[key]}
-        effects: list[Effect] = [Persist(f"{_VOTE} {key}", [self._votes[key], _END]), Sync()]
-        effects.append(Observe("ballot", fact))
+        yield Persist(f"{_VOTE} {key}", [self._votes[key], _END])
+        yield Sync()
+        yield Observe("ballot", {"question": key, "conflict": conflict.id, "vote": self._votes[key]})
         for teller in tellers:
-            effects += self._tell_vote(key, teller)
-        return effects
+            yield from self._tell_vote(key, teller)
 
-    def _tell_vote(self, key: str, teller: str) -> list[Effect]:
+    def _tell_vote(self, key: str, teller: str) -> Iterator[Effect]:
         vote = self._votes[key]
         if teller == self._name:
-            return self._on_ballot(teller, key, {"vote": vote})
-        return [Send(teller, BALLOT, {"key": key, "vote": vote})]
+            yield from self._on_ballot(teller, key, {"vote": vote})
+        else:
+            yield Send(teller, BALLOT, {"key": key, "vote": vote})
 
-    def _on_ballot(self, sender: str, key: str, payload: Any) -> list[Effect]:
+    def _on_ballot(self, sender: str, key: str, payload: Any) -> Iterator[Effect]:
         case = self._cases.get(key)
         if case is None or not isinstance(case.step, ByVote) or sender not in (case.step.voters or ()):
-            return []
+            return
         case.votes.setdefault(sender, payload["vote"])
         counted = count(case.conflict, case.step, case.votes)
-        return self._close(key, case, counted) if counted.is_sure else []
+        if counted.is_sure:
+            yield from self._close(key, case, counted)
 
-    def _close_round(self, key: str, case: _Case) -> list[Effect]:
+    def _close_round(self, key: str, case: _Case) -> Iterator[Effect]:
         """The deadline has passed: decide if there is a quorum, begin another round, or leave it unresolved."""
         step = case.step
         if not isinstance(step, ByVote):
-            return []
+            return
         counted = count(case.conflict, step, case.votes)
         if counted.enough or case.round >= step.rounds:
-            return self._close(key, case, counted)
-        case.round += 1
-        return [Observe("retry", {"question": key}), *self._open_round(key, case, step)]
+            yield from self._close(key, case, counted)
+        else:
+            case.round += 1
+            yield Observe("poll_again", {"question": key, "round": case.round})
+            yield from self._open_round(key, case, step)
 
-    def _close(self, key: str, case: _Case, counted: Count) -> list[Effect]:
+    def _close(self, key: str, case: _Case, counted: Count) -> Iterator[Effect]:
         conflict, winner = case.conflict, counted.winner
         resolution = None if winner is None else Resolution(case.step.name, conflict.values[winner], winner)
-        timers: list[Effect] = [CancelTimer(f"{_POLL} {key}"), CancelTimer(f"{_REMIND} {key}")]
-        return [*timers, *self._decide(key, case, resolution, counted)]
+        yield CancelTimer(f"{_POLL} {key}")
+        yield CancelTimer(f"{_REMIND} {key}")
+        yield from self._decide(key, case, resolution, counted)
 
     # -- the user's functions ------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.monitor import Monitor
+from pytest_convergence._engine.check.of_conflicts import properties_of_conflicts
 from pytest_convergence._engine.check.property import FinalState, Property, Scope, Violation
 from pytest_convergence._engine.check.registry import find_property
 from pytest_convergence._engine.run.counting import Counting, Verdict
@@ -14,6 +15,7 @@ from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.settling import largest_group, split_views
 from pytest_convergence._engine.run.sharing import watch_steps
+from pytest_convergence._engine.state.plan import as_plan
 from pytest_convergence.errors import InternalError, PropertyViolation, RunFailure
 
 if TYPE_CHECKING:
@@ -72,6 +74,13 @@ class Judge:
         self.watch(tuple(found.values()))
         self.watch(tuple(session.properties))
         self.counting.watch(self._conduct.fabric)
+
+    def replicas_are_used(self) -> None:
+        """Somebody writes to a replica for the first time: judge what holds of conflicts too, from now on."""
+        plan = as_plan(self._conduct.session.options.get("resolve"))
+        known = {find_property(each).name for each in self._conduct.session.options.get("properties")}
+        names = properties_of_conflicts(step.name for step in plan.steps)
+        self.watch(tuple(find_property(name) for name in names if name not in known))
 
     def watch(self, properties: tuple[Property, ...]) -> None:
         """Judge these properties too, from now on."""

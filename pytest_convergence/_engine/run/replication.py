@@ -121,11 +121,12 @@ class _Watched:
 class Replication:
     """One synchronisation machine for each replica in use, hosted like any protocol on its agent's node."""
 
-    __slots__ = ("_conduct", "_hosts", "_names", "_strategy", "_traffic")
+    __slots__ = ("_conduct", "_hosts", "_in_use", "_names", "_strategy", "_traffic")
 
     def __init__(self, conduct: Conduct) -> None:
         self._conduct = conduct
         self._hosts: dict[str, MachineHost] = {}
+        self._in_use = False
         self._names = tuple(conduct.session.agents)
         self._strategy = as_sync(conduct.session.options.get("sync"))
         self._traffic = _Traffic(conduct, self._names)
@@ -176,6 +177,9 @@ class Replication:
 
     def _tell(self, name: str, update: Update) -> None:
         node = self._conduct.fabric.nodes[name]
+        if not self._in_use:
+            self._in_use = True
+            self._conduct.judge.replicas_are_used()
         node.fabric.note("state", node, {"update": str(update), "write": update})
         if name in self._hosts:
             self._hosts[name].command("update", update)

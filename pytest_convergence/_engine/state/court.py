@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.clocks import VectorClock
@@ -143,12 +143,6 @@ class Court:
         self._given_up.add(key)
         return True
 
-    @property
-    def knowledge(self) -> dict[str, int]:
-        """What this court knows besides the writes, in the form of a clock: two that know the same say the same."""
-        given_up = {f"without {key}": 1 for key in sorted(self._given_up)}
-        return given_up | {f"verdict {key}": 1 for key in sorted(self._verdicts)}
-
     def forget(self) -> None:
         """The agent has crashed: what its court only had in mind is gone. Verdicts are durable, so they are not."""
         self._given_up.clear()
@@ -175,16 +169,13 @@ class Court:
         return base + self._priority.aging * self._losses(path)
 
     def _losses(self, path: Path) -> int:
-        longest = 0
+        """How many of the own writes at ``path``, above and below have lost since the last that won."""
+        fared: dict[int, bool] = {}
         for lost_at, lost in self._lost.items():
             if overlap(lost_at, path):
-                row = 0
-                for number in sorted(lost, reverse=True):
-                    if not lost[number]:
-                        break
-                    row += 1
-                longest = max(longest, row)
-        return longest
+                for number, has_lost in lost.items():
+                    fared[number] = fared.get(number, True) and has_lost
+        return sum(1 for _ in takewhile(fared.__getitem__, sorted(fared, reverse=True)))
 
     def note(self, conflict: Conflict) -> None:
         """Keep in mind how the own writes in a conflict fared."""
@@ -192,11 +183,7 @@ class Court:
         if self._priority is None or winner is None or self._agent not in conflict.agents:
             return
         last = max(write.dot.counter for write in conflict.writes if write.agent == self._agent)
-        lost = self._lost.setdefault(conflict.segments, {})
-        lost[last] = winner != self._agent
-        if not lost[last]:
-            for number in [number for number in lost if number < last]:
-                del lost[number]
+        self._lost.setdefault(conflict.segments, {})[last] = winner != self._agent
 
 
 def _whom(step: Asked) -> str:

@@ -135,7 +135,8 @@ class ByPriority:
             ``(conflict, names) -> name``, or ``None`` to leave the conflict unresolved.
         aging: what is added to the priority of an agent's next write for each conflict at that path that it has lost in a
             row. So nobody loses for ever: with a lead of ``d`` over the others, after ``d / aging`` losses it is ahead
-            (aging, as schedulers do it: A. Silberschatz et al., Operating System Concepts, section 5.3.4). 0 turns it off.
+            (aging, as schedulers do it: A. Silberschatz et al., Operating System Concepts, section 5.3.4). A restarted agent
+            counts anew. 0 turns it off.
 
     Raises:
         ConvergenceUsageError: a priority is not a number, or the tie rule does not exist.

@@ -1,0 +1,53 @@
+"""Replicas that settle their conflicts correctly raise no alarm, by whatever strategy, and every run ends in agreement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_convergence._engine.run.outcome import Outcome
+from pytest_convergence._engine.run.session import Session
+from pytest_convergence._engine.state.resolution import ByArbitration, ByVote, Resolve
+from tests.quality.silence import NETWORKS, silent
+
+AGENTS = ["a", "b", "c", "d", "e"]
+STRATEGIES: dict[str, Any] = {
+    "priority": "priority",
+    "first-come": "first-come",
+    "last-write": "last-write",
+    "merge": "merge",
+    "arbitration": "arbitration",
+    "voting": ByVote(tie="last-write"),
+    "rollback": "rollback",
+    "function": lambda conflict: max(map(str, conflict.values.values())),
+    "escalation": Resolve(
+        ByVote(vote=lambda agent, conflict: None), escalate_to=ByArbitration(arbiter="b", attempts=3)
+    ),
+    "by type": {"task overlap": "first-come", "state mismatch": "arbitration", "default": "merge"},
+}
+
+
+async def rival_writers(session: Session) -> None:
+    """Everybody writes, again and again, and nobody waits for the others."""
+    for turn in range(4):
+        for number, agent in enumerate(session.agents.values()):
+            if agent.is_alive:
+                agent.state.set("plan.title", f"{agent.name} {turn}")
+                agent.state.set(f"task.{turn}", agent.name)
+                if number == turn:
+                    agent.state.set("plan", {"title": "anew", "size": turn})
+                agent.state.increment("writes")
+        await session.sleep(0.7)
+
+
+def _is_settled(outcome: Outcome) -> bool:
+    ids = [conflict.id for conflict in outcome.conflicts]
+    return outcome.converged and len(set(ids)) == len(ids) and outcome.metrics.unresolved >= 0
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("resolve", STRATEGIES)
+def test_rival_writers_agree_in_the_end(resolve: str, network: str) -> None:
+    options = {"agents": AGENTS, "network": network, "resolve": STRATEGIES[resolve]}
+    silent(options, scenario=rival_writers, accept=_is_settled)
