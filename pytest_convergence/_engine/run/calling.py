@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 from pytest_convergence._engine.base.effects import RAISED, RETURNED, AgentRef, Call, Raised, Returned
 from pytest_convergence._engine.base.messages import snapshot
 from pytest_convergence._engine.sim.tasks import WorldTask, cancel
+from pytest_convergence.errors import unknown_name
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.agent import SimulatedAgent
@@ -39,7 +40,13 @@ class AgentCalls:
         self.tasks: dict[str, WorldTask] = {}
 
     def start(self, call: Call, answer: Callable[[str, Any], None]) -> None:
-        """Run the function; it takes its first step after the present one."""
+        """Run the function; it takes its first step after the present one.
+
+        Raises:
+            ConvergenceUsageError: the pattern has no such function.
+        """
+        if call.function not in self._functions:
+            raise unknown_name("function of the pattern", call.function, self._functions)
         self.cancel(call.id)
         conduct = self._conduct
         node = conduct.fabric.nodes[self._agent.name]

@@ -3,7 +3,8 @@
 1. A *behaviour* (``agents={name: behaviour}``) is what an agent does by itself. It runs beside the pattern's protocol.
 2. A *protocol* of the user's (``protocol=…``) takes the place of the pattern's reference protocol. A machine class is
    hosted as the reference machine would be, and hears the same messages. A coroutine function is a behaviour; what it
-   holds to be agreed is read from the facts that it observes.
+   holds to be agreed is read from the facts that it observes. Where others have machines, what these say to it comes into
+   its inbox, and what it sends them goes to the machines.
 3. The functions of the user's that a reference machine calls are tasks of the agent's present life.
 """
 
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Any, final
 
 from pytest_convergence._engine.base.canonical import canonical
 from pytest_convergence._engine.base.effects import Machine
+from pytest_convergence._engine.base.messages import InFlight
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.run.calling import AgentCalls
 from pytest_convergence._engine.run.options import is_machine_class
 from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.sim.mailbox import Mailbox
+from pytest_convergence._engine.sim.node import Node
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.agent import SimulatedAgent
@@ -30,6 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["Cast"]
 
 _WITH_INPUTS = 3
+
+
+def _into_inbox(node: Node, message: InFlight) -> None:
+    """What a machine says to an agent that speaks the protocol by a coroutine comes into its inbox."""
+    node.receivers["user"](message)
 
 
 @final
@@ -76,6 +84,8 @@ class Cast:
                 host = self._host(name, "pattern", self._own_machine(own, name, names))
             else:
                 self._observed[name] = []
+                node = conduct.fabric.nodes[name]
+                node.receivers["pattern"] = partial(_into_inbox, node)
                 continue
             self.hosts[name] = host
         if self._observed:
@@ -153,8 +163,18 @@ class Cast:
         agent._view = None
         agent._mailbox = Mailbox(node, conduct.loop)  # what the life before had not received is gone with it
         conduct.results.pop(agent.name, None)
+        if self._observed and agent.name in self.hosts:
+            node.receivers["user"] = partial(self._to_whom_it_is_for, agent._mailbox, self.hosts[agent.name])
+            node.take = node.arrive
         if behaviour is not None:  # without one the agent does what the scenario tells it
             self.tasks[agent.name] = conduct.spawn(node, self._behave(agent, behaviour), agent.name)
+
+    def _to_whom_it_is_for(self, mailbox: Mailbox, host: MachineHost, message: InFlight) -> None:
+        """What an agent that speaks the protocol by a coroutine says to a machine is for the machine."""
+        if message[0] in self._observed:
+            host.on_message(message)
+        else:
+            mailbox.deliver(message)
 
     async def _behave(self, agent: SimulatedAgent, behaviour: Any) -> None:
         conduct = self._conduct
