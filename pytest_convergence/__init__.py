@@ -56,10 +56,20 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.run.progress import Phase
     from pytest_convergence._engine.run.session import Session
     from pytest_convergence._engine.sim.conditions import Network
-    from pytest_convergence._engine.state.conflicts import Conflict, Resolution
+    from pytest_convergence._engine.state.conflict_types import ConflictType, Severity
+    from pytest_convergence._engine.state.conflicts import UNKNOWN, Conflict, Resolution
     from pytest_convergence._engine.state.laws import assert_merge_laws
+    from pytest_convergence._engine.state.resolution import (
+        ByArbitration,
+        ByMerge,
+        ByPriority,
+        ByVote,
+        Resolve,
+        Resolver,
+    )
     from pytest_convergence._engine.state.sync import Crdt, Delta, EventLog, Full, Siblings, SyncStrategy
     from pytest_convergence._engine.state.three_way import MergeConflict, Merged, three_way_merge
+    from pytest_convergence._engine.state.updates import DELETED
     from pytest_convergence.errors import (
         AgentCrashedError,
         AgentError,
@@ -140,7 +150,17 @@ __all__ = [
     "Property",
     "Violation",
     "Conflict",
+    "ConflictType",
+    "Severity",
     "Resolution",
+    "Resolve",
+    "Resolver",
+    "ByPriority",
+    "ByMerge",
+    "ByArbitration",
+    "ByVote",
+    "DELETED",
+    "UNKNOWN",
     "Trace",
     "TraceEvent",
     "assert_merge_laws",
@@ -230,7 +250,17 @@ _HOMES: Final = {
     "Property": "_engine.check.property",
     "Violation": "_engine.check.property",
     "Conflict": "_engine.state.conflicts",
+    "ConflictType": "_engine.state.conflict_types",
+    "Severity": "_engine.state.conflict_types",
     "Resolution": "_engine.state.conflicts",
+    "UNKNOWN": "_engine.state.conflicts",
+    "Resolve": "_engine.state.resolution",
+    "Resolver": "_engine.state.resolution",
+    "ByPriority": "_engine.state.resolution",
+    "ByMerge": "_engine.state.resolution",
+    "ByArbitration": "_engine.state.resolution",
+    "ByVote": "_engine.state.resolution",
+    "DELETED": "_engine.state.updates",
     "Trace": "_engine.base.trace",
     "TraceEvent": "_engine.base.trace",
     "assert_merge_laws": "_engine.state.laws",
