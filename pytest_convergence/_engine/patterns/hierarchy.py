@@ -377,7 +377,7 @@ class Hierarchy:
         return scope_of(self.rules.strategy, failed, len(job.parts))
 
     def _cancel(self, job: Job, parts: Sequence[Part]) -> list[Effect]:
-        asked = {part.task: [part.agent, naming(job, part)] for part in parts}
+        asked: dict[str, list[Any]] = {part.task: [part.agent, naming(job, part)] for part in parts}
         self.cancelling.update(asked)
         facts: list[Effect] = [cancel_fact(each[1]) for each in asked.values()]
         sends = [_cancellation(each) for each in asked.values()]
