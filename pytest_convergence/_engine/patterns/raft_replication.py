@@ -253,11 +253,15 @@ class RaftReplica(RaftElection):
         self.next_index = dict.fromkeys(self.others, first)
         self.rounds = {}
         self.lease.begin()
-        effects = self._append([Entry(self.term, NO_OP, None), *self._unlogged()])
+        effects = self._append([*self._first_entries(), *self._unlogged()])
         effects += [*self._beat(), *self._take_commitment()]
-        for id in self.asked:
+        for id in list(self.asked):
             effects += self._read(id, self.name)
         return [*effects, self._quorum_timer()] if self.others else effects
+
+    def _first_entries(self) -> list[Entry]:
+        """What a leader begins its term with, so that there is an entry of this term to commit."""
+        return [Entry(self.term, NO_OP, None)]
 
     def _beat(self) -> list[Effect]:
         glass: list[Effect] = [self.lease.turn()] if self.rules.lease else []

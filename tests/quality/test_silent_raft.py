@@ -1,0 +1,61 @@
+"""Correct replicas of a log raise no alarm, on any network, while agents crash, pause and are cut off."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from pytest_convergence import AgentCrashedError, Consensus, LeaderFollower, Session
+from tests.quality.silence import NETWORKS, silent
+
+# What a message may take must be short against what an election may (Ongaro and Ousterhout 2014, section 5.6).
+TIMING: Mapping[str, Mapping[str, Any]] = {
+    "chaos": {"heartbeat_seconds": 0.5, "election_timeout_seconds": (5.0, 10.0)}
+}
+AGENTS = [f"agent-{number}" for number in range(1, 6)]
+COMMANDS = 6
+
+
+async def client(session: Session, name: str, commands: int) -> None:
+    """Propose and read in turn, by one agent; what is lost with a crash of that agent is lost."""
+    for number in range(commands):
+        try:
+            await session.log.propose(f"{name} {number}", via=name, timeout=60)
+            state = await session.log.read(via=name, timeout=60)
+        except (TimeoutError, AgentCrashedError):
+            await session.sleep(0.5)
+        else:
+            assert f"{name} {number}" in state, "a read must see what was committed before it"
+
+
+async def workload(session: Session) -> None:
+    async with asyncio.TaskGroup() as group:
+        for name in AGENTS[:3]:
+            group.create_task(client(session, name, COMMANDS))
+    last = await session.log.propose("last")
+    state = await session.log.read()
+    assert last.command in state
+    assert len(set(state)) == len(state), "no command enters the log twice"
+
+
+@pytest.mark.parametrize("lease", [False, True], ids=["read-index", "lease"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_replicated_log_is_silent(network: str, lease: bool) -> None:
+    pattern = LeaderFollower(replicate=True, lease=lease, max_entries=2, **TIMING.get(network, {}))
+    silent({"pattern": pattern, "agents": AGENTS, "network": network}, scenario=workload)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_log_of_an_election_without_pre_vote_is_silent(network: str) -> None:
+    pattern = LeaderFollower(replicate=True, pre_vote=False, **TIMING.get(network, {}))
+    silent({"pattern": pattern, "agents": AGENTS, "network": network}, scenario=workload)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_consensus_by_raft_is_silent(network: str) -> None:
+    proposals = dict(zip(AGENTS, "AABBC", strict=True))
+    silent(
+        {"pattern": Consensus(algorithm="raft"), "agents": AGENTS, "network": network},
+        {"proposals": proposals},
+    )
