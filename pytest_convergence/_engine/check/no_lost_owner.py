@@ -46,7 +46,8 @@ class _Checker:
         owned = self._works.get(said.task)
         if said.fact in GAINS:
             self._works[said.task] = _Owned(said.agent, has_crashed=False, released=False)
-            self._over.discard(said.task)
+            if said.fact == "own":  # who merely takes a work may yet learn that it was finished before
+                self._over.discard(said.task)
         elif said.fact in ENDINGS:
             self._over.add(said.task)
         elif said.fact == "release" and owned is not None and owned.by == said.agent:

@@ -50,12 +50,14 @@ class Search:
         candidate: whom it is offered to at present.
         answers: what the others said of themselves, while it looks for a candidate.
         refused: who refused, and why.
+        copied: whether guardians may have a copy of the record under which the candidate would own the work.
     """
 
     __slots__ = (
         "answers",
         "attempt",
         "candidate",
+        "copied",
         "deadline_ns",
         "plan",
         "refused",
@@ -74,6 +76,7 @@ class Search:
         self.candidate: str | None = None
         self.answers = CapabilityRegistry()
         self.refused: dict[str, str] = {}
+        self.copied = False
 
 
 @final

@@ -108,6 +108,7 @@ class Giving:
         entry.search = Search(entry.plan, [], None)
         if entry.role is Role.RELEASED:
             entry.search.state = HandoffState.ACCEPTED
+            entry.search.copied = True  # as far as this life knows
             return self._transfer(entry)
         first = (
             []
@@ -297,9 +298,11 @@ class Giving:
     def on_never(self, sender: str, payload: Any) -> list[Effect]:
         """The taker will never take the token that was committed to it."""
         entry = self._core.entry(payload["id"])
-        if entry.role is Role.RELEASED and tuple(payload["token"]) == entry.work.token:
-            return self._take_back(entry, payload["why"])
-        return []
+        if entry.role is not Role.RELEASED or tuple(payload["token"]) != entry.work.token:
+            return []
+        if self._search(entry).copied:
+            return []  # the guardians know of the taker by now: they find another one, and nobody takes anything back
+        return self._take_back(entry, payload["why"])
 
     def on_reject(self, sender: str, payload: Any) -> list[Effect]:
         """The candidate does not want it."""
@@ -351,8 +354,9 @@ class Giving:
         search.candidate = work.owner
         record = work.wire()
         effects: list[Effect] = [Send(work.owner, "handoff_transfer", {"id": entry.id, "work": record})]
-        if search.tries:  # the taker may be gone: let the guardians know what there is to recover
-            others = [each for each in entry.guardians if each not in (self._core.name, work.owner)]
+        others = [each for each in entry.guardians if each not in (self._core.name, work.owner)]
+        if others and search.tries >= _PATIENCE // 2:
+            search.copied = True  # the taker may be gone: let the guardians know what there is to recover
             effects += [Send(each, "handoff_copy", {"id": entry.id, "work": record}) for each in others]
         return [*effects, self._timer(entry, self._core.backoff_ns(search.tries))]
 

@@ -43,9 +43,11 @@ class Guarding:
         """A giver lets the guardians know of a work whose taker is silent."""
         work = Work.read(payload["work"])
         entry = self._core.entry(work.id)
-        if entry.role is Role.DONE or work.epoch < entry.granted[0]:
-            return []
-        if entry.is_known and entry.work.rank >= work.rank:
+        if entry.role is Role.DONE:
+            return [self._keeping.result(entry, sender)]
+        if entry.is_known and entry.work.token > work.token:
+            return [self._keeping.nack(entry, sender)]
+        if work.epoch < entry.granted[0] or (entry.is_known and entry.work.rank >= work.rank):
             return []
         return [*self._store(entry, work), *self._keeping.guard(entry)]
 
@@ -60,8 +62,7 @@ class Guarding:
         entry = core.entry(payload["id"])
         rank = tuple(payload["rank"])
         if entry.role is Role.DONE:
-            result = {"id": entry.id, "work": entry.work.wire(), "value": entry.value, "final": True}
-            return [Send(sender, "handoff_done", result)]
+            return [self._keeping.result(entry, sender)]
         if entry.role is Role.FINISHING and rank[:2] <= entry.work.token:
             return []  # it has told its result meanwhile, and has not heard the answer yet
         if rank[0] < entry.granted[0] or (entry.is_known and entry.work.token > rank[:2]):
@@ -156,8 +157,7 @@ class Guarding:
         entry = core.entry(payload["id"])
         epoch, asked = entry.granted, (payload["epoch"], sender)
         if entry.role is Role.DONE:
-            result = {"id": entry.id, "work": entry.work.wire(), "value": entry.value, "final": True}
-            return [Send(sender, "handoff_done", result)]
+            return [self._keeping.result(entry, sender)]
         if epoch != asked:
             leased = entry.leased and entry.is_known and not self._is_over(entry, core.now())
             known = max(epoch[0], entry.work.epoch if entry.is_known else 0)

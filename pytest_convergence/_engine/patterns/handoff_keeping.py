@@ -287,14 +287,19 @@ class Keeping:
         waiting = [each for each in dict.fromkeys(told) if each not in entry.told and each != core.name]
         if not waiting:
             return [CancelTimer(f"tell {entry.id}")]
-        result = {"id": entry.id, "work": entry.work.wire(), "value": entry.value, "final": final}
         timer = SetTimer(
             f"tell {entry.id}",
             core.backoff_ns(entry.tell_tries),
             background=entry.tell_tries >= _INSISTENT,
         )
         entry.tell_tries += 1
-        return [*(Send(each, "handoff_done", result) for each in waiting), timer]
+        return [*(self.result(entry, each) for each in waiting), timer]
+
+    def result(self, entry: Entry, to: str) -> Send:
+        """Tell one agent the result."""
+        final = entry.role is Role.DONE
+        result = {"id": entry.id, "work": entry.work.wire(), "value": entry.value, "final": final}
+        return Send(to, "handoff_done", result)
 
     def _has_quorum(self, entry: Entry) -> bool:
         return sum(guardian in entry.told for guardian in entry.guardians) >= entry.quorum
@@ -327,6 +332,7 @@ class Keeping:
         if not entry.is_known or entry.work.token < work.token:
             effects += self.yield_to(entry, work)
         elif entry.search is not None:
+            core.note_role(entry, Role.GUARDIAN)  # at no moment has it given the work away and forgotten to whom
             effects += self.giving.overtaken(entry, work)
         entry.value = payload["value"]
         entry.work = work

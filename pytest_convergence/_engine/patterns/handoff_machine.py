@@ -94,6 +94,8 @@ class HandoffMachine:
                 effects += self.keeping.start_lease(entry)
             if entry.role in (Role.FINISHING, Role.DONE) and entry.work.owner == self.core.name:
                 entry.told = {self.core.name}
+                if entry.role is Role.DONE:
+                    effects.append(self.core.fact("finished", entry.work))  # said again: it may not have been
                 effects += self.keeping.tell(entry)
         return effects
 

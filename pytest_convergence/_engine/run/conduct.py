@@ -369,6 +369,7 @@ class Conduct:
             and not self.cast.user_hosts
             and not (self.replication is not None and self.replication.is_busy())
             and not self.resolving.is_busy()
+            and not self.session.handoffs.is_busy()
         )
 
     def view_of(self, name: str) -> Any:
