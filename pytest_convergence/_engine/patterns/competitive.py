@@ -44,7 +44,7 @@ class Competitive(Pattern):
     mode: str = "contract-net"
     best: str = "highest"
     deadline_seconds: float = 60
-    award_seconds: float = 30
+    award_seconds: float = 60
     perform_seconds: float = 300
     resend_seconds: float = 0.25
     errors: str = "raise"

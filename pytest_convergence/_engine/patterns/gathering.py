@@ -110,7 +110,7 @@ class Gathering:
         self.round, self.closed, self.outputs = saved["round"], saved["closed"], list(saved["outputs"])
         self.counted = {part: (by, value) for part, (by, value) in saved["counted"].items()}
         self.failed = dict(saved["failed"])
-        return self._merge() if self.closed else self._collect()
+        return [self._round_fact(), self._closed_fact(), *self._merge()] if self.closed else self._collect()
 
     def on_message(self, sender: str, kind: str, payload: Any) -> Iterable[Effect]:
         """Take one message; those of agents that are not configured are ignored.
@@ -193,16 +193,23 @@ class Gathering:
         """Ask for what is missing of the present round."""
         rules = self.rules
         self.repeats = 0
-        kept = [part for part in self.tasks if part in self.counted]
-        seconds = rules.deadline_ns / NS_PER_SECOND
-        data = {"round": self.round, "parts": list(self.tasks), "deadline": seconds, "counted": kept}
-        effects: list[Effect] = [Observe("round", data), SetTimer(DEADLINE_TIMER, rules.deadline_ns)]
+        effects: list[Effect] = [self._round_fact(), SetTimer(DEADLINE_TIMER, rules.deadline_ns)]
         if rules.hedge_ns is not None and rules.hedges:
             effects.append(SetTimer(HEDGE_TIMER, rules.hedge_ns))
         effects.append(SetTimer(RESEND_TIMER, rules.resend_ns))
         for part in self._open_parts():
             effects += self._ask(part, part)
-        return effects if self._open_parts() else self._close()
+        return effects if self._open_parts() else [*effects, *self._close()]
+
+    def _round_fact(self) -> Effect:
+        """Say what is collected, and what a life before has left of it."""
+        kept = [part for part in self.tasks if part in self.counted]
+        seconds = self.rules.deadline_ns / NS_PER_SECOND
+        data = {"round": self.round, "parts": list(self.tasks), "deadline": seconds, "counted": kept}
+        return Observe("round", data)
+
+    def _closed_fact(self) -> Effect:
+        return Observe("round_closed", {"round": self.round, "missing": self._open_parts()})
 
     def _ask(self, part: str, to: str) -> list[Effect]:
         """Ask ``to`` for ``part``, for the first time or again."""
@@ -279,8 +286,7 @@ class Gathering:
         """Nothing more counts in this round."""
         self.closed = True
         timers = [CancelTimer(name) for name in (DEADLINE_TIMER, RESEND_TIMER, HEDGE_TIMER)]
-        closed = Observe("round_closed", {"round": self.round, "missing": self._open_parts()})
-        return [*self._save(), *timers, *self.worker.give_up(), closed, *self._merge()]
+        return [*self._save(), *timers, *self.worker.give_up(), self._closed_fact(), *self._merge()]
 
     def _merge(self) -> list[Effect]:
         parts = self._documents()
