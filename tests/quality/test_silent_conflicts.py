@@ -11,7 +11,7 @@ from pytest_convergence._engine.run.session import Session
 from pytest_convergence._engine.state.resolution import ByArbitration, ByVote, Resolve
 from tests.quality.silence import NETWORKS, silent
 
-AGENTS = ["a", "b", "c", "d", "e"]
+AGENTS = ["a", "b", "c", "d"]
 STRATEGIES: dict[str, Any] = {
     "priority": "priority",
     "first-come": "first-come",
@@ -30,7 +30,7 @@ STRATEGIES: dict[str, Any] = {
 
 async def rival_writers(session: Session) -> None:
     """Everybody writes, again and again, and nobody waits for the others."""
-    for turn in range(4):
+    for turn in range(3):
         for number, agent in enumerate(session.agents.values()):
             if agent.is_alive:
                 agent.state.set("plan.title", f"{agent.name} {turn}")

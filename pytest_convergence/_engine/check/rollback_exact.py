@@ -11,7 +11,7 @@ from typing import Any, Final
 from pytest_convergence._engine.base.canonical import canonical
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.property import FinalState, Kind, Property, Scope, Violation
-from pytest_convergence._engine.check.rivalry import KINDS, Report, Writes, Written, report_of
+from pytest_convergence._engine.check.rivalry import KINDS, Id, Report, Writes, Written, report_of
 from pytest_convergence._engine.state.paths import overlap
 
 __all__ = ["ROLLBACK_EXACT"]
@@ -22,11 +22,14 @@ class _Checker:
 
     def __init__(self, scope: Scope) -> None:
         self._writes = Writes()
+        self._disputed: set[Id] = set()
 
     def feed(self, event: TraceEvent) -> Violation | None:
         if self._writes.add(event) is not None:
             return None
         report = report_of(event)
+        if report is not None:
+            self._disputed.update(report.writes)
         if report is None or not report.settled or report.strategy != "rollback":
             return None
         self._writes.add_from(report)
@@ -63,6 +66,7 @@ class _Checker:
             return None if report.conflict is not None else (None,)
         last = newest[0]
         plain = last.update is None or last.update.operation in ("set", "delete")
+        plain = plain and last.id not in self._disputed  # it may have been undone itself
         return (last.value,) if len(newest) == 1 and plain and last.path == report.path else None
 
     def finish(self, final: FinalState) -> None:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple, final
@@ -24,7 +24,7 @@ from pytest_convergence._engine.state.resolution import LAST_WRITE, ByPriority, 
 from pytest_convergence._engine.state.updates import DELETED, Past, Update
 from pytest_convergence._engine.state.values import freeze
 
-__all__ = ["Court", "Question", "Verdict", "is_dependant", "undone_by"]
+__all__ = ["Court", "Question", "Verdict", "is_dependant", "undoes"]
 
 _LONGEST_PAST: Final = 100
 """How many writes of a path back the common ancestor of rivals can be found."""
@@ -53,6 +53,7 @@ class Court:
         plan: what is tried, in order.
         is_last_write: whether the order of updates settles everything, so that nobody need be asked.
         needs_ancestor: whether writes must say what they found.
+        rolls_back: whether some strategy of the plan goes back to what was before.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Court:
         "is_last_write",
         "needs_ancestor",
         "plan",
+        "rolls_back",
     )
 
     def __init__(self, agent: str, strategy: Strategy | Plan) -> None:
@@ -71,6 +73,7 @@ class Court:
         self.plan = as_plan(strategy)
         self.is_last_write = self.plan.is_last_write
         self.needs_ancestor = any(step.needs_ancestor for step in self.plan.steps)
+        self.rolls_back = any(step.name == "rollback" for step in self.plan.steps)
         self._priority = next((step for step in self.plan.steps if isinstance(step, ByPriority)), None)
         self._verdicts: dict[str, Verdict] = {}
         self._given_up: set[str] = set()
@@ -190,14 +193,11 @@ def _whom(step: Asked) -> str:
     return f"{step.name} by {step.judge!r}" if step.judge is not None else step.name
 
 
-def undone_by(conflict: Conflict, live: Sequence[Update]) -> tuple[Update, ...]:
-    """What a rollback takes back besides the rivals: what was written over some of them in ignorance of others."""
-    members = conflict.writes
-    return tuple(
-        update
-        for update in sorted(live, key=lambda update: update.order)
-        if update.dot not in conflict.dots and is_dependant(update, members)
-    )
+def undoes(conflict: Conflict, update: Update) -> bool:
+    """Whether a rollback of the conflict takes back an update that is not one of the rivals."""
+    if update.dot in conflict.dots or not overlap(update.segments, conflict.segments):
+        return False
+    return is_dependant(update, conflict.writes)
 
 
 def is_dependant(update: Update, members: Iterable[Update]) -> bool:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import NamedTuple, final
 
 from pytest_convergence._engine.state.conflicts import Conflict
-from pytest_convergence._engine.state.updates import Update
+from pytest_convergence._engine.state.updates import Dot, Update
 from pytest_convergence.errors import ConvergenceUsageError
 
 __all__ = ["ConflictLog", "History", "Version"]
@@ -79,35 +79,50 @@ class History:
 class ConflictLog:
     """The conflicts met, each at its last stage, and which of them have not been reported yet."""
 
-    __slots__ = ("_fresh", "_listed")
+    __slots__ = ("_by_dot", "_by_id", "_fresh", "_listed", "_next")
 
     def __init__(self) -> None:
-        self._listed: dict[str, Conflict] = {}
-        self._fresh: dict[str, Conflict] = {}
+        self._listed: dict[int, Conflict] = {}  # by place: the later a conflict was met, the greater
+        self._fresh: dict[int, Conflict] = {}
+        self._by_dot: dict[Dot, int] = {}
+        self._by_id: dict[str, int] = {}
+        self._next = 0
 
     def add(self, conflict: Conflict) -> None:
         """List a conflict in place of its earlier stages."""
-        listed: dict[str, Conflict] = {}
-        for known in self._listed.values():
-            stage = conflict if known.dots & conflict.dots else known
-            listed[stage.id] = stage
-        listed[conflict.id] = conflict
-        self._listed = listed
-        self._fresh = {id_: known for id_, known in self._fresh.items() if not known.dots & conflict.dots}
-        self._fresh[conflict.id] = conflict
+        stages = sorted({self._by_dot[dot] for dot in conflict.dots if dot in self._by_dot})
+        place = stages[0] if stages else self._next
+        self._next = max(self._next, place + 1)
+        for stage in stages:
+            known = self._listed.pop(stage)
+            self._fresh.pop(stage, None)
+            self._by_id.pop(known.id, None)
+            for dot in known.dots:
+                del self._by_dot[dot]
+        self._listed[place] = self._fresh[place] = conflict
+        self._by_id[conflict.id] = place
+        self._by_dot.update(dict.fromkeys(conflict.dots, place))
 
     def about(self, key: str) -> tuple[Conflict, ...]:
         """The conflict whose id a question's ``key`` begins with, if it is listed."""
-        known = self._listed.get(key.partition("/")[0])
-        return () if known is None else (known,)
+        place = self._by_id.get(key.partition("/")[0])
+        return () if place is None else (self._listed[place],)
+
+    def rolled_back(self) -> tuple[Conflict, ...]:
+        """The conflicts that were settled by going back to what was before."""
+        return tuple(
+            known
+            for known in self.listed()
+            if known.resolution is not None and known.resolution.strategy == "rollback"
+        )
 
     def take_fresh(self) -> tuple[Conflict, ...]:
         """The conflicts that were added since the last call."""
         if not self._fresh:
             return ()
         fresh, self._fresh = self._fresh, {}
-        return tuple(fresh.values())
+        return tuple(fresh[place] for place in sorted(fresh))
 
     def listed(self) -> tuple[Conflict, ...]:
         """All conflicts, in the order in which they were met."""
-        return tuple(self._listed.values())
+        return tuple(self._listed[place] for place in sorted(self._listed))

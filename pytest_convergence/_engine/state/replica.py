@@ -23,7 +23,7 @@ from typing import Any, Final, final
 
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.state.conflicts import Conflict, group_around, rival_groups, shortest_path
-from pytest_convergence._engine.state.court import Court, Verdict
+from pytest_convergence._engine.state.court import Court, Verdict, undoes
 from pytest_convergence._engine.state.document import ABSENT, Document
 from pytest_convergence._engine.state.history import ConflictLog, History, Version
 from pytest_convergence._engine.state.live import LiveUpdates
@@ -320,6 +320,11 @@ class Replica(Writing):
             group = group_around(update, self._live)
             if group:
                 self._meet(group)
+        if contested and self.court.rolls_back:
+            for conflict in self._conflicts.rolled_back():
+                if undoes(conflict, update):
+                    self._decided.pop(conflict.id, None)
+                    self._meet(conflict.writes)
 
     def _unseen(self, update: Update) -> tuple[Update, ...]:
         """The live updates that overlap ``update`` and that its author had not seen."""

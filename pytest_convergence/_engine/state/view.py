@@ -26,7 +26,7 @@ from pytest_convergence._engine.state.conflicts import (
     rival_groups,
     shortest_path,
 )
-from pytest_convergence._engine.state.court import Court, is_dependant, undone_by
+from pytest_convergence._engine.state.court import Court, is_dependant, undoes
 from pytest_convergence._engine.state.document import ABSENT, Document
 from pytest_convergence._engine.state.paths import Path, format_path, overlap
 from pytest_convergence._engine.state.updates import DELETED, Dot, Update
@@ -191,5 +191,6 @@ def _settle(
             ancestor = read_with(())
     found = court.settle(Conflict(key, format_path(path), group, values, ancestor=ancestor), last_write)
     if found.resolution is not None and found.resolution.strategy == _ROLLBACK:
-        found = replace(found, undone=undone_by(found, about))
+        undone = (update for update in about if undoes(found, update))
+        found = replace(found, undone=tuple(sorted(undone, key=lambda update: update.order)))
     return found
