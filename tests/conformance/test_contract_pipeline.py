@@ -7,14 +7,21 @@ from typing import Any
 import pytest
 
 from pytest_convergence import (
+    CancelTimer,
     DeadLetter,
+    Decide,
     ItemState,
     Network,
+    Observe,
+    Persist,
     Pipeline,
     PropertyViolation,
     Rejected,
+    Send,
     SessionState,
+    SetTimer,
     Stage,
+    Sync,
     Unfinished,
     item_progress,
 )
@@ -377,6 +384,92 @@ def test_a_machine_of_ones_own_may_take_the_place_of_one_agent(convergence_sessi
     session = convergence_session_factory(**options, network="lossy", seed=1)
     with pytest.raises(PropertyViolation, match="item 0 went in and never came out"):
         session.run(scenario, stages=STAGES, items=[1])
+
+
+class OwnParser:
+    """Written after the table of messages in the how-to: one item, one durable record, one answer. It forwards what it has
+    until the next stage answers."""
+
+    def __init__(self, name: str, agents: tuple[str, ...], inputs: dict[str, Any]) -> None:
+        self.name = name
+        self.done: dict[str, Any] = {}
+        self.result: Any = None
+
+    def on_start(self, durable):
+        self.done = {key: value for key, value in durable.items() if key.startswith("item ")}
+        self.result = durable.get("result")
+        recalled = [
+            self._effect(parcel, recalled=True) for parcel in self.done.values() if parcel is not None
+        ]
+        return [*recalled, *self._rest(), SetTimer("again", 10**9)] if self.result is None else self._rest()
+
+    def on_message(self, sender, kind, payload):
+        if kind == "item":
+            return self._on_item(sender, payload["parcel"])
+        if kind == "ack":
+            key = f"item {payload['id']}"
+            if key in self.done and self.done[key] is not None:
+                self.done[key] = None
+                return [Persist(key, None), Sync()]
+        if kind == "decided":
+            effects = [Persist("result", payload["value"]), Sync()] if self.result is None else []
+            self.result = payload["value"]
+            told = {"value": self.result, "ask": False}
+            return [
+                *effects,
+                CancelTimer("again"),
+                *self._rest(),
+                *([Send(sender, "decided", told)] * payload["ask"]),
+            ]
+        return []
+
+    def _on_item(self, sender, parcel):
+        id, key, order, value = parcel
+        effects = []
+        if f"item {id}" not in self.done:
+            made = (id, key, order, f"<{value}>")
+            self.done[f"item {id}"] = made
+            effects = [Persist(f"item {id}", made), Sync(), self._effect(made), *self._forward(made)]
+        return [*effects, Send(sender, "ack", {"source": 0, "id": id, "limit": len(self.done) + 3})]
+
+    def _effect(self, parcel, **data):
+        return Observe("effect", {"item": parcel[1], "stage": "parse", **data})
+
+    def _forward(self, parcel):
+        return [Send("writer", "item", {"stage": 2, "parcel": parcel})]
+
+    def on_timer(self, name):
+        waiting = [parcel for parcel in self.done.values() if parcel is not None]
+        return [effect for parcel in waiting for effect in self._forward(parcel)] + [SetTimer("again", 10**9)]
+
+    def on_command(self, name, argument):
+        return []
+
+    def _rest(self):
+        return [] if self.result is None else [Decide(self.result)]
+
+    def view(self):
+        return None if self.result is None else [outcome[2] for outcome in self.result]
+
+
+def test_a_machine_after_the_table_of_messages_works_among_reference_agents(convergence_session_factory):
+    for seed in range(20):
+        session = convergence_session_factory(
+            pattern="pipeline",
+            agents=AGENTS,
+            protocol={"parser": OwnParser},
+            network="flaky",
+            faults=FAULTS,
+            seed=seed,
+        )
+        stages = [
+            Stage("fetch", "fetcher", double),
+            Stage("parse", "parser", str),
+            Stage("write", "writer", str),
+        ]
+        outcome = session.run(stages=stages, items=[1, 2, 3, 4])
+        assert outcome.converged
+        assert outcome.output == ["<2>", "<4>", "<6>", "<8>"]
 
 
 async def shop(agent):
