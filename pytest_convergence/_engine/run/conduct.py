@@ -22,9 +22,11 @@ from pytest_convergence._engine.base.canonical import canonical
 from pytest_convergence._engine.base.messages import snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
 from pytest_convergence._engine.run.casting import Cast
+from pytest_convergence._engine.run.courier import Gate
 from pytest_convergence._engine.run.hosting import real_seconds, stream
 from pytest_convergence._engine.run.judging import Judge
 from pytest_convergence._engine.run.lifecycle import SessionState
+from pytest_convergence._engine.run.orphans import left_behind
 from pytest_convergence._engine.run.replication import Replication
 from pytest_convergence._engine.run.reports import deadlock_message
 from pytest_convergence._engine.run.resolving import Resolving
@@ -53,7 +55,7 @@ SCENARIO: Final = "scenario"
 """The lane of what the test itself does."""
 
 _LONGEST_SLEEP_NS: Final = 60 * NS_PER_SECOND
-_ARRIVALS: Final = frozenset({Node.arrive, Mailbox.arrive, MachineHost.take})
+_ARRIVALS: Final = frozenset({Node.arrive, Mailbox.arrive, MachineHost.take, Gate.take})
 """What the network calls with a message of the user's agents."""
 
 _EMPTY: Final = checksum_of({})
@@ -181,6 +183,7 @@ class Conduct:
             self.is_over = True
             if not self._abandoned:
                 await self._stop()
+                left_behind(self)
             leave(self.world, self)
             self.fabric.close()
 
@@ -297,16 +300,20 @@ class Conduct:
         self.ending.error = error
         self._end.set_result(None)
 
-    def agent_failed(self, name: str, error: BaseException) -> None:
+    def agent_failed(self, name: str, error: BaseException, where: str = "") -> None:
         """A behaviour raised. What test tools raise to steer the test (a skip, say) goes on to them as it is."""
         failure = error
         if isinstance(error, Exception) and type(error).__module__.partition(".")[0] not in TOOLS:
-            failure = AgentError(f"agent {name!r} raised {type(error).__name__}: {error}", agent=name)
+            failure = AgentError(f"agent {name!r} raised {type(error).__name__}{where}: {error}", agent=name)
             failure.__cause__ = error
-        if self.is_over:  # it was stopped, and raised at that
-            self.ending.error = self.ending.error or failure
+        self.end_with(failure)
+
+    def end_with(self, error: BaseException) -> None:
+        """Fail with ``error``, also where the run is over already: something was stopped, and raised at that."""
+        if self.is_over:
+            self.ending.error = self.ending.error or error
         else:
-            self.fail(failure)
+            self.fail(error)
 
     def machine_failed(self, node: Node, error: BaseException) -> None:
         """A machine raised."""

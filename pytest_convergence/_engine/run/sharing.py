@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pytest_convergence._engine.run.orphans import unhandled
 from pytest_convergence.errors import BudgetExceeded
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def join(world: World, conduct: Conduct) -> None:
             world.max_events - world.happened,
         )
         world.idle, world.fail = partial(_idle, world), partial(_fail, world)
+        conduct.loop.unhandled = partial(unhandled, world)
     world.sessions.append(conduct)
     _bound(world)
 
@@ -55,6 +57,7 @@ def leave(world: World, conduct: Conduct) -> None:
     if world.sessions:
         _bound(world)
         return
+    conduct.loop.unhandled = None
     host: _Host = world.host
     world.idle, world.fail, world.after_step = host.idle, host.fail, host.after_step
     world.timeout_ns = world.now_ns + host.allowed_ns

@@ -55,6 +55,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         driver: the life that callbacks belong to which no agent started: the test itself.
         budget: the guard of the run's real time, while it runs; a debugger suspends it.
         cancelled_by: why everything was cancelled, once it was.
+        unhandled: asked about what nobody handles, before it is only logged; returns whether it has taken care of it.
     """
 
     if TYPE_CHECKING:  # of asyncio's own base classes
@@ -72,6 +73,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self.driver = driver
         self.budget: Guard | None = None
         self.cancelled_by: BaseException | None = None
+        self.unhandled: Callable[[dict[str, Any]], bool] | None = None
         self._ready: deque[Ready]
         self._tasks_made = 0
         self._tasks: list[WorldTask] = []
@@ -164,6 +166,11 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self.call_exception_handler(
             {"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle}
         )
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Somebody's exception is nobody's business: it fails the session that it comes from, or is logged."""
+        if self.unhandled is None or not self.unhandled(context):
+            super().default_exception_handler(context)
 
     # -- callbacks and timers ------------------------------------------------------------------------------------
 
@@ -282,6 +289,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
     def live_tasks(self) -> list[WorldTask]:
         """Return the tasks that are not done, oldest first; ``asyncio.all_tasks`` looks at those of every loop."""
         return [task for task in self._tasks if not task.done()]
+
+    def done_tasks(self) -> list[WorldTask]:
+        """Return the tasks that are done and still remembered, oldest first."""
+        return [task for task in self._tasks if task.done()]
 
     # -- what would leave the world ------------------------------------------------------------------------------
 
