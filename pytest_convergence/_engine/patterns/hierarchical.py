@@ -116,6 +116,7 @@ class Hierarchical(Pattern):
             )
         for name, example in _EXAMPLES.items():
             check_function(f"{name}=", inputs.get(name), example)
+        _check_split(inputs["split"])
 
     def machine(self, agent: str, agents: Sequence[str], inputs: Mapping[str, Any]) -> Machine:
         """Make the machine of one life of ``agent``."""
@@ -159,6 +160,21 @@ class Hierarchical(Pattern):
         """Return the value of an agent's last ``decide`` as a result."""
         decided = [data.get("value") for fact, data in facts if fact == "decide"]
         return {RESULT: decided[-1]} if decided else None
+
+
+def _check_split(split: Callable[..., Any]) -> None:
+    """Check that nobody takes the task for the agent: of two arguments the second are the children."""
+    try:
+        names = [
+            each.name for each in inspect.signature(split).parameters.values() if each.default is each.empty
+        ]
+    except (TypeError, ValueError):  # a builtin that does not say
+        return
+    if names[:1] == ["agent"] and len(names) == 2:
+        raise ConvergenceUsageError(
+            "split= takes (agent, task), but is given the task and its children: write split(agent, task, children), "
+            "split(task, children) or split(task)."
+        )
 
 
 def _takes(function: Callable[..., Any], given: int) -> bool:

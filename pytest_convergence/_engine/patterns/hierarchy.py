@@ -356,7 +356,8 @@ class Hierarchy:
         blamed = [job.parts[number].task for number in failed]
         if len(job.recent) >= self.rules.max_restarts:
             within = to_seconds(self.rules.within_ns)
-            limit = f"more than {self.rules.max_restarts} restarts within {within:g} s"
+            most = self.rules.max_restarts
+            limit = f"more than {most} restart{'s' * (most != 1)} within {within:g} s"
             return self._fail(job, f"{limit}; the last because {', '.join(blamed)} failed: {reason}")
         if job.grant_ns(self.rules.share) == 0:
             return self._fail(job, f"no time is left to restart {', '.join(blamed)}, which failed: {reason}")
