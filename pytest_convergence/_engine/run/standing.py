@@ -29,6 +29,11 @@ class Standing:
             [conflict for agent in self.agents.values() for conflict in agent.state.conflicts]
         )
 
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """What ``run`` was given for the pattern, such as ``proposals``; empty before the run."""
+        return {} if self._conduct is None else dict(self._conduct.inputs)
+
     def agreement(self) -> float:
         """The share of live agents in the largest group with equal views, 0 to 1."""
         if self._conduct is None:
