@@ -25,7 +25,7 @@ class _Checker:
         self._ledger.enter(event)
 
     def finish(self, final: FinalState) -> Violation | None:
-        progress = final.demands_progress(self._scope)
+        progress = self._ledger.demands_progress(final, self._scope)
         for item, fed in self._ledger.fed.items():
             endings = self._ledger.endings(item)
             if len(endings) > 1:

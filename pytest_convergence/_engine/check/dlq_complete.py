@@ -52,7 +52,7 @@ class _Checker:
         return None
 
     def finish(self, final: FinalState) -> Violation | None:
-        if not final.demands_progress(self._scope):
+        if not self._ledger.demands_progress(final, self._scope):
             return None
         for (stage, item), (told, agent) in self._failures.items():
             if (

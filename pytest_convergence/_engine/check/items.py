@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, final
 from pytest_convergence._engine.base.canonical import canonical
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.facts import fact_of
+from pytest_convergence._engine.check.property import FinalState, Scope
 
 __all__ = ["ENDINGS", "ITEM_FACTS", "Fed", "ItemFact", "Ledger", "item_fact"]
 
@@ -87,9 +88,10 @@ class Ledger:
         dead: the items that are dead letters, and who said so.
         rejected: the items that were rejected.
         abandoned: the items that nobody waits for any longer.
+        agents: those who have said something about an item.
     """
 
-    __slots__ = ("abandoned", "dead", "effects", "fed", "rejected")
+    __slots__ = ("abandoned", "agents", "dead", "effects", "fed", "rejected")
 
     def __init__(self) -> None:
         self.fed: dict[Hashable, Fed] = {}
@@ -97,12 +99,14 @@ class Ledger:
         self.dead: dict[Hashable, str] = {}
         self.rejected: dict[Hashable, str] = {}
         self.abandoned: set[Hashable] = set()
+        self.agents: dict[str, None] = {}
 
     def enter(self, event: TraceEvent) -> ItemFact | None:
         """Take an event; return what it says about an item."""
         told = item_fact(event)
         if told is None:
             return None
+        self.agents[event.agent] = None
         if told.fact == "feed" and told.item not in self.fed:
             route = told.data.get("stages") or ("",)
             order = (canonical(told.data["order"]),) if "order" in told.data else None
@@ -116,6 +120,10 @@ class Ledger:
         elif told.fact == "abandon":
             self.abandoned.add(told.item)
         return told
+
+    def demands_progress(self, final: FinalState, scope: Scope) -> bool:
+        """Whether items must have come to an end: whoever has to do with them is alive and can reach the others."""
+        return final.demands_progress(scope) and all(agent in final.core for agent in self.agents)
 
     def came_out(self, item: Hashable) -> bool:
         """Whether an item took effect at every stage of its route."""

@@ -32,7 +32,7 @@ class _Checker:
             self._acked[told.item] = (told.shown, told.stage, event.agent)
 
     def finish(self, final: FinalState) -> Violation | None:
-        if not final.demands_progress(self._scope):
+        if not self._ledger.demands_progress(final, self._scope):
             return None
         for item, (shown, stage, agent) in self._acked.items():
             ledger = self._ledger

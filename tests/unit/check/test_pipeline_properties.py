@@ -70,6 +70,14 @@ def test_nobody_is_blamed_for_what_is_under_way_while_agents_are_cut_off():
     assert judge("dlq_complete", [fail(1)], final=CUT_OFF) is None
 
 
+def test_nor_while_somebody_is_away_who_has_to_do_with_the_items():
+    without_b = FinalState(9 * MS, ("a", "c"))
+    assert judge("conservation", [feed(1)], final=without_b) is not None
+    assert judge("conservation", [feed(1), take(1)], final=without_b) is None
+    assert judge("no_acked_loss", [feed(1), ack(1)], final=without_b) is None
+    assert judge("dlq_complete", [feed(1), fail(1)], final=without_b) is None
+
+
 # -- effect_at_most_once -----------------------------------------------------------------------------------------------
 
 

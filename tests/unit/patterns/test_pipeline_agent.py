@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pytest_convergence import ConvergenceUsageError, Pipeline, Stage
+from pytest_convergence import ConvergenceUsageError, Pipeline, Stage, Unfinished
 from pytest_convergence._engine.base.effects import (
     RAISED,
     RETURNED,
@@ -22,7 +22,7 @@ from pytest_convergence._engine.base.effects import (
     SetTimer,
     Sync,
 )
-from pytest_convergence._engine.patterns.pipeline_agent import PipelineAgent
+from pytest_convergence._engine.patterns.pipeline_agent import PipelineAgent, Underway
 from tests.unit.patterns.driver import MS, Noise, World
 
 AGENTS = ("a", "b", "c")
@@ -397,6 +397,28 @@ def test_with_every_outcome_the_collector_decides_and_everybody_stops():
     assert [to for to, _ in sent(again.on_message("b", "item", item(0)), "decided")] == ["b"]
     assert [to for to, _ in sent(again.on_timer("spread"), "decided")] == ["b", "c"]
     assert list(again.on_message("b", "decided", {**told, "ask": False})) == []
+
+
+def test_when_the_time_is_up_what_has_not_come_out_is_named_and_the_rest_kept():
+    feeder = machine("a", Pipeline(deadline_seconds=30), items=[10, 20])
+    assert timers(feeder.on_start({}))["deadline"] == 30_000 * MS
+    outcome = {"source": 1, "id": 0, "key": 0, "outcome": ("ok", "ten", "", 1, "sew")}
+    feeder.on_message("c", "ended", outcome)
+    effects = list(feeder.on_timer("deadline"))
+    assert facts(effects) == [("abandon", 1)]
+    assert feeder.view() == ["ten", Unfinished(20, "has not come out within 30 s")]
+    assert [to for to, _ in sent(effects, "decided")] == ["b", "c"]
+
+
+def test_a_pipeline_under_way_shows_how_far_it_is():
+    cutter, _ = at_work()
+    assert cutter.view() == Underway(0, 1)
+    cutter.on_command(RETURNED, Returned("work 0 0", "ten"))
+    assert cutter.view() == Underway(0, 1)
+    cutter.on_message("c", "ack", ack(0, 0, limit=3))
+    assert cutter.view() == Underway(1, 0)
+    assert list(cutter.on_timer("resend 0 0")) == []
+    assert PLAIN.output({"b": cutter.view()}) is None
 
 
 # -- the rest ----------------------------------------------------------------------------------------------------------
