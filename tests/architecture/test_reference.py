@@ -13,6 +13,7 @@ from pytest_convergence._engine.run.options import DEFAULTS
 from pytest_convergence._engine.run.outcome import RunMetrics
 from pytest_convergence._engine.sim.conditions import PROFILES
 from pytest_convergence._engine.sim.faults import FAULT_KINDS
+from pytest_convergence._engine.sim.shims import coverage
 from pytest_convergence.metrics import Tally, registry_of
 from tests.architecture.source import ROOT
 
@@ -78,6 +79,19 @@ def test_the_metrics_page_lists_the_metrics_that_a_session_writes() -> None:
         for name, cells in _rows("metrics.md", "# Metrics").items()
     }
     assert shown == exported
+
+
+def test_the_replacements_page_lists_everything_that_a_run_replaces() -> None:
+    shown = set()
+    for line in _text("replacements.md").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| ") and len(cells) == 3 and "`" in cells[1]:
+            shown |= {(cells[0], source, cells[2]) for source in re.findall(r"`([^`]+)`", cells[1])}
+        elif line.startswith("| ") and len(cells) == 2:
+            shown.add(("not covered", *cells))
+    real = {tuple(row) for row in coverage()}
+    newer = {row for row in shown if row[1] == "random.binomialvariate"}  # since Python 3.12
+    assert shown - newer - {("not covered", "source", "what to do")} == real - newer
 
 
 def test_the_marker_table_lists_every_option_that_a_marker_takes() -> None:
