@@ -123,8 +123,7 @@ class AbortsAlone(TwoPhaseCommit):
     """Loses patience after it has voted yes."""
 
     def _repeat(self) -> list[Effect]:
-        waits_long = not self.coordinates and self.inquiries >= 2
-        return self._decide(ABORT) if waits_long else super()._repeat()
+        return super()._repeat() if self.coordinates else self._decide(ABORT)
 
 
 class ForgetsTheCommit(TwoPhaseCommit):
