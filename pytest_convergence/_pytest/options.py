@@ -133,6 +133,26 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini(
         "convergence_check_determinism", "like --convergence-check-determinism", type="bool", default=False
     )
+    for name in _RESERVED:
+        parser.addini(name, "reserved: this version refuses it", default=None)
+
+
+_RESERVED: Final = {
+    "convergence_replay": _NOT_YET["--convergence-replay"],
+    "convergence_report": _NOT_YET["--convergence-report"],
+}
+"""Ini keys of options that this version does not have."""
+
+
+def _refuse_reserved(config: pytest.Config) -> None:
+    """Refuse the ini keys that would have no effect.
+
+    Raises:
+        pytest.UsageError: one of them is set.
+    """
+    for name, words in _RESERVED.items():
+        if config.getini(name):
+            raise pytest.UsageError(f"ini key {name}: {words}")
 
 
 def _ini(config: pytest.Config, name: str, parse: Callable[[str], _T]) -> _T | None:
@@ -154,6 +174,7 @@ def read_settings(config: pytest.Config) -> Settings:
     Raises:
         pytest.UsageError: an ini key has a bad value.
     """
+    _refuse_reserved(config)
     option: Callable[[str], Any] = config.getoption
     metrics = option("convergence_metrics")
     metrics_ini = _ini(config, "convergence_metrics", str)

@@ -109,6 +109,8 @@ def test_a_bad_argument_is_a_usage_error(run_suite: RunSuite, argument: str, sai
             "convergence_profile = wam",
             "*ini key convergence_profile: unknown network profile 'wam': did you mean 'wan'?*",
         ),
+        ("convergence_replay = abc", "*ini key convergence_replay: replaying a token is not available yet*"),
+        ("convergence_report = out", "*ini key convergence_report: writing diagrams is not available yet*"),
     ],
 )
 def test_a_bad_ini_value_is_a_usage_error(
@@ -125,4 +127,4 @@ def test_the_help_lists_what_is_available(run_suite: RunSuite) -> None:
     for option in ("schedules", "seed", "profile", "metrics", "check-determinism"):
         assert f"--convergence-{option}" in shown
         assert f"convergence_{option.replace('-', '_')} (" in shown
-    assert "replay" not in shown
+    assert "--convergence-replay" not in shown
