@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         SetTimer,
         Sync,
     )
-    from pytest_convergence._engine.base.messages import Message
+    from pytest_convergence._engine.base.messages import Message, MessageKind
     from pytest_convergence._engine.base.schedule import Schedule
     from pytest_convergence._engine.base.trace import Trace, TraceEvent
     from pytest_convergence._engine.check.progress import ItemProgress, ItemState, item_progress
@@ -109,6 +109,7 @@ __all__ = [
     "Network",
     "Schedule",
     "Message",
+    "MessageKind",
     "Consensus",
     "LeaderFollower",
     "ParallelMerge",
@@ -209,6 +210,7 @@ _HOMES: Final = {
     "Network": "_engine.sim.conditions",
     "Schedule": "_engine.base.schedule",
     "Message": "_engine.base.messages",
+    "MessageKind": "_engine.base.messages",
     "Consensus": "_engine.patterns.consensus",
     "LeaderFollower": "_engine.patterns.leader_follower",
     "ParallelMerge": "_engine.patterns.parallel_merge",

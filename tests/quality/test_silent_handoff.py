@@ -1,4 +1,4 @@
-"""Hand-offs between correct agents raise no alarm, under every network, with crashes, partitions, pauses and skewed clocks."""
+"""Hand-offs of correct agents raise no alarm, under every network, with crashes, partitions, pauses, skewed clocks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ async def worker(agent: Any) -> None:
                 return None
             handoff.save({"notes": [*handoff.state["notes"], step]})
             if step == 1 and handoff.task["number"] == 2 and len(handoff.path) < 4:
-                await handoff.hand_off(capabilities={"review"}, reason="load-balancing", state=handoff.state)
+                options = {"capabilities": {"review"}, "reason": "load-balancing", "state": handoff.state}
+                if (await handoff.hand_off(**options)).accepted:
+                    return None
         return handoff.task["number"] * 10
 
     async for _ in agent.inbox:

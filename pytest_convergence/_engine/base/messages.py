@@ -4,13 +4,69 @@ from __future__ import annotations
 
 import copy
 import operator
-from typing import Any, Final, NamedTuple, TypeAlias
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, TypeAlias, final
 
-__all__ = ["ATOMS", "CHANNELS", "InFlight", "Message", "snapshot"]
+__all__ = ["ATOMS", "CHANNELS", "InFlight", "Message", "MessageKind", "Stamped", "snapshot"]
 
-CHANNELS: Final = ("user", "pattern", "sync", "conflict")
-"""Who a message belongs to: the user's agents, a pattern's protocol, the synchronisation of replicas, or the settling of
-their conflicts."""
+CHANNELS: Final = ("user", "pattern", "sync", "conflict", "handoff", "ack")
+"""Who a message belongs to: the user's agents, a pattern's protocol, the synchronisation of replicas, the settling of their
+conflicts, the handing over of work, or the acknowledgement of a message."""
+
+
+class MessageKind(StrEnum):
+    """Kinds of messages that coordinating agents have in common. A message's ``type`` may be one of them, or any text."""
+
+    STATE_UPDATE = "state_update"
+    SYNC_REQUEST = "sync_request"
+    SYNC_RESPONSE = "sync_response"
+    HANDOFF_REQUEST = "handoff_request"
+    HANDOFF_ACCEPT = "handoff_accept"
+    HANDOFF_REJECT = "handoff_reject"
+    CONFLICT_DETECTED = "conflict_detected"
+    CONFLICT_RESOLVED = "conflict_resolved"
+    VOTE_REQUEST = "vote_request"
+    VOTE_RESPONSE = "vote_response"
+    LEADER_ELECTION = "leader_election"
+    HEARTBEAT = "heartbeat"
+    PHASE_COMPLETE = "phase_complete"
+    CONVERGENCE_CHECK = "convergence_check"
+    SHUTDOWN = "shutdown"
+
+
+@final
+class Stamped(str):
+    """The type of a message that carries what only some messages do. It equals the plain text of the type.
+
+    Attributes:
+        correlation_id: what conversation the message belongs to, or ``None``.
+        causation_id: the id of the message that it is a consequence of, or ``None``.
+        expires_ns: the virtual instant from which it is not delivered any more, or ``None``.
+        ack: by which number its delivery is to be acknowledged, or ``None``.
+    """
+
+    __slots__ = ("ack", "causation_id", "correlation_id", "expires_ns")
+
+    correlation_id: str | None
+    causation_id: str | None
+    expires_ns: int | None
+    ack: int | None
+
+    def __new__(
+        cls,
+        text: str,
+        *,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        expires_ns: int | None = None,
+        ack: int | None = None,
+    ) -> Stamped:
+        stamped = super().__new__(cls, text)
+        stamped.correlation_id = correlation_id
+        stamped.causation_id = causation_id
+        stamped.expires_ns = expires_ns
+        stamped.ack = ack
+        return stamped
 
 
 class Message(NamedTuple):
@@ -41,6 +97,23 @@ class Message(NamedTuple):
         """``sender→recipient #number``: the same message has the same id under every schedule."""
         return f"{self.sender}→{self.recipient} #{self.number}"
 
+    @property
+    def kind(self) -> MessageKind | None:
+        """Which of the common kinds its type is; ``None`` for a type of the user's own."""
+        return MessageKind(self.type) if self.type in _KINDS else None
+
+    @property
+    def correlation_id(self) -> str | None:
+        """What conversation it belongs to, if the sender said so."""
+        return self.type.correlation_id if isinstance(self.type, Stamped) else None
+
+    @property
+    def causation_id(self) -> str | None:
+        """The id of the message that it is a consequence of, if the sender said so."""
+        return self.type.causation_id if isinstance(self.type, Stamped) else None
+
+
+_KINDS: Final = frozenset(kind.value for kind in MessageKind)
 
 InFlight: TypeAlias = tuple[str, str, Any, str, int, int, int, "int | None", str]
 """A message on its way: the fields of :class:`Message` as a plain tuple, which costs a quarter of it to make."""

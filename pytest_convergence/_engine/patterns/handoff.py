@@ -213,9 +213,7 @@ class Work(NamedTuple):
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Work:
         """Return the record that :meth:`wire` wrote."""
-        return cls(
-            **{**data, "path": tuple(data["path"]), "capabilities": tuple(data["capabilities"])}
-        )
+        return cls(**{**data, "path": tuple(data["path"]), "capabilities": tuple(data["capabilities"])})
 
     def handed_to(self, agent: str, reason: str) -> Work:
         """Return the record under which ``agent`` would own the work."""

@@ -122,6 +122,9 @@ class Keeping:
         core, lease = self._core, entry.lease
         if entry.role is not Role.OWNER or not entry.leased:
             return []
+        if entry.granted[0] > entry.work.epoch:
+            # It has granted the work to another, or claims it anew itself: asking on would only keep the others from that.
+            return []
         lease.round += 1
         lease.sent_ns[lease.round] = core.now()
         lease.votes[lease.round] = set()
@@ -134,7 +137,7 @@ class Keeping:
                 record = None if guardian in lease.stored else entry.work.wire()
                 asked = {"id": entry.id, "rank": entry.work.rank, "round": lease.round, "work": record}
                 effects.append(Send(guardian, "handoff_lease", asked))
-        if core.name in entry.guardians and entry.work.epoch >= entry.granted[0]:
+        if core.name in entry.guardians:
             effects += self._granted(entry, core.name, lease.round)
         if lease.active:
             timer = SetTimer(f"renew {entry.id}", core.timing.renew_ns, background=True)
@@ -272,7 +275,7 @@ class Keeping:
         core = self._core
         entry.value = value
         core.note_role(entry, Role.FINISHING)
-        stopped = self.stop(entry)
+        stopped = [core.fact("suspend", entry.work), *self.stop(entry)]  # there is nothing left to act on
         entry.told = {core.name}
         entry.tell_tries = 0
         return [*entry.save(), *stopped, CancelTimer(f"watch {entry.id}"), *self.tell(entry)]
@@ -332,7 +335,9 @@ class Keeping:
         if not entry.is_known or entry.work.token < work.token:
             effects += self.yield_to(entry, work)
         elif entry.search is not None:
-            core.note_role(entry, Role.GUARDIAN)  # at no moment has it given the work away and forgotten to whom
+            core.note_role(
+                entry, Role.GUARDIAN
+            )  # at no moment has it given the work away and forgotten to whom
             effects += self.giving.overtaken(entry, work)
         entry.value = payload["value"]
         entry.work = work

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Unpack, final
 
 from pytest_convergence._engine.base.messages import Message, snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
@@ -15,6 +15,7 @@ from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence.errors import AgentCrashedError, ConvergenceUsageError, unknown_name
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.run.courier import SendOptions
     from pytest_convergence._engine.run.handing import Handler, Handoff, HandoffResult
     from pytest_convergence._engine.run.session import Session
     from pytest_convergence._engine.sim.links import Link
@@ -115,13 +116,29 @@ class SimulatedAgent:
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    async def send(self, to: str | SimulatedAgent, payload: Any = None, *, type: str = "message") -> None:
+    async def send(
+        self,
+        to: str | SimulatedAgent,
+        payload: Any = None,
+        *,
+        type: str = "message",
+        **options: Unpack[SendOptions],
+    ) -> None:
         """Send a message. It is a snapshot: changing ``payload`` afterwards does not change what arrives.
 
+        Args:
+            type: a :class:`MessageKind`, or any text of your own.
+            options: see :class:`SendOptions`: ``ack=True`` sends again until the delivery is acknowledged, ``ttl`` is how
+                long the message is worth delivering, ``correlation_id`` and ``caused_by`` say what it belongs to.
+
         Raises:
-            ConvergenceUsageError: there is no agent ``to``.
+            ConvergenceUsageError: there is no agent ``to``, or an option is wrong.
             AgentCrashedError: this agent has crashed.
+            TimeoutError: the delivery was not acknowledged in time.
         """
+        if options:
+            await self.session.courier.send(self, to, payload, type, options)
+            return
         # Routes are what send() may take without a further look: the node forgets them when it crashes, when it has
         # unsynced writes, and when the run is over.
         link = self._routes.get(to) or self._route(to)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Handoffs"]
 
-_PATIENCE_LEASES: Final = 20
+_PATIENCE_LEASES: Final = 100
 """For how many leases without any progress a run that is idle otherwise waits for a recovery."""
 
 _ENDS: Final = {
