@@ -29,6 +29,7 @@ class _Checker:
         self._latest = latest
         self._writes = Writes()
         self._kept: dict[tuple[str, Path], Kept] = {}
+        self._last: dict[tuple[str, Path], Written] = {}
 
     def feed(self, event: TraceEvent) -> Violation | None:
         if event.kind == "observe":
@@ -37,8 +38,9 @@ class _Checker:
                 before = self._kept.get((kept.agent, kept.path))
                 self._kept[kept.agent, kept.path] = kept
                 return None if before is None else self._judge_change(before, kept, event.at_ns)
-        if self._writes.add(event) is not None:
-            return None
+        written = self._writes.add(event)
+        if written is not None:
+            return self._judge_own(written, event.at_ns) if event.kind == "observe" else None
         report = report_of(event)
         if report is None or not report.settled or report.strategy != self._strategy:
             return None
@@ -52,6 +54,17 @@ class _Checker:
             return None
         message = f"{now.agent} goes back from {old} to {new}, which the author of the former had seen"
         return Violation(self._name, message, at_ns, (now.agent,))
+
+    def _judge_own(self, written: Written, at_ns: int) -> Violation | None:
+        """By its next write an agent keeps nothing any more that its last one has overwritten."""
+        last = self._last.get((written.agent, written.path))
+        self._last[written.agent, written.path] = written
+        kept = self._kept.get((written.agent, written.path))
+        held = None if kept is None else self._writes.by_id.get(kept.id)
+        if last is None or held is None or not self._writes.has_seen(last, held):
+            return None
+        message = f"{written.agent} still keeps {held} by {self._strategy}, which it has overwritten itself by {last}"
+        return Violation(self._name, message, at_ns, (written.agent,))
 
     def _first(self, writes: list[Written]) -> Written:
         return (max if self._latest else min)(writes, key=lambda written: written.order)

@@ -360,15 +360,24 @@ def test_a_plan_that_makes_no_sense_is_refused(resolve: Any, message: str) -> No
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ByPriority({"a": "high"}), "the priority of 'a' must be a number"),
-        (lambda: ByPriority([("a", 1)]), "is a mapping"),
+        (
+            lambda: ByPriority({"a": "high"}),  # type: ignore[dict-item]
+            "the priority of 'a' must be a number",
+        ),
+        (
+            lambda: ByPriority([("a", 1)]),  # type: ignore[arg-type]
+            "is a mapping",
+        ),
         (lambda: ByPriority(aging=-1), "aging must be at least 0"),
         (lambda: ByPriority(tie="newest"), "tie rule"),
         (lambda: ByMerge(numbers="sum"), "way to merge numbers"),
         (lambda: ByMerge(otherwise="vote"), "what cannot be merged"),
         (lambda: ByArbitration(retry=0), "retry must be greater"),
         (lambda: ByArbitration(attempts=0), "attempts must be a whole number"),
-        (lambda: ByArbitration(decide="judge"), "must be a function"),
+        (
+            lambda: ByArbitration(decide="judge"),  # type: ignore[arg-type]
+            "must be a function",
+        ),
         (lambda: ByVote(deadline=0), "deadline must be greater"),
         (lambda: ByVote(rounds=True), "rounds must be a whole number"),
         (lambda: ByVote(quorum=2), "0 to 1"),
