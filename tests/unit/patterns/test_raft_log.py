@@ -82,9 +82,8 @@ def test_runs_of_a_term_are_found_from_both_sides():
 @given(st.data())
 def test_a_crash_between_two_writes_leaves_a_prefix_of_the_old_log_or_of_the_new(data: st.DataObject):
     """Leaders with growing terms overwrite tails; after each crash what is loaded is a log that there was."""
-    log, disk, term = RaftLog(), dict[str, Any](), 0
-    for _ in range(data.draw(st.integers(1, 6))):
-        term += 1
+    log, disk = RaftLog(), dict[str, Any]()
+    for term in range(1, data.draw(st.integers(2, 7))):
         before = [entry for _, entry in log.entries()]
         first = data.draw(st.integers(1, log.last_index + 1))
         new = [Entry(term, f"{term}.{place}", None) for place in range(data.draw(st.integers(1, 4)))]
