@@ -40,9 +40,8 @@ class _Checker:
             return None
         best = ranking[0]
         scores = self._scores()
-        theirs = (
-            f"that of {award.winner} is {scores[award.winner]!r}" if award.winner in scores else "not scored"
-        )
+        worth = repr(scores[award.winner]) if award.winner in scores else "not scored"
+        theirs = f"that of {award.winner} is {worth}"
         message = (
             f"{event.agent} made {award}, but the best bid in time is that of {best} (its score is {scores[best]!r}, "
             f"{theirs}; equal scores go by the order {', '.join(self._order())})"

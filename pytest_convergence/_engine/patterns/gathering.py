@@ -24,6 +24,7 @@ Theory of operation
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -250,14 +251,14 @@ class Gathering:
         return [] if helper is None else self._ask(part, helper)
 
     def _helper(self, part: str) -> str | None:
-        """Who may do ``part`` too: the next after its owner, those who have nothing to do first."""
+        """Who may do ``part`` too: whoever was asked for the least that is missing, the next after the owner first."""
         asked = self.asked.get(part, [])
         if len(asked) > self.rules.hedges:
             return None
         place = self.agents.index(part) + 1
         turn = [agent for agent in (*self.agents[place:], *self.agents[:place]) if agent not in asked]
-        busy = {agent for each in self._open_parts() for agent in self.asked.get(each, [])}
-        return min(turn, key=lambda agent: agent in busy, default=None)
+        load = Counter(agent for each in self._open_parts() for agent in self.asked.get(each, []))
+        return min(turn, key=lambda agent: load[agent], default=None)
 
     def _on_result(self, by: str, answer: Answer) -> list[Effect]:
         part = answer["part"]
