@@ -1,6 +1,7 @@
 """Section 2 of the usage contract in words: the reactive pattern."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -323,6 +324,7 @@ def test_a_step_without_undo_may_be_the_last_or_behind_the_pivot(convergence_ses
 
 ONE = {"go": {"depot": nothing}}
 STEP = Step("a", "shop", nothing, nothing)
+NO_FUNCTION: Any = 3
 
 
 @pytest.mark.parametrize(
@@ -343,8 +345,8 @@ STEP = Step("a", "shop", nothing, nothing)
         ({"handlers": {"go": Saga([STEP, STEP])}}, "two steps named 'a'"),
         ({"handlers": {"go": Saga([STEP], pivot="b")}}, "unknown pivot of the saga of topic 'go' 'b'"),
         ({"handlers": {"go": Saga([STEP], coordinator="x")}}, "unknown agent in the saga"),
-        ({"handlers": {"go": Saga([Step("a", "shop", 3)])}}, "do of step 'a'"),
-        ({"handlers": {"go": Saga([Step("a", "shop", nothing, 3)])}}, "undo of step 'a'"),
+        ({"handlers": {"go": Saga([Step("a", "shop", NO_FUNCTION)])}}, "do of step 'a'"),
+        ({"handlers": {"go": Saga([Step("a", "shop", nothing, NO_FUNCTION)])}}, "undo of step 'a'"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(convergence_session_factory, inputs, words):

@@ -41,7 +41,7 @@ class _Checker:
 
     def _lost(self, work: Work) -> str | None:
         task = self._delegations.tasks[work.task]
-        if task.attempt > work.attempt or task.cancelled >= work.attempt:
+        if task.attempt > work.attempt or task.cancelled >= work.attempt or task.accepted == work.attempt:
             return None
         above = self._delegations.parent_work(task)
         if above is None:

@@ -5,7 +5,7 @@
    hosted as the reference machine would be, and hears the same messages. A coroutine function is a behaviour; what it
    holds to be agreed is read from the facts that it observes. Where others have machines, what these say to it comes into
    its inbox, and what it sends them goes to the machines.
-3. The functions of the user's that a reference machine calls are tasks of the agent's present life.
+3. The functions of the user's that a machine calls are tasks of the agent's present life.
 """
 
 from __future__ import annotations
@@ -75,11 +75,6 @@ class Cast:
             own = session.protocols.get(name)
             if own is None:
                 host = self._host(name, "pattern", partial(pattern.machine, name, names, conduct.inputs))
-                functions = pattern.functions(name, names, conduct.inputs)
-                if functions:
-                    calls = self.calls[name] = AgentCalls(conduct, session.agents[name], functions)
-                    host.calls = calls
-                    conduct.fabric.nodes[name].on_crash.append(calls.forget)
             elif is_machine_class(own):
                 host = self._host(name, "pattern", self._own_machine(own, name, names))
             else:
@@ -88,6 +83,11 @@ class Cast:
                 node.receivers["pattern"] = partial(_into_inbox, node)
                 continue
             self.hosts[name] = host
+            functions = pattern.functions(name, names, conduct.inputs)
+            if functions:
+                calls = self.calls[name] = AgentCalls(conduct, session.agents[name], functions)
+                host.calls = calls
+                conduct.fabric.nodes[name].on_crash.append(calls.forget)
         if self._observed:
             for kind in ("observe", "crash"):
                 conduct.fabric.watchers.setdefault(kind, []).append(self._watch)
