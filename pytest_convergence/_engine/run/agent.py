@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack, final
 from pytest_convergence._engine.base.messages import Message, snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
 from pytest_convergence._engine.patterns.handoff import DEFAULT_MAX_HOPS, HandoffReason
+from pytest_convergence._engine.run.replicated import led_term
 from pytest_convergence._engine.sim.world import OWNER
 from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence.errors import AgentCrashedError, ConvergenceUsageError, unknown_name
@@ -389,6 +390,15 @@ class SimulatedAgent:
     def exposed(self) -> Any:
         """What this agent exposes at present by :meth:`expose`, for criteria and properties; ``None`` if nothing."""
         return None if self._view is None else snapshot(self._view())
+
+    @property
+    def fencing_token(self) -> int | None:
+        """The term in which this agent leads, by an election with terms; ``None`` while it does not lead.
+
+        Take it when the work begins, and pass it to the resource that the work changes: ``session.resource("store").apply(…,
+        token=token)`` refuses a leader that was replaced in the meantime.
+        """
+        return led_term(self.session, self.name)
 
     # -- faults ------------------------------------------------------------------------------------------------------
 

@@ -19,9 +19,20 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.session import Session
 
-__all__ = ["ReplicatedLog"]
+__all__ = ["ReplicatedLog", "led_term"]
 
 _LOST: Final = object()
+
+
+def led_term(session: Session, name: str) -> int | None:
+    """Return the term in which an agent holds itself to lead; ``None`` while it does not, or where there are no terms."""
+    conduct = session._conduct
+    if conduct is None or session.pattern is None or not session.agents[name].is_alive:
+        return None
+    view = conduct.cast.protocol_view(name)
+    if view is None or session.pattern.leader(view[0]) != name:
+        return None
+    return getattr(view[0], "term", 0) or None
 
 
 @final

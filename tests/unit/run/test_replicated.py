@@ -11,6 +11,8 @@ from pytest_convergence import (
     LeaderFollower,
     Outcome,
     Session,
+    SimulatedAgent,
+    StaleTokenError,
 )
 
 LOG = LeaderFollower(replicate=True)
@@ -110,3 +112,72 @@ def test_none_and_unknown_agents_are_refused():
             await session.log.propose("x", via="agent-4")
 
     run(scenario)
+
+
+def test_a_leader_reads_by_its_lease_until_it_may_have_run_out():
+    async def scenario(session: Session):
+        leader = await session.wait_for_leader()
+        await session.log.propose("x")
+        assert session.log.holds_lease(leader)
+        assert not any(session.log.holds_lease(name) for name in leader.peers)
+        before = session.now
+        await session.log.read(via=leader)
+        assert session.now == before, "nobody was asked"
+        with leader.isolate():
+            await session.sleep(0.6)
+            assert not session.log.holds_lease(leader)
+
+    assert run(scenario, LeaderFollower(replicate=True, lease=True)).converged
+
+
+def test_a_paused_agent_answers_when_it_goes_on():
+    async def scenario(session: Session):
+        leader = await session.wait_for_leader()
+        other = session.agents[leader.peers[0]]
+        other.pause()
+        asked = asyncio.create_task(session.log.read(via=other))
+        await session.log.propose("x")
+        await session.sleep(5)
+        assert not asked.done()
+        other.resume()
+        return await asked
+
+    assert run(scenario).output == ("x",)
+
+
+def test_a_leader_that_was_paused_is_refused_by_its_token():
+    async def scenario(session: Session):
+        store = session.resource("store")
+        old = await session.wait_for_leader()
+        token = old.fencing_token
+        old.pause()
+        new = await session.wait_for_leader(other_than=old)
+        store.apply("new", token=new.fencing_token)
+        old.resume()
+        with pytest.raises(StaleTokenError):
+            store.apply("old", token=token)
+        await session.sleep(2)
+        assert old.fencing_token is None
+        return store.values
+
+    assert run(scenario).output == ["new"]
+    assert run(scenario, LeaderFollower()).output == ["new"]
+
+
+def test_without_terms_there_is_no_token():
+    async def scenario(session: Session):
+        leader = await session.wait_for_leader()
+        return [leader.fencing_token, *(session.agents[name].fencing_token for name in leader.peers)]
+
+    assert run(scenario, LeaderFollower(algorithm="bully")).output == [None] * 3
+    session = ConvergenceEngine().create_session("no run", agents=2)
+    assert session.agents["agent-1"].fencing_token is None
+
+
+def test_the_leaders_task_writes_to_the_log():
+    async def task(leader: SimulatedAgent, followers: tuple[SimulatedAgent, ...]):
+        entry = await leader.session.log.propose("done", via=leader)
+        return entry.command, len(followers)
+
+    session = ConvergenceEngine().create_session("task", pattern=LOG, agents=3)
+    assert session.run(task=task).output == ("done", 2)
