@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ class Office:
     def __init__(self, seed: int, noise: Noise) -> None:
         self.monitor = Monitor(PropertyRegistry().find_all(HANDOFF_PROPERTIES), Scope(FIVE))
         self.concluded: list[dict[str, Any]] = []
-        functions = {
+        functions: dict[str, Callable[..., Any]] = {
             "work": lambda record: f"done {record['task']}",
             "concluded": self.concluded.append,
             "ended": lambda id, value: None,
