@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.patterns.pipeline import DeadLetter, Pipeline, Rejected, Stage, Unfinished
     from pytest_convergence._engine.patterns.reactive import Reactive
     from pytest_convergence._engine.patterns.saga import Saga, Step
+    from pytest_convergence._engine.patterns.raft_log import LogEntry
     from pytest_convergence._engine.patterns.tally import Tally
     from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.engine import ConvergenceEngine, EngineStats
@@ -54,8 +55,10 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.run.lifecycle import SessionState
     from pytest_convergence._engine.run.outcome import Outcome, RunMetrics
     from pytest_convergence._engine.run.progress import Phase
+    from pytest_convergence._engine.run.replicated import ReplicatedLog
     from pytest_convergence._engine.run.session import Session
     from pytest_convergence._engine.sim.conditions import Network
+    from pytest_convergence._engine.sim.plans import Fault, FaultPlan
     from pytest_convergence._engine.state.conflict_types import ConflictType, Severity
     from pytest_convergence._engine.state.conflicts import UNKNOWN, Conflict, Resolution
     from pytest_convergence._engine.state.laws import assert_merge_laws
@@ -108,10 +111,14 @@ __all__ = [
     "Criterion",
     "Network",
     "Schedule",
+    "Fault",
+    "FaultPlan",
     "Message",
     "MessageKind",
     "Consensus",
     "LeaderFollower",
+    "ReplicatedLog",
+    "LogEntry",
     "ParallelMerge",
     "Merged",
     "MergeConflict",
@@ -209,10 +216,14 @@ _HOMES: Final = {
     "Criterion": "_engine.run.goal",
     "Network": "_engine.sim.conditions",
     "Schedule": "_engine.base.schedule",
+    "Fault": "_engine.sim.plans",
+    "FaultPlan": "_engine.sim.plans",
     "Message": "_engine.base.messages",
     "MessageKind": "_engine.base.messages",
     "Consensus": "_engine.patterns.consensus",
     "LeaderFollower": "_engine.patterns.leader_follower",
+    "ReplicatedLog": "_engine.run.replicated",
+    "LogEntry": "_engine.patterns.raft_log",
     "ParallelMerge": "_engine.patterns.parallel_merge",
     "Merged": "_engine.state.three_way",
     "MergeConflict": "_engine.state.three_way",
