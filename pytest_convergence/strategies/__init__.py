@@ -18,6 +18,7 @@ from pytest_convergence.strategies.causality import (
     lamport_clocks,
     vector_clocks,
 )
+from pytest_convergence.strategies.faults import fault_plans
 from pytest_convergence.strategies.orderings import message_orderings, messages
 from pytest_convergence.strategies.schedules import schedules
 from pytest_convergence.strategies.sessions import goals, networks, proposals
@@ -27,6 +28,7 @@ __all__ = [
     "conflicting_states",
     "message_orderings",
     "schedules",
+    "fault_plans",
     "histories",
     "vector_clocks",
     "deltas",

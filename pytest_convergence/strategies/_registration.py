@@ -9,6 +9,7 @@ from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.run.goal import Goal
 from pytest_convergence._engine.sim.conditions import Network
+from pytest_convergence._engine.sim.plans import FaultPlan
 from pytest_convergence._engine.state.updates import Delta
 from pytest_convergence.strategies.causality import (
     History,
@@ -17,6 +18,7 @@ from pytest_convergence.strategies.causality import (
     lamport_clocks,
     vector_clocks,
 )
+from pytest_convergence.strategies.faults import fault_plans
 from pytest_convergence.strategies.orderings import messages
 from pytest_convergence.strategies.schedules import schedules
 from pytest_convergence.strategies.sessions import goals, networks
@@ -32,6 +34,7 @@ def register_types() -> None:
     st.register_type_strategy(HybridClock, hybrid_clocks())
     st.register_type_strategy(Message, messages())
     st.register_type_strategy(Schedule, schedules())
+    st.register_type_strategy(FaultPlan, fault_plans())
     st.register_type_strategy(Network, networks())
     st.register_type_strategy(Goal, goals())
     st.register_type_strategy(Delta, deltas())

@@ -59,9 +59,9 @@ class Schedule:
         return cls(seed=seed, kind="seeded")
 
     @classmethod
-    def of(cls, deviations: Mapping[str, int], *, seed: int = 0) -> Schedule:
-        """Calm but for the named deviations, as :attr:`Outcome.schedule` records them."""
-        return cls(seed=seed, kind="listed", deviations=tuple(deviations.items()))
+    def of(cls, deviations: Mapping[str, int], *, seed: int = 0, faults: tuple[str, ...] = ()) -> Schedule:
+        """Calm but for the named deviations, as :attr:`Outcome.schedule` records them; ``faults`` are their kinds."""
+        return cls(seed=seed, kind="listed", deviations=tuple(deviations.items()), faults=tuple(faults))
 
     @classmethod
     def from_tape(
@@ -107,7 +107,8 @@ class Schedule:
         if self.kind == "seeded":
             return f"Schedule.seeded({self.seed})"
         if self.kind == "listed":
-            return f"Schedule.of({dict(self.deviations)!r}, seed={self.seed})"
+            faults = f", faults={self.faults!r}" if self.faults else ""
+            return f"Schedule.of({dict(self.deviations)!r}, seed={self.seed}{faults})"
         if self.kind == "tape":
             deviating = {cell: byte for cell, byte in enumerate(self.tape) if byte}
             faults = f", faults={self.faults!r}" if self.faults else ""

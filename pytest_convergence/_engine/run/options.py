@@ -20,6 +20,7 @@ from pytest_convergence._engine.patterns.registry import PatternRegistry, find_p
 from pytest_convergence._engine.run.goal import Goal
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.faults import FAULT_KINDS
+from pytest_convergence._engine.sim.plans import FaultPlan
 from pytest_convergence._engine.state.plan import as_plan
 from pytest_convergence._engine.state.sync import as_sync
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
@@ -84,7 +85,7 @@ class SessionOptions:
         max_events: how many steps and events a run may take.
         real_timeout: real seconds that a run may take, ``None`` for no bound.
         properties: names or property objects, on top of the pattern's own.
-        schedule: a :class:`Schedule` to follow, instead of a seed.
+        schedule: a :class:`Schedule` or a :class:`FaultPlan` to follow, instead of a seed.
         goal: a :class:`Goal` or its description.
         states: initial states by agent, as ``conflicting_states`` draws them.
         name: the session's name.
@@ -309,8 +310,8 @@ def _check_schedule(schedule: Any) -> None:
         raise ConvergenceUsageError(
             f"schedule={schedule!r}: replaying a token is not available yet; give a seed, or a Schedule object."
         )
-    if schedule is not None and not isinstance(schedule, Schedule):
-        raise ConvergenceUsageError(f"schedule must be a Schedule, not {schedule!r}.")
+    if schedule is not None and not isinstance(schedule, Schedule | FaultPlan):
+        raise ConvergenceUsageError(f"schedule must be a Schedule or a FaultPlan, not {schedule!r}.")
 
 
 def _check_goal(goal: Any) -> None:

@@ -16,7 +16,6 @@ from pytest_convergence._engine.check.predicates import predicate
 from pytest_convergence._engine.check.property import Property
 from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.conduct import Conduct
-from pytest_convergence._engine.run.fencing import FencedResource
 from pytest_convergence._engine.run.courier import Courier
 from pytest_convergence._engine.run.fencing import FencedResource
 from pytest_convergence._engine.run.goal import Goal, bounded
@@ -32,6 +31,7 @@ from pytest_convergence._engine.run.replicated import ReplicatedLog
 from pytest_convergence._engine.run.standing import Standing
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
+from pytest_convergence._engine.sim.plans import FaultPlan
 from pytest_convergence._engine.sim.rules import NetworkControl
 from pytest_convergence._engine.state.conflicts import Conflict
 from pytest_convergence._engine.state.plan import as_plan
@@ -154,7 +154,9 @@ class Session(Standing):
 
     def _choose_schedule(self, seed_from: str) -> Schedule:
         options = self.options
-        schedule: Schedule | None = options.get("schedule")
+        schedule: Schedule | FaultPlan | None = options.get("schedule")
+        if isinstance(schedule, FaultPlan):
+            return schedule.schedule(tuple(self.behaviours), seed=options.get("seed") or 0)
         if schedule is not None:
             return schedule
         seed: int | None = options.get("seed")

@@ -6,7 +6,7 @@ undisturbed step costs nothing. Partitions are addressed by time, in ticks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.choices import Choices, Domain, Next, Span
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Life, Node
     from pytest_convergence._engine.sim.rules import Rule
 
-__all__ = ["FAULT_KINDS", "Partitions", "StepPlan", "end_outages"]
+__all__ = ["FAULT_KINDS", "MOST_CRASHES", "TICK_NS", "Cut", "Partitions", "StepPlan", "end_outages"]
 
 FAULT_KINDS: Final = ("loss", "duplicate", "delay", "reorder", "partition", "crash", "pause", "skew")
 """The kinds that ``faults=[…]`` may name."""
 
 _NEVER: Final = 1 << 62
-_MOST_CRASHES: Final = 3
-_TICK_NS: Final = 100_000_000
+MOST_CRASHES: Final = 3
+"""How often a schedule crashes one agent at most."""
+TICK_NS: Final = 100_000_000
+"""Partitions begin at multiples of this."""
 
 
 @final
@@ -108,7 +110,7 @@ class StepPlan:
         world = node.fabric.world
         if kind == "crash":
             self._crashes += 1
-            if self._crashes >= _MOST_CRASHES:
+            if self._crashes >= MOST_CRASHES:
                 self._next.pop("crash")
                 self._due.pop("crash", None)
                 self._aim()
@@ -156,7 +158,7 @@ _ENDS: Final = (_restart, _resume, _release)
 
 
 @final
-class _Cut:
+class Cut:
     """Which agents are cut off and for how long: ``group + groups * milliseconds``."""
 
     def __init__(self, names: list[str]) -> None:
@@ -173,6 +175,13 @@ class _Cut:
         mask = option % self.groups + 1
         return [name for bit, name in enumerate(self._names) if mask >> (bit % 12) & 1]
 
+    def option(self, group: Sequence[str], duration_ns: int) -> int:
+        """Return the option that cuts off ``group`` for so long, which is counted in milliseconds."""
+        mask = 0
+        for bit, name in enumerate(self._names):
+            mask |= (name in group) << bit % 12
+        return mask - 1 + self.groups * (max(1, duration_ns // 1_000_000) - 1)
+
     def duration_ns(self, option: int) -> int:
         return (option // self.groups + 1) * 1_000_000
 
@@ -187,7 +196,7 @@ class Partitions:
     def __init__(self, fabric: Fabric, names: list[str]) -> None:
         self._fabric = fabric
         self._names = names
-        self._cut = _Cut(names)
+        self._cut = Cut(names)
         self._rule: Rule | None = None
         self._begun_ns = fabric.world.now_ns
         self.stopped = len(names) < 2
@@ -199,7 +208,7 @@ class Partitions:
         due = self._next(after)
         if due is not None:
             tick, option = due
-            self._at(self._begun_ns + tick * _TICK_NS, self._begin, (tick, option))
+            self._at(self._begun_ns + tick * TICK_NS, self._begin, (tick, option))
 
     def _at(self, at_ns: int, function: Callable[[Any], None], argument: Any) -> None:
         """A partition comes and goes while others act; when nothing else is left to happen, it changes nothing."""
