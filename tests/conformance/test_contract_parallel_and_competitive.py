@@ -9,6 +9,7 @@ from pytest_convergence import (
     Award,
     Competitive,
     ConvergenceUsageError,
+    Decide,
     MergeConflict,
     Merged,
     ParallelMerge,
