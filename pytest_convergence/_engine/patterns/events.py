@@ -66,14 +66,15 @@ class Event:
     waiting: list[str]
     records: list[Any] = field(default_factory=list)
 
-    def message_for(self, recipient: str) -> dict[str, Any]:
-        """Return what ``recipient`` is sent."""
+    def message_for(self, recipient: str, settled: int) -> dict[str, Any]:
+        """Return what ``recipient`` is sent; of the events up to the number ``settled`` its report is here."""
         return {
             "event": self.id,
             "topic": self.topic,
             "payload": self.payload,
             "hops": self.hops,
             "number": self.numbers[recipient],
+            "settled": settled,
             "after": after(self.sent, recipient),
             "sent": self.sent,
             "to": list(self.numbers),
@@ -90,6 +91,7 @@ class Record:
 
     Attributes:
         sender: who published it.
+        number: its number among those that it sent here.
         open: the events that its handler published and of which not all is done yet.
         records: what is reported to the publisher when all is done: ``[event, topic, agent, result]`` for this event and
             for each that came of it.
@@ -98,6 +100,7 @@ class Record:
     id: str
     topic: str
     sender: str
+    number: int
     open: list[str]
     records: list[Any]
 

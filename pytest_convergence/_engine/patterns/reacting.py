@@ -16,7 +16,8 @@ Theory of operation
    that trigger each other come to an end, and it is observed.
 6. When all of an event is done the subscriber reports it, with all results, to the publisher, whose own event is perhaps
    done by that, and so on up to the given events. When they are done, the run is: the first publisher tells everybody
-   all results (:mod:`.decision`).
+   all results (:mod:`.decision`). Each event says up to which number the reports have arrived: what was remembered of
+   those may be forgotten.
 7. A saga takes the place of a handler: its conductor asks for one step after the other, and for their undoing in reverse
    if one fails. It is the conductor's handling of the event, which ends when the saga does.
 """
@@ -64,6 +65,8 @@ _DEAF_AFTER: Final = 20
 """After how many repetitions without an answer an agent stops keeping the world awake, ..."""
 _SILENT_AFTER: Final = 1000
 """... and after how many it stops asking."""
+_WINDOW: Final = 16
+"""How many given events are under way at a time."""
 
 
 class Rules(NamedTuple):
@@ -112,6 +115,7 @@ class Reactor:
         self.counts: dict[str, int] = {}  # publisher -> how many of its events are handled
         self.outbox: dict[str, Event] = {}
         self.handled: dict[str, Record] = {}
+        self.begun = 0  # how many of the given events are published
         self.results: list[Any] = []  # what is reported of the given events
         self.saga: SagaRun | None = None
         self.inbox: list[tuple[str, Any]] = []  # (publisher, message), in the order of arrival
@@ -130,10 +134,7 @@ class Reactor:
         if saved is None:
             if self.name != self.rules.publisher:
                 return []
-            wanted = [Publish(topic, payload) for topic, payload in self.given]
-            ids = [str(number) for number in range(1, len(wanted) + 1)]
-            events = [self._new_event(id, each, "", 1) for id, each in zip(ids, wanted, strict=True)]
-            return self._end([*self._save(), *self._publish(events)])
+            return self._end(self._publish_given())
         if saved["decision"]:
             return self.decision.announce(saved["decision"][0])
         self._load(saved)
@@ -196,6 +197,20 @@ class Reactor:
         self.outbox[id] = event
         return event
 
+    def _publish_given(self) -> list[Effect]:
+        """Publish given events, as many as may be under way at a time."""
+        events: list[Event] = []
+        under_way = sum(not event.cause for event in self.outbox.values())
+        while self.begun < len(self.given) and under_way + len(events) < _WINDOW:
+            topic, payload = self.given[self.begun]
+            self.begun += 1
+            events.append(self._new_event(str(self.begun), Publish(topic, payload), "", 1))
+        return [*self._save(), *self._publish(events)]
+
+    def _message(self, event: Event, recipient: str) -> dict[str, Any]:
+        numbers = [other.numbers[recipient] for other in self.outbox.values() if recipient in other.waiting]
+        return event.message_for(recipient, min(numbers) - 1)
+
     def _publish(self, events: Sequence[Event]) -> list[Effect]:
         """Say what is published, and send it. It is durable already."""
         effects: list[Effect] = [
@@ -215,7 +230,7 @@ class Reactor:
         ]
         for event in events:
             for recipient in event.waiting:
-                effects += self._tell(recipient, EVENT, event.message_for(recipient))
+                effects += self._tell(recipient, EVENT, self._message(event, recipient))
         return effects
 
     def _on_done(self, sender: str, payload: Any) -> list[Effect]:
@@ -231,8 +246,8 @@ class Reactor:
         if event.cause:
             return self._part_done(event)
         self.results += event.records
-        if any(not other.cause for other in self.outbox.values()):
-            return self._save()
+        if self.begun < len(self.given) or any(not other.cause for other in self.outbox.values()):
+            return self._publish_given()
         return self._conclude(self._output())
 
     def _part_done(self, event: Event) -> list[Effect]:
@@ -250,6 +265,9 @@ class Reactor:
     # -- handling --------------------------------------------------------------------------------------------------
 
     def _on_event(self, sender: str, payload: Any) -> list[Effect]:
+        for record in list(self.handled.values()):
+            if record.sender == sender and record.number <= payload["settled"]:
+                del self.handled[record.id]  # its report has arrived, so nobody will ask for it again
         if self._is_handled(sender, payload):
             record = self.handled.get(payload["event"])
             return [] if record is None else self._report(record)
@@ -312,7 +330,7 @@ class Reactor:
         id, topic, hops = payload["event"], payload["topic"], payload["hops"] + 1
         self._count(sender, payload)
         wanted = publications(result, self.rules.subscribers)
-        record = Record(id, topic, sender, [], [[id, topic, self.name, result]])
+        record = Record(id, topic, sender, payload["number"], [], [[id, topic, self.name, result]])
         self.handled[id] = record
         refused: list[Effect] = []
         if wanted and hops > self.rules.max_hops:
@@ -430,7 +448,7 @@ class Reactor:
         for event in self.outbox.values():
             for recipient in event.waiting:
                 if recipient != self.name:
-                    effects += self._tell(recipient, EVENT, event.message_for(recipient))
+                    effects += self._tell(recipient, EVENT, self._message(event, recipient))
         if self.saga is not None and self.current is not None:
             self.waited_ns += self._interval_ns()
             rules = self.rules.sagas[self.current[1]["topic"]]
@@ -462,6 +480,7 @@ class Reactor:
                 "counts": dict(self.counts),
                 "outbox": [event.as_dict() for event in self.outbox.values()],
                 "handled": [record.as_dict() for record in self.handled.values()],
+                "begun": self.begun,
                 "results": list(self.results),
                 "saga": None if self.saga is None else self.saga.as_dict(),
                 "steps": dict(self.steps.states),
@@ -473,6 +492,6 @@ class Reactor:
         self.sent, self.counts = saved["sent"], saved["counts"]
         self.outbox = {event["id"]: Event(**event) for event in saved["outbox"]}
         self.handled = {record["id"]: Record(**record) for record in saved["handled"]}
-        self.results = list(saved["results"])
+        self.begun, self.results = saved["begun"], list(saved["results"])
         self.saga = None if saved["saga"] is None else SagaRun(**saved["saga"])
         self.steps.states.update(saved["steps"])
