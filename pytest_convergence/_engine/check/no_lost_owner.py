@@ -48,6 +48,8 @@ class _Checker:
             self._works[said.task] = _Owned(said.agent, has_crashed=False, released=False)
             if said.fact == "own":  # who merely takes a work may yet learn that it was finished before
                 self._over.discard(said.task)
+        elif said.fact == "suspend" and owned is not None and owned.by == said.agent:
+            self._works[said.task] = owned._replace(has_crashed=False)  # it knows that it owns the work
         elif said.fact in ENDINGS:
             self._over.add(said.task)
         elif said.fact == "release" and owned is not None and owned.by == said.agent:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Giving"]
 
 _FINAL: Final = frozenset({HandoffState.REFUSED, HandoffState.EXPIRED, HandoffState.TRANSFERRED})
+_OFFERED_EVERY: Final = 2
+"""The longest wait before an offer is repeated, in retries: the time that it has is short."""
 _PATIENCE: Final = 4
 """How often a candidate that was found is asked before the next one is."""
 
@@ -217,7 +219,7 @@ class Giving:
     def _repeat_offer(self, entry: Entry) -> list[Effect]:
         search, core = self._search(entry), self._core
         to = search.candidate or ""
-        delay_ns = core.backoff_ns(search.tries)
+        delay_ns = min(core.backoff_ns(search.tries), _OFFERED_EVERY * core.timing.retry_ns)
         offer = {
             "id": entry.id,
             "attempt": search.attempt,

@@ -144,8 +144,9 @@ class AgentHandoffs:
             self._offers = offers
         else:
             self._lasting = offers
-        self._handoffs.wake()
-        if self.host is not None and self._agent.is_alive:
+        if self.host is None:
+            self._handoffs.wake()
+        elif self._agent.is_alive:
             self._declare()
 
     def on_handoff(self, handler: Handler) -> None:
