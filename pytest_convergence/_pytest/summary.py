@@ -81,7 +81,7 @@ def _to_act_on(tally: Tally) -> Iterator[str]:
     if retries:
         yield f"retries: {retries:,.0f}"
     for strategy, sums in sorted(tally.strategies.items()):
-        yield f"{strategy} sync: {sums['sync_operations']:,.0f} operations, {sums['sync_bytes']:,.0f} bytes"
+        yield f"{strategy} sync: {sums['sync_operations']:,.0f} messages, {sums['sync_bytes']:,.0f} bytes"
 
 
 def summary_lines(tally: Tally) -> Iterator[str]:

@@ -64,7 +64,7 @@ BY_PATTERN: Final = (
     Row("property_violations", "violations", "Properties that did not hold."),
 )
 BY_STRATEGY: Final = (
-    Row("sync_operations", "sync_operations", "Operations of the synchronisation of replicas."),
+    Row("sync_operations", "sync_operations", "Messages of the synchronisation of replicas."),
     Row("sync_bytes", "sync_bytes", "Bytes that the synchronisation of replicas sent."),
 )
 UNLABELLED: Final = (
@@ -90,7 +90,7 @@ SUMS: Final = (
     *(row.field for row in (*BY_PATTERN, *UNLABELLED, *PENDING)),
 )
 
-STRATEGY_SUMS: Final = (*(row.field for row in BY_STRATEGY), "sync_seconds")
+STRATEGY_SUMS: Final = (*(row.field for row in BY_STRATEGY), "sync_delivered", "sync_seconds")
 
 
 class Labelled(NamedTuple):

@@ -131,11 +131,11 @@ class TallyCollector:
             )
         latency = SummaryMetricFamily(
             "convergence_sync_latency_seconds",
-            "Virtual seconds that operations of the synchronisation took.",
+            "Virtual seconds that messages of the synchronisation took to arrive.",
             labels=["strategy"],
         )
         for strategy, sums in tally.strategies.items():
-            latency.add_metric([strategy], int(sums["sync_operations"]), sums["sync_seconds"])
+            latency.add_metric([strategy], int(sums["sync_delivered"]), sums["sync_seconds"])
         yield latency
 
 

@@ -188,7 +188,7 @@ def test_the_summary_says_what_a_person_may_act_on() -> None:
         "faults: 2 crash, 1 partition",
         "elections: 2; 250 ms without a leader for each, on average",
         "retries: 7",
-        "delta sync: 3 operations, 1,200 bytes",
+        "delta sync: 3 messages, 1,200 bytes",
     ]
 
 

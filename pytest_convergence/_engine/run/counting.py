@@ -4,6 +4,7 @@
 2. The rest comes from rare events (a crash, a pause, a rule, a write to a replica) and from *facts*: an agent, a machine or
    the world observes one, and it is counted under its name. What nobody observes costs nothing.
 3. A fact that begins something and one that ends it carry the same ``id``; what has begun and not ended is pending.
+4. What an agent only recalls after a crash (``recalled=True``) has been counted before.
 
 ========================  ==================================  =======================================================
 fact                      data                                what is counted
@@ -13,11 +14,11 @@ fact                      data                                what is counted
 ``step_down``, ``follow``                                     the time without a leader begins, if it led
 ``retry``                                                     retries
 ``dead_letter``                                               dead letters
-``effect``                ``key``                             duplicate effects: the same key once more
+``effect``                ``key`` (or ``item``), ``stage``    duplicate effects: the same key once more, at one stage
 ``duplicate_effect``                                          duplicate effects, where an agent finds one itself
 ``stale_read``                                                stale reads
 ``lost_update``                                               lost updates
-``sync``                  ``bytes``, ``seconds``              operations of the synchronisation, their size and latency
+``sync``                  ``bytes``, ``seconds``              a message of the synchronisation, its size and latency
 ``handoff_requested``     ``id``, ``reason``                  handoffs requested, and pending until they end
 ``handoff_completed``     ``id``                              handoffs completed, and how long they took
 ``handoff_refused``       ``id``                              handoffs that ended so
@@ -56,6 +57,12 @@ _TALLIED: Final[Mapping[str, str]] = {
     "lost_update": "lost_updates",
 }
 """Facts of which each is one more."""
+
+_PROOFS: Final[Mapping[str, str]] = {
+    "no_stale_read": "stale_reads",
+    "no_silent_loss": "lost_updates",
+}
+"""Properties whose violation is one more of something."""
 
 _FAULTS: Final = ("crash", "pause", "stall")
 """Kinds of events that are faults of agents."""
@@ -135,7 +142,8 @@ class Counting:
     # -- facts ---------------------------------------------------------------------------------------------------------
 
     def _tally(self, fact: str, event: TraceEvent) -> None:
-        self.add(_TALLIED[fact])
+        if not event.detail.get("recalled"):
+            self.add(_TALLIED[fact])
 
     def _round(self, fact: str, event: TraceEvent) -> None:
         number = event.detail.get("round")
@@ -147,10 +155,11 @@ class Counting:
             self.votes[event.agent] = event.detail["value"]
 
     def _effect(self, fact: str, event: TraceEvent) -> None:
-        key = event.detail.get("key")
-        if key is None:
+        detail = event.detail
+        key = detail.get("key", detail.get("item"))
+        if key is None or detail.get("recalled"):
             return
-        known = repr(key)  # keys need not be hashable
+        known = repr((detail.get("stage"), key))  # keys need not be hashable
         if known in self._effects:
             self.add("duplicate_effects")
         self._effects.add(known)
@@ -175,7 +184,9 @@ class Counting:
     def _sync(self, fact: str, event: TraceEvent) -> None:
         self.add("sync_operations")
         self.add("sync_bytes", event.detail.get("bytes", 0))
-        self.add("sync_seconds", event.detail.get("seconds", 0.0))
+        if "seconds" in event.detail:
+            self.add("sync_delivered")
+            self.add("sync_seconds", event.detail["seconds"])
 
     def _handoff_requested(self, fact: str, event: TraceEvent) -> None:
         id, reason = event.detail.get("id"), str(event.detail.get("reason", "none"))
@@ -222,6 +233,9 @@ class Counting:
         session, fabric, now_ns = conduct.session, conduct.fabric, conduct.world.now_ns
         conflicts = session.conflicts
         versions = sum(agent.state.version for agent in session.agents.values())
+        for name in verdict.violations:
+            if name in _PROOFS:
+                self.add(_PROOFS[name])
         numbers: dict[str, Any] = {name: self.numbers[name] for name in self.numbers if name in _FIELDS}
         return RunMetrics(
             pattern=session.pattern.name if session.pattern is not None else "none",
@@ -246,7 +260,7 @@ class Counting:
             handoffs_pending=len(self._handoffs),
             handoffs_by=self.handoffs,
             unavailable_seconds=self.unavailable_seconds(now_ns),
-            violations=verdict.violations,
+            violations=len(verdict.violations),
             faults=self.faults,
             events=sum(node.life.steps for node in fabric.nodes.values()),
             **numbers,
@@ -260,7 +274,7 @@ class Verdict(NamedTuple):
     outcome: str
     score: float
     agreement: float
-    violations: int
+    violations: tuple[str, ...]
 
 
 def _count_by(conflicts: Iterable[Conflict], label: Callable[[Conflict], str | None]) -> dict[str, int]:

@@ -195,7 +195,9 @@ class Judge:
             session._move(SessionState.DIVERGED if reasons else SessionState.CONVERGED)
         agreement = largest_group(views) / len(views) if views else 1.0
         score = weight_met(criteria) if criteria else float(session.state is SessionState.CONVERGED)
-        verdict = Verdict(session.state.value, score, agreement, len(self.violations))
+        verdict = Verdict(
+            session.state.value, score, agreement, tuple(violation.property for violation in self.violations)
+        )
         outcome = Outcome(
             converged=session.state is SessionState.CONVERGED,
             state=session.state,

@@ -26,7 +26,7 @@ class RunMetrics:
     Attributes:
         pattern: the pattern's name, ``"none"`` without one.
         outcome: ``converged``, ``diverged`` or ``failed``.
-        sync, resolve: how replicas synchronised and resolved conflicts, by name.
+        sync: how replicas synchronised, by name; ``"none"`` if none was written to.
         virtual_seconds: how long the run was, in virtual time.
         convergence_seconds: when the views last changed, in virtual time.
         real_seconds: how long it took.
@@ -36,7 +36,8 @@ class RunMetrics:
         protocol_messages: how many of those sent were the pattern's or the synchronisation's.
         rounds: how many rounds (consensus) or terms (leader-follower) the pattern took.
         phases, iterations: how many the session began.
-        sync_operations, sync_bytes, sync_seconds: of the synchronisation: how often, how much, how long together.
+        sync_operations, sync_bytes: messages of the synchronisation and their size.
+        sync_delivered, sync_seconds: how many of them arrived, and how long those took together.
         state_updates: writes to replicas. state_versions: updates made or received, over all replicas.
         divergence_seconds: how long replicas did not hold the same updates.
         conflicts, unresolved: concurrent writes that did not agree; those without a resolution at the end.
@@ -56,7 +57,6 @@ class RunMetrics:
     pattern: str = "none"
     outcome: str = "failed"
     sync: str = "none"
-    resolve: str = "none"
     virtual_seconds: float = 0.0
     convergence_seconds: float = 0.0
     real_seconds: float = 0.0
@@ -73,6 +73,7 @@ class RunMetrics:
     iterations: int = 0
     sync_operations: int = 0
     sync_bytes: int = 0
+    sync_delivered: int = 0
     sync_seconds: float = 0.0
     state_updates: int = 0
     state_versions: int = 0

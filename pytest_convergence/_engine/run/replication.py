@@ -53,7 +53,9 @@ class _Traffic:
 
     def arrived(self, message: InFlight) -> None:
         """A message arrived: how long it took."""
-        self.conduct.judge.counting.add("sync_seconds", (self.conduct.world.now_ns - message[5]) / 1e9)
+        counting = self.conduct.judge.counting
+        counting.add("sync_delivered")
+        counting.add("sync_seconds", (self.conduct.world.now_ns - message[5]) / 1e9)
 
     def changed(self, name: str, clock: VectorClock) -> None:
         """A replica holds more than before."""

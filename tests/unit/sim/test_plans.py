@@ -105,7 +105,7 @@ def test_a_plan_shows_what_evaluates_to_it():
         (lambda: Fault.partition(["a"], at=0.05), "at must be a multiple of 0.1 seconds"),
         (lambda: Fault.partition(["a"], at=0.25), "at must be a multiple of 0.1 seconds"),
         (lambda: Fault.partition(["a"], at=1, seconds=0.0001), "seconds must be at least 0.001"),
-        (lambda: FaultPlan(("crash",)), "a plan consists of faults such as"),
+        (lambda: FaultPlan(("crash",)), "a plan consists of faults such as"),  # type: ignore[arg-type]
         (
             lambda: FaultPlan((Fault.crash("a", step=1), Fault.pause("a", step=1))),
             "these faults go not together: a crashes before its step 1",
