@@ -16,7 +16,6 @@ from pytest_convergence._engine.check.predicates import predicate
 from pytest_convergence._engine.check.property import Property
 from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.conduct import Conduct
-from pytest_convergence._engine.run.fencing import FencedResource
 from pytest_convergence._engine.run.courier import Courier
 from pytest_convergence._engine.run.fencing import FencedResource
 from pytest_convergence._engine.run.goal import Goal, bounded
