@@ -146,4 +146,13 @@ def snapshot(value: Any) -> Any:
         return kind([item if type(item) in ATOMS else snapshot(item) for item in value])
     if kind is Message:
         return value
+    if isinstance(value, tuple) and _is_plain_named_tuple(kind):
+        items = [item if type(item) in ATOMS else snapshot(item) for item in value]
+        return value if all(map(operator.is_, items, value)) else kind._make(items)
     return copy.deepcopy(value)
+
+
+def _is_plain_named_tuple(kind: Any) -> bool:
+    """Whether values of a kind of tuple are their named items and nothing else."""
+    named = hasattr(kind, "_fields") and hasattr(kind, "_make")
+    return named and not kind.__dictoffset__ and not hasattr(kind, "__deepcopy__")
