@@ -14,7 +14,7 @@ TIMING: Mapping[str, Mapping[str, Any]] = {
     "chaos": {"heartbeat_seconds": 0.5, "election_timeout_seconds": (5.0, 10.0)}
 }
 AGENTS = [f"agent-{number}" for number in range(1, 6)]
-COMMANDS = 6
+COMMANDS = 3
 
 
 async def client(session: Session, name: str, commands: int) -> None:
