@@ -98,7 +98,7 @@ def _first_by_name(conflict: Any) -> Any:
     return conflict.values[min(conflict.values)]
 
 
-_RESOLVERS = st.sampled_from(["last-write", "first-come", _first_by_name])
+_RESOLVERS = st.sampled_from(["last-write", "first-come", "priority", "merge", "rollback", _first_by_name])
 
 
 @given(_HISTORIES, _RESOLVERS)
