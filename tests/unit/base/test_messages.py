@@ -81,3 +81,20 @@ def test_what_the_recipient_changes_does_not_change_the_trace():
         (await b.receive()).payload.append(2)
 
     assert [message.payload for message in run_session(scenario, agents=["a", "b"]).trace.messages] == [[1]]
+
+
+class Labelled(Pair):
+    """Has a dict of its own beside its items."""
+
+
+def test_a_named_tuple_that_is_immutable_to_the_ground_is_not_copied():
+    pair = Pair(1, (2, "three"))
+    assert snapshot(pair) is pair
+
+
+def test_what_hangs_on_a_named_tuple_is_copied_with_it():
+    original: Any = Labelled(1, 2)
+    original.label = ["here"]
+    copied = snapshot(original)
+    original.label.append("there")
+    assert copied.label == ["here"]
