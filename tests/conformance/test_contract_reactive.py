@@ -313,6 +313,27 @@ def test_a_conductor_that_crashes_goes_on_with_its_saga(convergence_session_fact
     assert journal == ["hotel", "flight", "car", "no flight", "no hotel"]
 
 
+def test_a_saga_that_a_crash_interrupts_goes_on_before_other_events(convergence_session_factory):
+    async def slow(payload):
+        await asyncio.sleep(3)
+
+    saga, journal = trip(flight=slow)
+    handlers = {"go": saga, "tell": {"shop": lambda n: Publish("told", n)}, "told": {"depot": journal.append}}
+
+    async def scenario(session):
+        await session.sleep(1)
+        with session.network.one_way_partition(["ledger"], ["depot"]):
+            session.agents["depot"].crash()
+            session.agents["depot"].restart()
+            await session.sleep(1)
+        await session.sleep(30)
+
+    events = [("tell", "first"), ("go", 1), ("tell", "last")]
+    outcome = react(convergence_session_factory, handlers, events, Reactive(publisher="ledger"), scenario)
+    assert outcome.converged
+    assert journal == ["hotel", "flight", "car", "first", "last"]
+
+
 def test_a_step_without_undo_may_be_the_last_or_behind_the_pivot(convergence_session_factory):
     steps = [Step("a", "shop", nothing, nothing), Step("b", "depot", nothing)]
     outcome = react(convergence_session_factory, {"go": Saga(steps, coordinator="ledger")}, [("go", 1)])

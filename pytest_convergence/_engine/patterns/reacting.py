@@ -294,6 +294,8 @@ class Reactor:
         return []
 
     def _is_due(self, sender: str, payload: Any) -> bool:
+        if self.saga is not None and payload["event"] != self.saga.id:
+            return False  # the saga that a crash interrupted goes on first
         if payload["number"] != self.counts.get(sender, 0) + 1:
             return False
         return all(self.counts.get(other, 0) >= number for other, number in payload["after"].items())
