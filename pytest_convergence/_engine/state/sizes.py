@@ -1,4 +1,4 @@
-"""How much replicas send each other: the size of a message in its canonical encoding, in bytes."""
+"""How much replicas send each other: the size of a message in a plain binary encoding, in bytes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from typing import Any, Final, final
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.state.updates import DELETED, Dot, Update
 from pytest_convergence._engine.state.values import encode
+from pytest_convergence.errors import ConvergenceUsageError
 
 __all__ = ["Sizes"]
 
 _TAG: Final = 2
 """What tells one kind of value from another, and how many there are of it."""
 
+_ENTRY: Final = 16
+"""An agent's name and a count, in a clock."""
+
 
 @final
 class Sizes:
     """Measures messages. Updates are sent again and again, so that their size is remembered by name."""
 
-    __slots__ = ("_updates",)
+    __slots__ = ("_fields", "_updates")
 
     def __init__(self) -> None:
         self._updates: dict[Dot, int] = {}
+        self._fields: dict[type, tuple[str, ...]] = {}
 
     def of(self, value: Any) -> int:
         """Return the number of bytes; what has no canonical encoding counts by its text."""
@@ -30,22 +35,33 @@ class Sizes:
         if kind is Update:
             size = self._updates.get(value.dot)
             if size is None:
-                size = self._updates[value.dot] = self._fields(value)
+                size = self._updates[value.dot] = self._of_fields(kind, value)
             return size
         if kind is VectorClock:
-            return _TAG + sum(len(name) + 8 for name in value)
-        if value is None or value is DELETED:
-            return 1
+            return _TAG + _ENTRY * len(value)
+        if kind is int or value is None or value is DELETED:
+            return 1 + (value.bit_length() // 8 if kind is int else 0)
+        if kind is str:
+            return _TAG + len(value)
         if isinstance(value, tuple | list):
-            return _TAG + sum(map(self.of, value))
+            size = _TAG
+            for item in value:
+                size += self.of(item)
+            return size
         if isinstance(value, dict):
             return _TAG + sum(self.of(key) + self.of(item) for key, item in value.items())
         if is_dataclass(value) and not isinstance(value, type):
-            return self._fields(value)
+            return self._of_fields(kind, value)
         try:
             return len(encode(value))
-        except Exception:  # a message of a strategy of the user's own
+        except ConvergenceUsageError:  # a message of a strategy of the user's own
             return len(repr(value))
 
-    def _fields(self, value: Any) -> int:
-        return _TAG + sum(self.of(getattr(value, each.name)) for each in fields(value))
+    def _of_fields(self, kind: type, value: Any) -> int:
+        names = self._fields.get(kind)
+        if names is None:
+            names = self._fields[kind] = tuple(each.name for each in fields(value))
+        size = _TAG
+        for name in names:
+            size += self.of(getattr(value, name))
+        return size
