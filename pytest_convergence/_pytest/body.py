@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,10 +13,13 @@ import pytest
 
 from pytest_convergence._engine.run.compare import first_difference
 from pytest_convergence._engine.run.hosting import run_in_world
+from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._pytest.async_fixtures import resolved, value_of
+from pytest_convergence._pytest.findings import effective_seed, schedule_words
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import renew_fixtures
 from pytest_convergence._pytest.running_test import RunningTest, derive_seed
+from pytest_convergence._pytest.search import FAILURES, counterexample_of
 
 __all__ = ["call_body", "is_ours"]
 
@@ -24,8 +27,7 @@ __all__ = ["call_body", "is_ours"]
 def is_ours(item: pytest.Function, running: RunningTest) -> bool:
     """Whether pytest's own way to call the body would not do."""
     plan = running.plan
-    repeats = plan.schedules > 1 or _checks_determinism(item, running)
-    return plan.is_marked and (plan.is_async or repeats)
+    return plan.is_marked and (plan.is_async or not plan.is_given) and not getattr(item, "nofuncargs", False)
 
 
 def _checks_determinism(item: pytest.Item, running: RunningTest) -> bool:
@@ -47,7 +49,9 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
     for index in range(plan.schedules):
         if index or again:
             renew_fixtures(item, functools.partial(running.begin_run, index))
-        once(item, running)
+        failure = _failure(item, running, once)
+        if failure is not None:
+            raise failure
         if again:
             first = running.traces()
             renew_fixtures(item, functools.partial(running.begin_run, index, again=True))
@@ -57,6 +61,33 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
                 error.add_note("(this was the second run under the same schedule; the first one passed)")
                 raise
             _compare(first, running)
+
+
+def _failure(
+    item: pytest.Function, running: RunningTest, once: Callable[[pytest.Function, RunningTest], None]
+) -> BaseException | None:
+    """Run the body once; return what went wrong, of the smallest run in which it does."""
+    try:
+        once(item, running)
+    except FAILURES as error:
+        running.found_by, running.found_seed = schedule_words(running), effective_seed(running)
+        failure: BaseException = error
+    else:
+        return None
+    # Outside of the handler: the smallest run's error has nothing to do with the handling of the first one.
+    return counterexample_of(item, running, once, failure) if _may_shrink(item, running) else failure
+
+
+def _may_shrink(item: pytest.Function, running: RunningTest) -> bool:
+    """Whether there is a schedule that could be reduced, and time to do so."""
+    followed = [
+        made.session.schedule
+        for made in running.run.sessions
+        if made.session.state is not SessionState.INITIALIZING
+    ]
+    return item.config.stash[SETTINGS].shrink_seconds > 0 and any(
+        schedule.kind == "seeded" or schedule.deviations for schedule in followed
+    )
 
 
 def _arguments(item: pytest.Function) -> dict[str, Any]:

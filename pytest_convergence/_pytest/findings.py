@@ -11,12 +11,20 @@ from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.running_test import Made, RunningTest
 
-__all__ = ["describe_failure", "describe_interruption", "set_properties"]
+__all__ = [
+    "describe_failure",
+    "describe_interruption",
+    "effective_seed",
+    "replay_line",
+    "schedule_words",
+    "search_on_line",
+    "set_properties",
+]
 
 _MOST_SESSIONS = 3
 
 
-def _effective_seed(running: RunningTest) -> int | None:
+def effective_seed(running: RunningTest) -> int | None:
     """The seed of the present run; where none was given, the one that its last session derived from the node id."""
     if running.run.seed is not None:
         return running.run.seed
@@ -24,15 +32,28 @@ def _effective_seed(running: RunningTest) -> int | None:
     return sessions[-1].session.seed if sessions else None
 
 
-def _schedule_words(running: RunningTest) -> str:
+def schedule_words(running: RunningTest) -> str:
     """Say under which schedule the present run was."""
-    seed = _effective_seed(running)
+    seed = effective_seed(running)
     words = "calm" if seed is None else f"seed {seed}"
     if seed is None and running.run.sessions:
         words = str(running.run.sessions[-1].session.schedule)
     if running.plan.schedules > 1:
         words = f"schedule {running.run.index + 1} of {running.plan.schedules}: {words}"
     return words
+
+
+def search_on_line(running: RunningTest) -> str:
+    """Return the command that runs the test under the seed that found a failure; empty without one."""
+    seed = running.found_seed
+    return "" if seed is None else f"  unreduced: {_rerun_line(running, seed)}"
+
+
+def replay_line(running: RunningTest, token: str) -> str:
+    """Return the command that runs the test under the schedule of a token."""
+    path = os.path.relpath(running.item.path, running.item.config.invocation_params.dir)
+    name = f"{path}::{running.nodeid.partition('::')[2]}"
+    return " ".join(map(shlex.quote, ["pytest", name, f"--convergence-replay={token}"]))
 
 
 def _rerun_line(running: RunningTest, seed: int) -> str:
@@ -60,9 +81,9 @@ def describe_failure(running: RunningTest) -> str | None:
     sessions = [made for made in running.run.sessions if made.session.state is not SessionState.INITIALIZING]
     if not sessions:
         return None
-    lines = [_schedule_words(running)]
+    lines = [schedule_words(running), *running.notes]
     lines += map(_session_words, sessions[-_MOST_SESSIONS:])
-    seed = _effective_seed(running)
+    seed = effective_seed(running)
     if seed is not None:
         lines.append(f"run it again: {_rerun_line(running, seed)}")
         lines.append(f"         or: seed={seed} in the marker")
@@ -74,8 +95,8 @@ def describe_interruption(running: RunningTest) -> str | None:
     if not running.run.sessions:
         return None
     session = running.run.sessions[-1]
-    words = f"interrupted: {running.nodeid}, session {session.label!r}, {_schedule_words(running)}"
-    seed = _effective_seed(running)
+    words = f"interrupted: {running.nodeid}, session {session.label!r}, {schedule_words(running)}"
+    seed = effective_seed(running)
     return words if seed is None else f"{words}\nrun it again: {_rerun_line(running, seed)}"
 
 
@@ -89,7 +110,7 @@ def set_properties(item: pytest.Item, running: RunningTest) -> None:
         "convergence_virtual_seconds": round(running.virtual_seconds, 9),
         "convergence_real_seconds": round(running.real_seconds, 6),
     }
-    seed = _effective_seed(running)
+    seed = effective_seed(running)
     if seed is not None:
         numbers["convergence_seed"] = seed
     item.user_properties[:] = [

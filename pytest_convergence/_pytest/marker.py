@@ -12,12 +12,13 @@ from pytest_convergence._engine.patterns.pattern import Pattern
 from pytest_convergence._engine.patterns.registry import PatternRegistry
 from pytest_convergence._engine.run.options import SessionOptions, known_patterns, with_pattern
 from pytest_convergence._pytest.bodies import is_async
+from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.options import SETTINGS, Settings
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = ["PLAN", "Plan", "check_patterns", "patterns_of", "plan_all", "plan_of"]
 
-_FACTORY_ONLY: Final = frozenset({"schedule", "goal", "states", "name"})
+_FACTORY_ONLY: Final = frozenset({"goal", "states", "name"})
 _MARKER_OPTIONS: Final = tuple(
     name for name in SessionOptions.__dataclass_fields__ if name not in _FACTORY_ONLY
 )
@@ -34,6 +35,7 @@ class Plan:
         is_marked: whether the test carries the marker; others just use the fixtures.
         is_async: whether its body is a coroutine function that runs on the simulated loop.
         is_given: whether Hypothesis calls the body, example by example.
+        course: what its sessions follow, where a schedule was pinned or is replayed.
     """
 
     options: SessionOptions
@@ -41,6 +43,7 @@ class Plan:
     is_marked: bool
     is_async: bool
     is_given: bool
+    course: Course | None = None
 
 
 PLAN: Final = pytest.StashKey[Plan]()
@@ -141,15 +144,24 @@ def plan_of(item: pytest.Item) -> Plan:
         raise ConvergenceUsageError(
             f"schedules={schedules}: only test functions and methods of plain classes can be repeated."
         )
+    course = _course(item, options) if marked is not None else None
     plan = item.stash[PLAN] = Plan(
         options=options,
         # Hypothesis tries many examples by itself, each of them a run; repeating it all would multiply the two.
-        schedules=1 if marked is None or is_given else schedules,
+        schedules=1 if marked is None or is_given or course is not None else schedules,
         is_marked=marked is not None,
         is_async=marked is not None and is_function and is_async(obj),
         is_given=is_given,
+        course=course,
     )
     return plan
+
+
+def _course(item: pytest.Item, options: SessionOptions) -> Course | None:
+    """Return the schedules that the command line replays, or that the marker pins."""
+    pinned = options.get("schedule")
+    token = item.config.stash[SETTINGS].replay or (pinned if isinstance(pinned, str) else None)
+    return None if token is None else Course.of_token(token)
 
 
 def plan_all(items: Iterable[pytest.Item]) -> None:
@@ -159,10 +171,17 @@ def plan_all(items: Iterable[pytest.Item]) -> None:
         pytest.UsageError: markers are wrong; the message lists all of them.
     """
     wrong = []
+    items = list(items)
     for item in items:
         try:
             plan_of(item)
         except ConvergenceUsageError as error:
             wrong.append(f"{item.nodeid}: {error}")
+    marked = [item.nodeid for item in items if PLAN in item.stash and item.stash[PLAN].is_marked]
+    if len(marked) > 1 and items[0].config.stash[SETTINGS].replay is not None:
+        raise pytest.UsageError(
+            f"--convergence-replay replays one test, but {len(marked)} tests with the marker are selected "
+            f"({marked[0]}, …). Name the one that the token belongs to: pytest path::test --convergence-replay=TOKEN"
+        )
     if wrong:
         raise pytest.UsageError("bad use of the marker 'convergence':\n  " + "\n  ".join(wrong))

@@ -19,8 +19,10 @@ _T = TypeVar("_T")
 _NOISE_PROFILES: Final = ("uniform", "fast-restart", "heavy-tail", "leader-target", "swarm")
 """Profiles that belong to the search for schedules, which this version does not have."""
 
+DEFAULT_SHRINK_SECONDS: Final = 20.0
+"""Real seconds that the reduction of a failure may take."""
+
 _NOT_YET: Final = {
-    "--convergence-replay": "replaying a token is not available yet; rerun a failing schedule with --convergence-seed=SEED",
     "--convergence-report": "writing diagrams is not available yet; outcome.trace.render() draws a run",
 }
 
@@ -40,12 +42,16 @@ class Settings(NamedTuple):
         command_line, ini: seed, profile and schedules by source, because the marker stands between the two.
         metrics: the file to write metrics to.
         check_determinism: whether each schedule is run twice.
+        replay: the token of the schedule to run, instead of any other.
+        shrink_seconds: real seconds that the reduction of a failure may take.
     """
 
     command_line: Layer
     ini: Layer
     metrics: Path | None
     check_determinism: bool
+    replay: str | None = None
+    shrink_seconds: float = DEFAULT_SHRINK_SECONDS
 
 
 SETTINGS: Final = pytest.StashKey[Settings]()
@@ -63,6 +69,27 @@ def _count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"a whole number >= 1 is needed, not {text!r}")
     return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a number of seconds is needed, not {text!r}") from None
+    if not number >= 0:
+        raise argparse.ArgumentTypeError(f"a number of seconds >= 0 is needed, not {text!r}")
+    return number
+
+
+def _token(text: str) -> str:
+    from pytest_convergence._engine.base.tokens import parse_token
+    from pytest_convergence.errors import ConvergenceUsageError
+
+    try:
+        parse_token(text)
+    except ConvergenceUsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _profile(text: str) -> str:
@@ -120,11 +147,24 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="run each schedule of each marked test twice, and fail with the first difference if the two runs differ",
     )
+    group.addoption(
+        "--convergence-replay",
+        type=_token,
+        metavar="TOKEN",
+        help="run the one selected test under the schedule that a counterexample has printed",
+    )
+    group.addoption(
+        "--convergence-shrink-seconds",
+        type=_seconds,
+        metavar="SECONDS",
+        help=f"how long a failure may be reduced to what matters (default {DEFAULT_SHRINK_SECONDS:g}; 0: not at all)",
+    )
     for option in _NOT_YET:
         group.addoption(option, type=_refuse(option), help=argparse.SUPPRESS)
     parser.addini(
         "convergence_schedules", "like --convergence-schedules, but the marker goes before it", default=None
     )
+    parser.addini("convergence_shrink_seconds", "like --convergence-shrink-seconds", default=None)
     parser.addini("convergence_seed", "like --convergence-seed, but the marker goes before it", default=None)
     parser.addini(
         "convergence_profile", "like --convergence-profile, but the marker goes before it", default=None
@@ -138,10 +178,10 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 _RESERVED: Final = {
-    "convergence_replay": _NOT_YET["--convergence-replay"],
+    "convergence_replay": "a token belongs to one test; give --convergence-replay=TOKEN with that test, or pin it by schedule= in its marker",
     "convergence_report": _NOT_YET["--convergence-report"],
 }
-"""Ini keys of options that this version does not have."""
+"""Ini keys that would have no effect."""
 
 
 def _refuse_reserved(config: pytest.Config) -> None:
@@ -198,6 +238,18 @@ def read_settings(config: pytest.Config) -> Settings:
             else None
         ),
         check_determinism=bool(config.getini("convergence_check_determinism") if check is None else check),
+        replay=option("convergence_replay"),
+        shrink_seconds=next(
+            (
+                given
+                for given in (
+                    option("convergence_shrink_seconds"),
+                    _ini(config, "convergence_shrink_seconds", _seconds),
+                )
+                if given is not None
+            ),
+            DEFAULT_SHRINK_SECONDS,
+        ),
     )
 
 

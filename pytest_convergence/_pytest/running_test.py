@@ -10,12 +10,14 @@ import pytest
 
 from pytest_convergence._engine.run.options import UNSET, SessionOptions, with_pattern
 from pytest_convergence._engine.run.session import Session
+from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.marker import Plan, patterns_of
 from pytest_convergence.metrics import Tally
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.base.trace import Trace
     from pytest_convergence._engine.run.outcome import Outcome
+    from pytest_convergence.explore.counterexample import Counterexample
 
 __all__ = ["RUNNING", "Made", "Run", "RunningTest", "derive_seed"]
 
@@ -63,6 +65,8 @@ class Run:
         sessions: the newest of those that were made; the last one is the last that was made or ended.
         made: how many were made.
         is_counted: whether the schedule has been counted.
+        course: what its sessions follow, ``None`` for their own schedules.
+        in_order: the sessions that follow the course, in the order in which they were made.
     """
 
     index: int
@@ -70,6 +74,8 @@ class Run:
     sessions: list[Made] = field(default_factory=list)
     made: int = 0
     is_counted: bool = False
+    course: Course | None = None
+    in_order: list[Session] = field(default_factory=list)
 
 
 @final
@@ -83,6 +89,10 @@ class RunningTest:
         run: the present run of its body, or the last one.
         tally: what its sessions did since the last report.
         keeps_traces: whether every outcome is kept for a comparison, and traces must be on.
+        is_shrinking: whether the runs are trials, which nobody counts.
+        counterexample: what was found, if a failure was shrunk.
+        found_by, found_seed: which schedule found it, in words, and its seed.
+        notes: what else is to be said of a failure.
         sessions_ended, virtual_seconds, real_seconds: sums over all its sessions.
     """
 
@@ -92,17 +102,22 @@ class RunningTest:
         self.plan = plan
         self.tally = Tally()
         self.keeps_traces = False
+        self.is_shrinking = False
+        self.counterexample: Counterexample | None = None
+        self.found_by = ""
+        self.found_seed: int | None = None
+        self.notes: list[str] = []
         self.sessions_ended = 0
         self.virtual_seconds = 0.0
         self.real_seconds = 0.0
         self._base_seed: int | None = plan.options.get("seed")
-        self.run = Run(0, self._base_seed)
+        self.run = Run(0, self._base_seed, course=plan.course)
 
-    def begin_run(self, index: int, *, again: bool = False) -> None:
-        """The body is about to run under schedule ``index``, or to run under it again."""
+    def begin_run(self, index: int, *, again: bool = False, course: Course | None = None) -> None:
+        """The body is about to run under schedule ``index``, or to run under it again, perhaps on another course."""
         self._note_active()
         seed = derive_seed(self.nodeid, self._base_seed, index) if index else self._base_seed
-        self.run = Run(index, seed, is_counted=again)
+        self.run = Run(index, seed, is_counted=again or course is not None, course=course or self.plan.course)
 
     # -- sessions ------------------------------------------------------------------------------------------------------
 
@@ -134,6 +149,10 @@ class RunningTest:
 
     def created(self, session: Session) -> None:
         """A session was made that belongs to this test."""
+        course = self.run.course
+        if course is not None:
+            course.set(session, len(self.run.in_order))
+            self.run.in_order.append(session)
         self._keep(session, None)
 
     def _keep(self, session: Session, outcome: Outcome | None) -> None:
@@ -163,6 +182,9 @@ class RunningTest:
 
     def finished(self, session: Session, outcome: Outcome) -> None:
         """A session of this test has ended."""
+        if self.is_shrinking:
+            self._keep(session, outcome)
+            return
         self.tally.add(outcome.metrics.as_dict())
         for name, reached in session.sometimes_reached.items():
             self.tally.note_sometimes(f"{self.nodeid}: {name}", reached)

@@ -11,7 +11,12 @@ from pytest_convergence._pytest import logs
 from pytest_convergence._pytest.async_fixtures import DEFERRED, deferring, refuse_unusable
 from pytest_convergence._pytest.body import call_body, is_ours
 from pytest_convergence._pytest.debugging import let_debugger_out
-from pytest_convergence._pytest.findings import describe_failure, describe_interruption, set_properties
+from pytest_convergence._pytest.findings import (
+    describe_failure,
+    describe_interruption,
+    search_on_line,
+    set_properties,
+)
 from pytest_convergence._pytest.marker import PLAN, check_patterns, plan_all, plan_of
 from pytest_convergence._pytest.renewal import SET_UP, note_set_up
 from pytest_convergence._pytest.reporting import REPORT_ATTRIBUTE, USAGE_ERROR, is_controller, merging_of
@@ -111,7 +116,14 @@ class Runtime:
         report = yield
         if report.failed:
             text = describe_failure(running)
-            if text is not None:
+            if running.counterexample is not None:
+                report.sections.append(
+                    (
+                        "convergence counterexample",
+                        f"{running.counterexample.text()}\n{search_on_line(running)}",
+                    )
+                )
+            elif text is not None:
                 report.sections.append(("convergence", text))
         counted = running.drain(last=call.when == "teardown")
         if counted is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-__all__ = ["without_machinery"]
+__all__ = ["deepest_line", "without_machinery"]
 
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1])
 _LOOP: Final = tuple(
@@ -43,6 +43,15 @@ def _cut(trace: TracebackType | None) -> TracebackType | None:
     for entry in reversed(kept):
         cut = TracebackType(cut, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return cut
+
+
+def deepest_line(error: BaseException) -> tuple[str, int]:
+    """Return file and line of the deepest frame that is the user's; ``("", 0)`` if there is none."""
+    found = ("", 0)
+    for entry in _entries(error.__traceback__):
+        if not _is_machinery(entry):
+            found = (entry.tb_frame.f_code.co_filename, entry.tb_lineno)
+    return found
 
 
 def without_machinery(error: BaseException) -> None:

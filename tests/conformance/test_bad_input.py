@@ -119,7 +119,7 @@ def test_an_unknown_agent_in_the_initial_states_is_named(convergence_engine):
         ({"trace": 0}, "trace must be"),
         ({"trace": "yes"}, "trace must be.*'yes'"),
         ({"properties": "agreement"}, "properties must be a list"),
-        ({"schedule": 3}, "schedule must be a Schedule, not 3"),
+        ({"schedule": 3}, "schedule must be a Schedule, a token or a FaultPlan, not 3"),
         ({"goal": 3}, "goal must be a Goal"),
         ({"pattern": Consensus}, "pattern must be a name or a pattern object"),
         ({"pattern": Consensus(quorum=4)}, "quorum.*4"),

@@ -133,7 +133,7 @@ def test_it(convergence_session):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--convergence-replay=TOKEN", "replaying a token is not available yet"),
+        ("--convergence-replay=TOKEN", "'TOKEN' is no token of a schedule"),
         ("--convergence-report=DIR", "not available yet"),
         ("--convergence-profile=losy", "did you mean 'lossy'"),
         ("--convergence-seed=x", "a whole number is needed, not 'x'"),
@@ -155,7 +155,8 @@ def test_an_option_that_cannot_be_honoured_is_refused_by_name(run, argument, mes
         ("agents=0", "agents=0: a session needs at least one agent"),
         ("agents=2, explore='pct'", "explore='pct' is not available yet"),
         ("agents=2, sync='crdt'", "sync='crdt' is not available yet"),
-        ("agents=2, schedule=None", "'schedule' is no option of the marker"),
+        ("agents=2, schedule='c1-x'", "the token 'c1-x' cannot be read"),
+        ("agents=2, goal=None", "'goal' is no option of the marker"),
     ],
 )
 def test_a_wrong_marker_fails_at_collection(run, marker, message):

@@ -138,7 +138,7 @@ def test_states_set_what_each_replica_starts_with(convergence_engine):
         ("pattern", "pipeline", "the pattern 'pipeline' is not available yet"),
         ("pattern", "hierarchical", "the pattern 'hierarchical' is not available yet"),
         ("resolve", "voting", "'voting'"),
-        ("schedule", "some-token", "replaying a token is not available yet"),
+        ("schedule", "some-token", "'some-token' is no token of a schedule"),
     ],
 )
 def test_what_is_to_come_is_rejected_by_name(convergence_engine, option, value, message):

@@ -87,7 +87,9 @@ def test_settings(convergence_session_factory):
         ("--convergence-seed=x", "*a whole number is needed, not 'x'*"),
         ("--convergence-profile=losy", "*unknown network profile 'losy': did you mean 'lossy'?*"),
         ("--convergence-profile=swarm", "*the profile 'swarm' is not available yet*"),
-        ("--convergence-replay=abc", "*replaying a token is not available yet*"),
+        ("--convergence-replay=abc", "*'abc' is no token of a schedule*"),
+        ("--convergence-shrink-seconds=-1", "*a number of seconds >= 0 is needed, not '-1'*"),
+        ("--convergence-shrink-seconds=x", "*a number of seconds is needed, not 'x'*"),
         ("--convergence-report=out", "*writing diagrams is not available yet*"),
     ],
 )
@@ -109,7 +111,7 @@ def test_a_bad_argument_is_a_usage_error(run_suite: RunSuite, argument: str, sai
             "convergence_profile = wam",
             "*ini key convergence_profile: unknown network profile 'wam': did you mean 'wan'?*",
         ),
-        ("convergence_replay = abc", "*ini key convergence_replay: replaying a token is not available yet*"),
+        ("convergence_replay = abc", "*ini key convergence_replay: a token belongs to one test*"),
         ("convergence_report = out", "*ini key convergence_report: writing diagrams is not available yet*"),
     ],
 )
@@ -124,7 +126,8 @@ def test_a_bad_ini_value_is_a_usage_error(
 
 def test_the_help_lists_what_is_available(run_suite: RunSuite) -> None:
     shown = run_suite("", "--help").stdout.str()
-    for option in ("schedules", "seed", "profile", "metrics", "check-determinism"):
+    for option in ("schedules", "seed", "profile", "metrics", "check-determinism", "shrink-seconds"):
         assert f"--convergence-{option}" in shown
         assert f"convergence_{option.replace('-', '_')} (" in shown
-    assert "--convergence-replay" not in shown
+    assert "--convergence-replay=TOKEN" in shown
+    assert "--convergence-report" not in shown

@@ -67,11 +67,12 @@ def test_the_first_failure_ends_it_and_says_how_to_run_it_again(run_suite: RunSu
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*- convergence -*",
-            "schedule * of 100: seed *",
+            "*- convergence counterexample -*",
+            "It takes 2 deviations from the calm schedule:",
             "test_fragile: converged after * of virtual time*",
-            "run it again: pytest test_suite.py::test_fragile --convergence-seed=* --convergence-schedules=1",
-            "*or: seed=* in the marker",
+            "Found by schedule * of 100: seed *; shrunk from * to 2 deviations in * runs, * s.",
+            "run it again: pytest test_suite.py::test_fragile --convergence-replay=c1-*",
+            "*unreduced: pytest test_suite.py::test_fragile --convergence-seed=* --convergence-schedules=1",
         ]
     )
 
@@ -82,9 +83,16 @@ def test_the_printed_command_fails_in_the_same_way(run_suite: RunSuite) -> None:
     assert command is not None
     again = run_suite(_FRAGILE, *command[1].split(), "-k", "fragile")
     again.assert_outcomes(failed=1, deselected=1)
-    digest = [line for line in first.outlines if line.startswith("  messages: ")]
-    assert digest
-    assert digest == [line for line in again.outlines if line.startswith("  messages: ")]
+    told = first.outlines[first.outlines.index("What happened:") :]
+    assert (
+        told[: told.index("")] == again.outlines[again.outlines.index("What happened:") :][: told.index("")]
+    )
+
+
+def test_the_unreduced_schedule_can_be_run_again_too(run_suite: RunSuite) -> None:
+    command = re.search(r"unreduced: pytest \S+ (.*)", run_suite(_FRAGILE).stdout.str())
+    assert command is not None
+    run_suite(_FRAGILE, *command[1].split(), "-k", "fragile").assert_outcomes(failed=1, deselected=1)
 
 
 def test_fixtures_made_from_the_session_are_renewed_and_others_stay(run_suite: RunSuite) -> None:
@@ -211,7 +219,7 @@ def test_fails(convergence_session):
 """,
         "--convergence-profile=lossy",
     )
-    result.stdout.fnmatch_lines(["run it again: pytest *--convergence-seed=* --convergence-profile=lossy"])
+    result.stdout.fnmatch_lines(["*unreduced: pytest *--convergence-seed=* --convergence-profile=lossy"])
 
 
 def test_a_calm_failure_names_no_seed(run_suite: RunSuite) -> None:

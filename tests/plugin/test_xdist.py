@@ -75,7 +75,7 @@ def test_seed(convergence_session):
     seeds = (suite.path / "seeds").read_text(encoding="utf-8").split()
     assert seeds[0] == seeds[1]
     together.stdout.fnmatch_lines(
-        [f"run it again: pytest test_group.py::test_seed --convergence-seed={seeds[0]}"]
+        [f"*unreduced: pytest test_group.py::test_seed --convergence-seed={seeds[0]}"]
     )
 
 

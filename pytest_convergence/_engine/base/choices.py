@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol, final
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Span",
     "Stream",
     "TapeChoices",
+    "smaller",
     "split_label",
 ]
 
@@ -56,6 +57,10 @@ class Domain(Protocol):
         """Say in words what ``option`` does, for a sentence that starts with the site's label."""
         ...
 
+    def weaker(self, option: int) -> Sequence[int]:
+        """Name options that depart less from calm than ``option``, the least departure first; none of them is 0."""
+        ...
+
 
 @final
 class Span:
@@ -74,6 +79,17 @@ class Span:
     def describe(self, option: int) -> str:
         """Name the option."""
         return f"{option}{self.unit}"
+
+    def weaker(self, option: int) -> Sequence[int]:
+        """Smaller numbers."""
+        return smaller(option)
+
+
+def smaller(number: int) -> tuple[int, ...]:
+    """Return a few numbers from 1 to less than ``number``, the smallest first: 1, a tenth, a half; round ones."""
+    tenth = 10 ** max(0, len(str(number)) - 2)
+    rounded = number // tenth * tenth
+    return tuple(sorted({each for each in (1, number // 10, number // 2, rounded) if 0 < each < number}))
 
 
 class Choices(Protocol):
@@ -246,19 +262,22 @@ class RecordingChoices:
     Attributes:
         deviations: label -> option, in the order in which the run asked.
         words: label -> the option in words.
+        domains: label -> what might have been chosen there.
     """
 
-    __slots__ = ("_inner", "deviations", "words")
+    __slots__ = ("_inner", "deviations", "domains", "words")
 
     def __init__(self, inner: Choices) -> None:
         self._inner = inner
         self.deviations: dict[str, int] = {}
         self.words: dict[str, str] = {}
+        self.domains: dict[str, Domain] = {}
 
     def _keep(self, stem: str, number: int, option: int, domain: Domain) -> None:
         label = f"{stem} #{number}"
         self.deviations[label] = option
         self.words[label] = domain.describe(option)
+        self.domains[label] = domain
 
     def every(self, stem: str, domain: Domain) -> Callable[[], int]:
         """Answer as the inner choices do."""

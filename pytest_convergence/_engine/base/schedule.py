@@ -14,6 +14,7 @@ from pytest_convergence._engine.base.choices import (
     Stream,
     TapeChoices,
 )
+from pytest_convergence._engine.base.tokens import Recorded, parse_token, write_token
 from pytest_convergence.errors import ConvergenceUsageError
 
 __all__ = ["Schedule"]
@@ -60,8 +61,35 @@ class Schedule:
 
     @classmethod
     def of(cls, deviations: Mapping[str, int], *, seed: int = 0, faults: tuple[str, ...] = ()) -> Schedule:
-        """Calm but for the named deviations, as :attr:`Outcome.schedule` records them; ``faults`` are their kinds."""
+        """Calm but for the named deviations, as a counterexample lists them."""
         return cls(seed=seed, kind="listed", deviations=tuple(deviations.items()), faults=tuple(faults))
+
+    @classmethod
+    def parse(cls, token: str) -> Schedule:
+        """Return the schedule of a token, as a counterexample prints it: ``@example(schedule=Schedule.parse("c1-…"))``.
+
+        Of a token of several sessions it is the first one's.
+
+        Raises:
+            ConvergenceUsageError: it is no token, is cut short, or has another version.
+        """
+        sessions = parse_token(token).sessions
+        if not sessions:
+            raise ConvergenceUsageError(f"the token {token!r} holds no session.")
+        return cls.of(dict(sessions[0].deviations), seed=sessions[0].seed, faults=sessions[0].faults)
+
+    @property
+    def token(self) -> str:
+        """The schedule as a short text, for :meth:`parse`.
+
+        Raises:
+            ConvergenceUsageError: the schedule is not a list of deviations yet (it is seeded, or a tape): run it first.
+        """
+        if self.kind not in ("listed", "calm"):
+            raise ConvergenceUsageError(
+                f"{self!r} has no token: its deviations are known when it has run. A counterexample prints its token."
+            )
+        return write_token([Recorded(self.seed, self.deviations, self.faults)])
 
     @classmethod
     def from_tape(

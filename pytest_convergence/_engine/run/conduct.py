@@ -19,6 +19,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.canonical import canonical
+from pytest_convergence._engine.base.choices import Choices, RecordingChoices
 from pytest_convergence._engine.base.messages import snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
 from pytest_convergence._engine.run.casting import Cast
@@ -109,7 +110,7 @@ class Conduct:
         window = options.trace_window()
         self.fabric = Fabric(
             self.world,
-            session.schedule.choices(stream),
+            self._choices(),
             conditions,
             seed=session.schedule.seed,
             trace=bool(window),
@@ -121,6 +122,12 @@ class Conduct:
         self.replication: Replication | None = None
         self.resolving = Resolving(self)
         self.judge = Judge(self)
+
+    def _choices(self) -> Choices:
+        choices = self.session.schedule.choices(stream)
+        if self.session.is_recorded:
+            choices = self.session.recorded = RecordingChoices(choices)
+        return choices
 
     # -- begin ---------------------------------------------------------------------------------------------------------
 

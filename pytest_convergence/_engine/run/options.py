@@ -85,7 +85,7 @@ class SessionOptions:
         max_events: how many steps and events a run may take.
         real_timeout: real seconds that a run may take, ``None`` for no bound.
         properties: names or property objects, on top of the pattern's own.
-        schedule: a :class:`Schedule` or a :class:`FaultPlan` to follow, instead of a seed.
+        schedule: a :class:`Schedule`, the token of one, or a :class:`FaultPlan` to follow, instead of a seed.
         goal: a :class:`Goal` or its description.
         states: initial states by agent, as ``conflicting_states`` draws them.
         name: the session's name.
@@ -307,11 +307,9 @@ def _check_properties(properties: Any) -> None:
 
 def _check_schedule(schedule: Any) -> None:
     if isinstance(schedule, str):
-        raise ConvergenceUsageError(
-            f"schedule={schedule!r}: replaying a token is not available yet; give a seed, or a Schedule object."
-        )
-    if schedule is not None and not isinstance(schedule, Schedule | FaultPlan):
-        raise ConvergenceUsageError(f"schedule must be a Schedule or a FaultPlan, not {schedule!r}.")
+        Schedule.parse(schedule)
+    elif schedule is not None and not isinstance(schedule, Schedule | FaultPlan):
+        raise ConvergenceUsageError(f"schedule must be a Schedule, a token or a FaultPlan, not {schedule!r}.")
 
 
 def _check_goal(goal: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, final
 
+from pytest_convergence._engine.base.choices import RecordingChoices
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.time import to_ns
 from pytest_convergence._engine.base.trace import Trace
@@ -59,6 +60,8 @@ class Session(Standing):
         schedule: the schedule that the run follows.
         log: the replicated log, with ``pattern=LeaderFollower(replicate=True)``.
         state: where the session stands.
+        is_recorded: whether the run is to record what its schedule chooses.
+        recorded: what it chose, once it runs, if it is recorded.
     """
 
     def __init__(
@@ -82,6 +85,8 @@ class Session(Standing):
         self.pattern = bounded(self.pattern, self.goal)
         self.initial_states = self._initial_states()
         self.schedule: Schedule = self._choose_schedule(seed_from or self.name)
+        self.is_recorded = False
+        self.recorded: RecordingChoices | None = None
         self.properties: list[Property] = []
         self.conflict_handlers: list[Callable[[Conflict], Any]] = []
         self._finished_hook = finished
@@ -154,11 +159,11 @@ class Session(Standing):
 
     def _choose_schedule(self, seed_from: str) -> Schedule:
         options = self.options
-        schedule: Schedule | FaultPlan | None = options.get("schedule")
+        schedule: Schedule | FaultPlan | str | None = options.get("schedule")
         if isinstance(schedule, FaultPlan):
             return schedule.schedule(tuple(self.behaviours), seed=options.get("seed") or 0)
         if schedule is not None:
-            return schedule
+            return Schedule.parse(schedule) if isinstance(schedule, str) else schedule
         seed: int | None = options.get("seed")
         if seed is not None:
             return Schedule.seeded(seed)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Final, final
+from typing import Any, Final, final
 
+from pytest_convergence._engine.base.choices import smaller
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns, to_ns
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
@@ -66,7 +67,7 @@ class Network:
 
     def with_faults(self, kinds: frozenset[str]) -> Network:
         """Return the same conditions with at least the usual odds of the fault kinds that are named."""
-        changes: dict[str, float] = {}
+        changes: dict[str, Any] = {}
         for kind, name, odds in (
             ("loss", "loss", 0.1),
             ("duplicate", "duplicate", 0.05),
@@ -146,6 +147,17 @@ class FateDomain:
                 yield [int(u * scale) << 2 if (u := random()) < on_time else decode(u) for _ in range(_BATCH)]
 
         return chain.from_iterable(batches()).__next__
+
+    def weaker(self, option: int) -> tuple[int, ...]:
+        """A shorter delay of the same kind; merely late instead of overtaken."""
+        kind, delay_ns = option & 3, option >> 2
+        if kind == LOST:
+            return ()
+        late = [each << 2 for each in (*smaller(delay_ns), delay_ns) if each <= self._spread_ns]
+        if kind == ON_TIME:
+            return tuple(each for each in late if each < option)
+        same = [each << 2 | kind for each in smaller(delay_ns)]
+        return (*late, *same) if kind == OVERTAKEN else tuple(same)
 
     def describe(self, option: int) -> str:
         """Say the fate in words."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
-from pytest_convergence._engine.base.choices import Choices, Domain, Next, Span
+from pytest_convergence._engine.base.choices import Choices, Domain, Next, Span, smaller
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
 from pytest_convergence._engine.sim.node import OUTAGE, STALL
 
@@ -40,6 +40,9 @@ class _Stall:
     def describe(self, option: int) -> str:
         return "held behind everything ready" if option == 1 else f"held {format_ns((option - 1) * 1_000)}"
 
+    def weaker(self, option: int) -> tuple[int, ...]:
+        return smaller(option)
+
 
 @final
 class _Outage:
@@ -54,6 +57,9 @@ class _Outage:
 
     def describe(self, option: int) -> str:
         return f"{self._words} {format_ns(option * 1_000)}"
+
+    def weaker(self, option: int) -> tuple[int, ...]:
+        return smaller(option)
 
 
 _SITES: Final[tuple[tuple[str, float, Domain], ...]] = (
@@ -187,6 +193,15 @@ class Cut:
 
     def describe(self, option: int) -> str:
         return f"{', '.join(self.group(option))} cut off for {format_ns(self.duration_ns(option))}"
+
+    def weaker(self, option: int) -> tuple[int, ...]:
+        """The same group for a shorter time."""
+        group, length = option % self.groups, option // self.groups
+        return tuple(
+            self.groups * each + group
+            for each in (0, *smaller(length))
+            if 0 < self.groups * each + group < option
+        )
 
 
 @final

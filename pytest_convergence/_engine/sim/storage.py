@@ -29,6 +29,10 @@ class CrashDomain:
         kept, torn = divmod(option, 2)
         return f"kept the first {kept} unsynced writes{' and tore the next one' if torn else ''}"
 
+    def weaker(self, option: int) -> tuple[int, ...]:
+        """The same without a torn write."""
+        return (option - 1,) if option % 2 and option > 1 else ()
+
 
 @final
 class Disk:

@@ -1,0 +1,49 @@
+"""What the sessions of a test follow when their schedules are given: to replay one, to pin one, to try a smaller one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+from pytest_convergence._engine.base.schedule import Schedule
+from pytest_convergence._engine.base.tokens import parse_token
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.run.session import Session
+
+__all__ = ["Course"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What the sessions of a run follow instead of the schedules that they would choose.
+
+    Attributes:
+        schedules: of the sessions, in the order in which they are made; sessions beyond them choose for themselves.
+        recorded: whether what is chosen is recorded.
+        fingerprint: of the run that the schedules were taken from; empty if that is not known.
+    """
+
+    schedules: tuple[Schedule, ...] = ()
+    recorded: bool = False
+    fingerprint: str = ""
+
+    @classmethod
+    def of_token(cls, text: str) -> Course:
+        """Return the course that a token holds.
+
+        Raises:
+            ConvergenceUsageError: it is no token.
+        """
+        token = parse_token(text)
+        schedules = [
+            Schedule.of(dict(one.deviations), seed=one.seed, faults=one.faults) for one in token.sessions
+        ]
+        return cls(tuple(schedules), fingerprint=token.fingerprint)
+
+    def set(self, session: Session, number: int) -> None:
+        """Let a session follow it, the ``number``-th of its run (from 0)."""
+        if number < len(self.schedules):
+            session.schedule = self.schedules[number]
+        session.is_recorded = self.recorded

@@ -1,0 +1,254 @@
+"""From a failing run of a test's body to a counterexample: records it, shrinks it, explains it.
+
+1. The failing schedule is run once more with a recorder. If the failure does not come again, the test is not
+   deterministic, and that is said.
+2. The deviations of all sessions of the test are shrunk together (:mod:`pytest_convergence.explore.shrinking`): each
+   candidate is a run of the whole body with renewed fixtures. A candidate counts only if the *same* failure comes about:
+   the same property, the same exception from the same line.
+3. The minimal run is made twice. Its error is the test's; what led to it is told in a section of the report.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, final
+
+import pytest
+
+from pytest_convergence._engine.base.schedule import Schedule
+from pytest_convergence._engine.base.tokens import Recorded, write_token
+from pytest_convergence._pytest.course import Course
+from pytest_convergence._pytest.findings import replay_line
+from pytest_convergence._pytest.options import SETTINGS
+from pytest_convergence._pytest.renewal import renew_fixtures
+from pytest_convergence._pytest.running_test import RunningTest
+from pytest_convergence._pytest.tracebacks import deepest_line
+from pytest_convergence.errors import AgentError, PropertyViolation
+from pytest_convergence.explore.counterexample import Counterexample, Told
+from pytest_convergence.explore.shrinking import Deviation, Shrinker
+from pytest_convergence.explore.wording import sentence
+
+__all__ = ["FAILURES", "counterexample_of"]
+
+FAILURES: Final = (Exception, pytest.fail.Exception)
+"""What counts as a failure of a test's body; a skip, or Ctrl-C, does not."""
+
+_MOST_TOLD_WITHOUT: Final = 8
+
+Once = Callable[[pytest.Function, RunningTest], None]
+Signature = tuple[Any, ...]
+
+
+def _signature(error: BaseException) -> Signature:
+    """What makes two failures the same: the property, or the exception and the line of the user's that raised it."""
+    if isinstance(error, PropertyViolation) and error.violations:
+        return ("property", error.violations[0].property)
+    if isinstance(error, AgentError) and error.__cause__ is not None:
+        return ("agent", type(error.__cause__), deepest_line(error.__cause__))
+    return (type(error), deepest_line(error))
+
+
+@final
+class _Search:
+    """The work on one failure."""
+
+    def __init__(self, item: pytest.Function, running: RunningTest, once: Once) -> None:
+        self._item = item
+        self._running = running
+        self._once = once
+        self._began = time.perf_counter()
+        self._bases: tuple[Recorded, ...] = ()
+        self._domains: dict[tuple[int, str], Any] = {}
+        self.words: dict[tuple[int, str], str] = {}
+        self.error: BaseException | None = None
+        self.is_minimal = True
+        self._runs = 0
+        self._wanted: Signature = ()
+
+    @property
+    def seconds(self) -> float:
+        """Real seconds so far."""
+        return time.perf_counter() - self._began
+
+    def run(self, course: Course) -> BaseException | None:
+        """Run the body once more; return what went wrong."""
+        running = self._running
+        begin = functools.partial(running.begin_run, running.run.index, course=course)
+        _forget_output(self._item.config)
+        try:
+            renew_fixtures(self._item, begin)
+            self._once(self._item, running)
+        except FAILURES as error:
+            return error
+        return None
+
+    def record(self, error: BaseException) -> tuple[Deviation, ...] | None:
+        """Run the failing schedule again, with a recorder; ``None`` if it does not fail in the same way."""
+        self._wanted = _signature(error)
+        followed = self._running.plan.course
+        self.error = self.run(Course(() if followed is None else followed.schedules, recorded=True))
+        if self.error is None or _signature(self.error) != self._wanted:
+            return None
+        return self._take_record()
+
+    def _take_record(self) -> tuple[Deviation, ...]:
+        found: list[Deviation] = []
+        bases: list[Recorded] = []
+        for number, session in enumerate(self._running.run.in_order):
+            recorded = session.recorded
+            faults = session.schedule.faults
+            bases.append(Recorded(session.schedule.seed, (), faults))
+            if recorded is None:
+                continue
+            found += [Deviation(number, label, option) for label, option in recorded.deviations.items()]
+            for label in recorded.deviations:
+                self.words[number, label] = recorded.words[label]
+                self._domains[number, label] = recorded.domains[label]
+        self._bases = tuple(bases)
+        return tuple(found)
+
+    def shrink(self, found: tuple[Deviation, ...]) -> tuple[Deviation, ...]:
+        """Return the least part of ``found`` that still fails, each as weak as it may be."""
+        limit = self._item.config.stash[SETTINGS].shrink_seconds
+        shrinker = Shrinker(self.fails, self.weaker, lambda: self.seconds < limit)
+        least = shrinker.shrink(found)
+        self.is_minimal = self.seconds < limit
+        self._runs = shrinker.runs
+        return least
+
+    def explain(
+        self,
+        final: BaseException,
+        found: Sequence[Deviation],
+        least: Sequence[Deviation],
+        told: Sequence[str],
+    ) -> Counterexample:
+        """Put together what is told of the smallest run, which was the last one."""
+        running = self._running
+        self._take_record()
+        ended = [made.outcome for made in running.run.sessions if made.outcome is not None]
+        token = write_token(
+            [
+                Recorded(
+                    base.seed,
+                    tuple((one.label, one.option) for one in least if one.session == number),
+                    base.faults,
+                )
+                for number, base in enumerate(self._bases)
+            ],
+            ended[-1].trace.digest() if ended else "",
+        )
+        return Counterexample(
+            failure=_first_line(final),
+            deviations=tuple(map(Told, map(self._words, least), told)),
+            is_minimal=self.is_minimal,
+            outcome=ended[-1] if ended else None,
+            violations=tuple(final.violations) if isinstance(final, PropertyViolation) else (),
+            found=self._how(found, least),
+            replay=replay_line(running, token),
+            token=token,
+        )
+
+    def _words(self, deviation: Deviation) -> str:
+        words = sentence(
+            deviation.label, self.words.get((deviation.session, deviation.label), str(deviation.option))
+        )
+        return f"session {deviation.session + 1}: {words}" if len(self._bases) > 1 else words
+
+    def _how(self, found: Sequence[Deviation], least: Sequence[Deviation]) -> str:
+        """Say how the failure was found, and what its reduction cost."""
+        words = f"Found by {self._running.found_by}"
+        if not found or not self._runs:
+            return f"{words}."
+        return (
+            f"{words}; shrunk from {len(found)} to {len(least)} deviation{'s' * (len(least) != 1)} in {self._runs} "
+            f"run{'s' * (self._runs != 1)}, {self.seconds:.2g} s."
+        )
+
+    def course(self, deviations: Sequence[Deviation], *, recorded: bool = False) -> Course:
+        """The course of a run that departs from calm in these ways only."""
+        schedules = [
+            Schedule.of(
+                {one.label: one.option for one in deviations if one.session == number},
+                seed=base.seed,
+                faults=base.faults,
+            )
+            for number, base in enumerate(self._bases)
+        ]
+        return Course(tuple(schedules), recorded=recorded)
+
+    def fails(self, deviations: Sequence[Deviation]) -> bool:
+        """Whether the same failure comes about under these deviations alone."""
+        error = self.run(self.course(deviations))
+        return error is not None and _signature(error) == self._wanted
+
+    def weaker(self, deviation: Deviation) -> Sequence[int]:
+        """Options that depart less from calm."""
+        domain = self._domains.get((deviation.session, deviation.label))
+        return () if domain is None else tuple(domain.weaker(deviation.option))
+
+    def without(self, deviations: Sequence[Deviation]) -> str:
+        """Say what becomes of the run under these deviations alone."""
+        error = self.run(self.course(deviations))
+        if error is not None:
+            return (
+                f"{type(error).__name__} instead"
+                if _signature(error) != self._wanted
+                else "it fails all the same"
+            )
+        ended = [made.outcome for made in self._running.run.sessions if made.outcome is not None]
+        return f"the test passes ({ended[-1].state.value})" if ended else "the test passes"
+
+
+def counterexample_of(
+    item: pytest.Function, running: RunningTest, once: Once, error: BaseException
+) -> BaseException:
+    """Shrink and explain the failure ``error`` of the present run; return the error of the smallest run that has it.
+
+    What was found is kept in ``running.counterexample``; nothing is if the failure does not come again.
+    """
+    search = _Search(item, running, once)
+    running.is_shrinking = True
+    try:
+        found = search.record(error)
+        if found is None:
+            running.notes.append(_NOT_AGAIN)
+            return error
+        # A replayed schedule is as small as somebody wanted it.
+        least = found if running.plan.course is not None else search.shrink(found)
+        told = [""] * len(least)
+        if search.is_minimal and len(least) <= _MOST_TOLD_WITHOUT:
+            told = [search.without([other for other in least if other != one]) for one in least]
+        final = search.run(search.course(least, recorded=True))
+        if final is None:  # it failed a moment ago
+            running.notes.append(_NOT_EVERY_TIME)
+            return error
+        running.counterexample = search.explain(final, found, least, told)
+        return final
+    finally:
+        running.is_shrinking = False
+
+
+_NOT_AGAIN: Final = (
+    "The failure did not come again when the same schedule was run once more: something that the schedule does not decide "
+    "changes from run to run. --convergence-check-determinism names the first difference."
+)
+_NOT_EVERY_TIME: Final = (
+    "The smallest run that was found does not fail every time: the test is not deterministic."
+)
+
+
+def _forget_output(config: pytest.Config) -> None:
+    """Let the report show what the last run printed, and not what all of them did."""
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if capture is not None and capture.is_globally_capturing():
+        capture.read_global_capture()
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, PropertyViolation) and error.violations:
+        return f"violated: {error.violations[0]}"
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

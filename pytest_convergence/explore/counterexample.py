@@ -1,0 +1,159 @@
+"""A counterexample: the smallest run found that fails, and everything that helps to understand why.
+
+It reads from top to bottom like an explanation: what did not hold; what had to go wrong for it, and what would have
+happened without; the messages that led there, as a space-time diagram cut to the causal past; what each agent held then;
+how it was found; how to run it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from pytest_convergence._engine.base.diagram import render
+from pytest_convergence._engine.base.trace import Trace, TraceEvent
+from pytest_convergence._engine.check.property import Violation
+from pytest_convergence._engine.run.outcome import Outcome
+
+__all__ = ["Counterexample", "Told", "decisive_events"]
+
+_MOST_EVENTS: Final = 60
+_MOST_DEVIATIONS: Final = 20
+_LONGEST_VIEW: Final = 160
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A deviation in words.
+
+    Attributes:
+        words: what happened.
+        without: what became of the run when this alone did not happen; empty if that was not tried.
+    """
+
+    words: str
+    without: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Counterexample:
+    """What is told of one failure.
+
+    Attributes:
+        failure: what went wrong, in a sentence.
+        deviations: what had to happen for it, oldest first; nothing if it fails under the calm schedule too.
+        is_minimal: whether it fails no more without any one of them; otherwise there was no time to find out.
+        outcome: of the session that failed, ``None`` if none had ended.
+        violations: the properties that did not hold.
+        found: how it was found, and what it cost.
+        replay: the command that runs it again.
+        token: the schedule as text.
+    """
+
+    failure: str
+    deviations: tuple[Told, ...]
+    is_minimal: bool
+    outcome: Outcome | None
+    violations: tuple[Violation, ...]
+    found: str
+    replay: str
+    token: str
+
+    def text(self) -> str:
+        """The whole explanation, as plain text."""
+        parts = [self.failure, self._because()]
+        if self.outcome is not None:
+            diagram = self._diagram(self.outcome.trace)
+            if diagram:
+                parts.append(diagram)
+            parts.append(_views(self.outcome))
+            parts.append(str(self.outcome))
+        parts.append(
+            "\n".join([self.found, f"run it again: {self.replay}", f'  or pin it: schedule="{self.token}"'])
+        )
+        return "\n\n".join(part for part in parts if part)
+
+    def _because(self) -> str:
+        if not self.deviations:
+            return (
+                "It needs nothing to go wrong: it fails under the calm schedule, in order and without faults."
+            )
+        number = len(self.deviations)
+        lines = [
+            f"It takes {number} deviation{'s' * (number != 1)} from the calm schedule"
+            f"{'' if self.is_minimal else ' (perhaps fewer: the time to shrink was up)'}:"
+        ]
+        for told in self.deviations[:_MOST_DEVIATIONS]:
+            lines.append(f"  - {told.words}")
+            if told.without:
+                lines.append(f"      without it: {told.without}")
+        if number > _MOST_DEVIATIONS:
+            lines.append(f"  … and {number - _MOST_DEVIATIONS} more")
+        return "\n".join(lines)
+
+    def _diagram(self, trace: Trace) -> str:
+        events = decisive_events(trace, self.violations)
+        if not events:
+            return ""
+        left_out = len(events) - _MOST_EVENTS
+        shown = events[-_MOST_EVENTS:]
+        agents = trace.agents
+        head = "What led to it:" if self.violations else "What happened:"
+        lines = [head]
+        if left_out > 0:
+            lines.append(f"  … {left_out} earlier events are left out")
+        lines.append(render(shown, agents, channels=("user", "pattern", "sync")))
+        return "\n".join(lines)
+
+
+def decisive_events(trace: Trace, violations: Sequence[Violation]) -> list[TraceEvent]:
+    """Return the events that can have brought about the violations: the causal past of what proves them.
+
+    Without a violation, all events are returned. Rules of the network (partitions) belong to nobody's past, and are kept.
+    """
+    events = list(trace)
+    if not violations:
+        return events
+    at_ns = max(violation.at_ns for violation in violations)
+    agents = {agent for violation in violations for agent in violation.agents}
+    events = [event for event in events if event.at_ns <= at_ns]
+    last: dict[str, TraceEvent] = {}
+    causality = trace.causality()
+    for event in events:
+        if event.kind not in ("lost", "duplicate") and (not agents or event.agent in agents):
+            last[event.agent] = event
+    past = {known.index for event in last.values() for known in causality.past(event)}
+    reached = {event.message.uid for event in events if event.index in past and event.message is not None}
+    return [
+        event
+        for event in events
+        if event.index in past
+        or event.kind == "rule"
+        or (event.kind == "lost" and event.message is not None and event.message.uid in reached)
+    ]
+
+
+def _views(outcome: Outcome) -> str:
+    views: Mapping[str, Any] = outcome.views or {}
+    lines = []
+    for name, view in views.items():
+        shown = (
+            {key: value for key, value in view.items() if key != "state"}
+            if isinstance(view, Mapping)
+            else view
+        )
+        if shown:
+            text = (
+                ", ".join(f"{key} {value!r}" for key, value in shown.items())
+                if isinstance(shown, Mapping)
+                else repr(shown)
+            )
+            lines.append(
+                f"  {name}: {text if len(text) <= _LONGEST_VIEW else text[: _LONGEST_VIEW - 1] + '…'}"
+            )
+    gone = [name for name in outcome.trace.agents if name not in views and name != "scenario"]
+    lines += [f"  {name}: crashed" for name in gone]
+    return "\n".join(["What each agent held at the end:", *lines]) if lines else ""

@@ -1,0 +1,133 @@
+"""Reduces a failing run to a minimal set of deviations from calm.
+
+1. *Drop*: delta debugging (Zeller & Hildebrandt, "Simplifying and isolating failure-inducing input", 2002, figure 5:
+   ddmin) over the set of deviations. What is left is 1-minimal: without any one of them the failure is gone.
+2. *Weaken*: each deviation that is left is made smaller (a shorter delay, a shorter outage) as far as the failure stays.
+   What its domain names as smaller is tried in order, the calmest first, then halving.
+
+Every candidate is a real run. The reduction may be stopped at any time: the best so far is a counterexample already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, final
+
+__all__ = ["Deviation", "Shrinker"]
+
+_MOST_HALVINGS: Final = 12
+
+
+class Deviation(NamedTuple):
+    """One departure from calm: which session of the test (counted from 0), the label of the choice, and its option."""
+
+    session: int
+    label: str
+    option: int
+
+
+Deviations = tuple[Deviation, ...]
+
+
+@final
+class Shrinker:
+    """Minimises the deviations of one failure.
+
+    Args:
+        fails: runs with the given deviations only, and says whether the same failure comes about.
+        weaker: names smaller options of a deviation, the calmest first.
+        may_go_on: whether there is time left; asked before each run.
+
+    Attributes:
+        runs: how many candidates were run.
+    """
+
+    def __init__(
+        self,
+        fails: Callable[[Deviations], bool],
+        weaker: Callable[[Deviation], Sequence[int]],
+        may_go_on: Callable[[], bool],
+    ) -> None:
+        self._fails = fails
+        self._weaker = weaker
+        self._may_go_on = may_go_on
+        self._known: dict[Deviations, bool] = {}
+        self.runs = 0
+
+    def shrink(self, found: Sequence[Deviation]) -> Deviations:
+        """Return a minimal part of ``found``, in its order, with each deviation as weak as it may be."""
+        least = self._drop(tuple(found))
+        weakened = self._weaken(least)
+        # What is weaker may need less company.
+        return weakened if weakened == least else self._drop(weakened)
+
+    def _try(self, candidate: Deviations) -> bool:
+        known = self._known.get(candidate)
+        if known is None:
+            if not self._may_go_on():
+                return False
+            self.runs += 1
+            known = self._known[candidate] = self._fails(candidate)
+        return known
+
+    def _drop(self, found: Deviations) -> Deviations:
+        """Delta debugging: try each part, then each complement, with parts that get smaller."""
+        if not found or self._try(()):
+            return ()
+        parts = 2
+        while len(found) > 1:
+            pieces = _split(found, parts)
+            smaller = self._first_failing(pieces) if parts > 2 or len(found) > 2 else None
+            if smaller is None:
+                rests = [tuple(one for one in found if one not in set(piece)) for piece in pieces]
+                smaller = self._first_failing(rests)
+                if smaller is not None:
+                    parts = max(parts - 1, 2)
+            else:
+                parts = 2
+            if smaller is not None:
+                found = smaller
+            elif parts < len(found):
+                parts = min(2 * parts, len(found))
+            else:
+                break
+        return found
+
+    def _first_failing(self, candidates: Sequence[Deviations]) -> Deviations | None:
+        return next((each for each in candidates if each and self._try(each)), None)
+
+    def _weaken(self, found: Deviations) -> Deviations:
+        for place, deviation in enumerate(found):
+            for option in self._weaker(deviation):
+                if self._try(_with(found, place, option)):
+                    found = _with(found, place, option)
+                    break
+            else:
+                continue
+            found = self._halve(found, place)
+        return found
+
+    def _halve(self, found: Deviations, place: int) -> Deviations:
+        """Go on to ask for what is weaker than that."""
+        for _ in range(_MOST_HALVINGS):
+            for option in self._weaker(found[place]):
+                if self._try(_with(found, place, option)):
+                    found = _with(found, place, option)
+                    break
+            else:
+                break
+        return found
+
+
+def _with(found: Deviations, place: int, option: int) -> Deviations:
+    return (*found[:place], found[place]._replace(option=option), *found[place + 1 :])
+
+
+def _split(found: Deviations, parts: int) -> list[Deviations]:
+    size, rest = divmod(len(found), parts)
+    pieces, start = [], 0
+    for number in range(parts):
+        end = start + size + (number < rest)
+        pieces.append(found[start:end])
+        start = end
+    return pieces

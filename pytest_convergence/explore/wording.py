@@ -1,0 +1,64 @@
+"""Says a deviation in words: its label names the message or the step, its domain what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pytest_convergence._engine.base.choices import split_label
+
+__all__ = ["sentence"]
+
+
+def _message(where: str, number: int, what: str) -> str:
+    return f"message {where} #{number} {what}"
+
+
+def _step(where: str, number: int, what: str) -> str:
+    return f"{where} {what} at its step {number}"
+
+
+def _stall(where: str, number: int, what: str) -> str:
+    return f"{where} {what}, before its step {number}"
+
+
+def _partition(where: str, number: int, what: str) -> str:
+    return f"{what}, from {number / 10:g} s on"
+
+
+def _timer(where: str, number: int, what: str) -> str:
+    agent, _, name = where.partition("/")
+    return f"the {name!r} timer of {agent} #{number} fired late (choice {what})"
+
+
+def _skew(where: str, number: int, what: str) -> str:
+    return f"the clock of {where} was off (choice {what})"
+
+
+def _storage(where: str, number: int, what: str) -> str:
+    return f"crash {number} of {where} {what}"
+
+
+_BY_SITE: Final[Mapping[str, Callable[[str, int, str], str]]] = {
+    "deliver": _message,
+    "crash": _step,
+    "pause": _step,
+    "stall": _stall,
+    "partition": _partition,
+    "timer": _timer,
+    "skew": _skew,
+    "storage": _storage,
+}
+
+
+def sentence(label: str, what: str) -> str:
+    """Return one deviation as a sentence without its full stop.
+
+    Args:
+        label: of the choice, such as ``deliver planner→coder #3``.
+        what: what its domain says of the option, such as ``delayed 120 ms``.
+    """
+    stem, number = split_label(label)
+    site, _, where = stem.partition(" ")
+    say = _BY_SITE.get(site)
+    return f"{label}: {what}" if say is None else say(where, number, what)

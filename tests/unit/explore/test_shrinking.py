@@ -1,0 +1,95 @@
+"""A failure is reduced to the deviations that it needs, each as weak as it may be."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_convergence._engine.base.choices import smaller
+from pytest_convergence.explore.shrinking import Deviation, Shrinker
+
+Deviations = tuple[Deviation, ...]
+
+
+def deviations(number: int, option: int = 100) -> Deviations:
+    return tuple(Deviation(0, f"deliver a→b #{place}", option) for place in range(1, number + 1))
+
+
+def no_weaker(_: Deviation) -> Sequence[int]:
+    return ()
+
+
+def always() -> bool:
+    return True
+
+
+@given(st.integers(1, 60), st.sets(st.integers(0, 59), max_size=4))
+def test_what_is_left_is_exactly_what_the_failure_needs(number: int, places: set[int]) -> None:
+    found = deviations(number)
+    needed = {found[place] for place in places if place < number}
+    least = Shrinker(lambda candidate: needed <= set(candidate), no_weaker, always).shrink(found)
+    assert set(least) == needed
+
+
+def test_a_failure_that_needs_one_of_two_keeps_one() -> None:
+    one, other = found = deviations(2)
+    least = Shrinker(lambda candidate: one in candidate or other in candidate, no_weaker, always).shrink(
+        found
+    )
+    assert len(least) == 1
+
+
+def test_nothing_is_left_of_a_failure_that_is_always_there() -> None:
+    shrinker = Shrinker(lambda _: True, no_weaker, always)
+    assert shrinker.shrink(deviations(300)) == ()
+    assert shrinker.runs == 1
+
+
+@pytest.mark.parametrize("least_option", [1, 7, 50, 99, 100])
+def test_options_become_as_weak_as_the_failure_allows(least_option: int) -> None:
+    def fails(candidate: Deviations) -> bool:
+        return any(one.option >= least_option for one in candidate)
+
+    (left,) = Shrinker(fails, lambda one: smaller(one.option), always).shrink(deviations(1))
+    assert least_option <= left.option < 2 * least_option or left.option == 100
+
+
+def test_what_is_weaker_is_not_kept_if_the_failure_goes() -> None:
+    found = deviations(3)
+    shrinker = Shrinker(lambda candidate: candidate == found, lambda one: smaller(one.option), always)
+    assert shrinker.shrink(found) == found
+
+
+def test_no_candidate_is_run_twice() -> None:
+    seen: list[Deviations] = []
+
+    def fails(candidate: Deviations) -> bool:
+        seen.append(candidate)
+        return {one.label for one in candidate} >= {"deliver a→b #3", "deliver a→b #9"}
+
+    shrinker = Shrinker(fails, lambda one: smaller(one.option), always)
+    shrinker.shrink(deviations(12))
+    assert len(seen) == len(set(seen)) == shrinker.runs
+
+
+def test_three_hundred_deviations_take_a_hundred_runs_or_so() -> None:
+    shrinker = Shrinker(
+        lambda candidate: {"deliver a→b #17", "deliver a→b #230"} <= {one.label for one in candidate},
+        no_weaker,
+        always,
+    )
+    assert len(shrinker.shrink(deviations(300))) == 2
+    assert shrinker.runs < 120
+
+
+def test_when_the_time_is_up_the_best_so_far_is_returned() -> None:
+    left = iter(range(5))
+    found = deviations(64)
+    shrinker = Shrinker(
+        lambda candidate: found[0] in candidate, no_weaker, lambda: next(left, None) is not None
+    )
+    least = shrinker.shrink(found)
+    assert shrinker.runs == 5
+    assert found[0] in least
+    assert len(least) < len(found)
