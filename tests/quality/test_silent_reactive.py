@@ -41,7 +41,6 @@ HANDLERS = {
             Step("tell", "shop", often),
         ],
         pivot="ship",
-        coordinator="bank",
     ),
 }
 
@@ -49,7 +48,7 @@ HANDLERS = {
 def is_sound(outcome: Outcome) -> bool:
     """Everybody handled everything, and every saga came to one of its two ends."""
     output = outcome.output
-    sagas = [each["saga"] for each in output["buy"]["bank"]]
+    sagas = [each["saga"] for each in output["buy"]["depot"]]
     return (
         (outcome.converged or HandlerFailed("ValueError: no luck") in output["sent"]["depot"])
         and output["packed"]["ledger"] == [1, 2, 3]
