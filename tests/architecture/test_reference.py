@@ -82,7 +82,7 @@ def test_the_metrics_page_lists_the_metrics_that_a_session_writes() -> None:
 
 
 def test_the_replacements_page_lists_everything_that_a_run_replaces() -> None:
-    shown = set()
+    shown: set[tuple[str, ...]] = set()
     for line in _text("replacements.md").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| ") and len(cells) == 3 and "`" in cells[1]:
@@ -96,7 +96,7 @@ def test_the_replacements_page_lists_everything_that_a_run_replaces() -> None:
 
 
 def test_the_marker_table_lists_every_option_that_a_marker_takes() -> None:
-    only_for_sessions = {"schedule", "goal", "states", "name"}
+    only_for_sessions = {"goal", "states", "name"}
     assert set(_rows("plugin.md", "## Marker")) == DEFAULTS.keys() - only_for_sessions
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.base.trace import TraceEvent
-from pytest_convergence._engine.run.compare import describe_event, first_difference
 from pytest_convergence._engine.run.agent import SimulatedAgent
+from pytest_convergence._engine.run.compare import describe_event, first_difference
 from pytest_convergence._engine.run.engine import ConvergenceEngine
 from pytest_convergence._engine.run.goal import CRITERIA, Criterion, Goal
 from pytest_convergence._engine.run.lifecycle import TRANSITIONS, SessionState, advance
@@ -72,7 +72,7 @@ async def generates(agent: Any) -> Any:
         ({"trace": "yes"}, "trace must be"),
         ({"properties": "agreement"}, "properties must be a list"),
         ({"properties": ["agrement"]}, "agreement"),
-        ({"schedule": "token"}, "not available yet"),
+        ({"schedule": "token"}, "no token"),
         ({"schedule": 3}, "schedule must be a Schedule"),
         ({"goal": 3}, "goal must be a Goal"),
     ],
