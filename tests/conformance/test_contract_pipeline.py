@@ -8,6 +8,7 @@ import pytest
 
 from pytest_convergence import (
     CancelTimer,
+    ConvergenceUsageError,
     DeadLetter,
     Decide,
     ItemState,
@@ -342,6 +343,12 @@ def test_progress_is_known_item_by_item(convergence_session_factory):
     assert (second.state, second.stage) == (ItemState.WORKING, "parse")
     assert third.passed == ("fetch",)
     assert {each.state for each in item_progress(outcome.trace).values()} == {ItemState.DONE}
+
+
+def test_a_session_that_has_not_begun_has_no_trace(convergence_session_factory):
+    session = convergence_session_factory(pattern="pipeline", agents=AGENTS)
+    with pytest.raises(ConvergenceUsageError, match="is not running yet"):
+        item_progress(session.trace)
 
 
 # -- agents of one's own -----------------------------------------------------------------------------------------------

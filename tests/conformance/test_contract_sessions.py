@@ -135,8 +135,6 @@ def test_states_set_what_each_replica_starts_with(convergence_engine):
     [
         ("explore", "pct", "explore='pct' is not available yet"),
         ("explore", "exhaustive", "explore='exhaustive' is not available yet"),
-        ("pattern", "pipeline", "the pattern 'pipeline' is not available yet"),
-        ("pattern", "hierarchical", "the pattern 'hierarchical' is not available yet"),
         ("resolve", "voting", "'voting'"),
         ("schedule", "some-token", "'some-token' is no token of a schedule"),
     ],
