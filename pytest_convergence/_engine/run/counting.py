@@ -32,7 +32,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.trace import TraceEvent
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Counting", "Verdict"]
 
-_FIELDS: Final = frozenset(field.name for field in fields(RunMetrics))
+_FIELDS: Final = frozenset(RunMetrics._fields)
 
 _TALLIED: Final[Mapping[str, str]] = {
     "retry": "retries",
@@ -231,8 +230,8 @@ class Counting:
     def metrics(self, conduct: Conduct, verdict: Verdict) -> RunMetrics:
         """Draw up the numbers of the run, which came to ``verdict``."""
         session, fabric, now_ns = conduct.session, conduct.fabric, conduct.world.now_ns
-        conflicts = session.conflicts
         versions = sum(agent.state.version for agent in session.agents.values())
+        conflicts = session.conflicts if versions else ()
         for name in verdict.violations:
             if name in _PROOFS:
                 self.add(_PROOFS[name])

@@ -173,14 +173,17 @@ class Notifier:
 
     def moved(self, before: SessionState) -> None:
         """The session went from one state to the next."""
+        if not (self._own or self._engine):  # the usual case
+            return
         self.tell(
             SessionEvent.STATE_CHANGED, data={"before": before.value, "state": self._session.state.value}
         )
 
     def end(self, conduct: Conduct) -> None:
         """The run is over and its outcome known: tell so, and let what handlers raise be what the run raises."""
-        self.tell(_BY_STATE[self._session.state])
-        self._fail(conduct, self.flush())
+        if self._own or self._engine:
+            self.tell(_BY_STATE[self._session.state])
+            self._fail(conduct, self.flush())
 
     def _fail(self, conduct: Conduct, errors: list[BaseException]) -> None:
         if not errors:

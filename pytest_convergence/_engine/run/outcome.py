@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
@@ -18,9 +18,11 @@ from pytest_convergence._engine.state.conflicts import Conflict
 __all__ = ["Outcome", "RunMetrics"]
 
 
+_NOTHING: Final[Mapping[str, int]] = {}
+
+
 @final
-@dataclass(frozen=True, slots=True)
-class RunMetrics:
+class RunMetrics(NamedTuple):
     """The numbers of one run; all builtin types, so that they cross process boundaries.
 
     Attributes:
@@ -81,13 +83,13 @@ class RunMetrics:
     conflicts: int = 0
     unresolved: int = 0
     conflict_seconds: float = 0.0
-    conflicts_by: Mapping[str, int] = field(default_factory=dict)
-    resolutions_by: Mapping[str, int] = field(default_factory=dict)
+    conflicts_by: Mapping[str, int] = _NOTHING
+    resolutions_by: Mapping[str, int] = _NOTHING
     handoffs_requested: int = 0
     handoffs: int = 0
     handoffs_pending: int = 0
     handoff_seconds: float = 0.0
-    handoffs_by: Mapping[str, int] = field(default_factory=dict)
+    handoffs_by: Mapping[str, int] = _NOTHING
     elections: int = 0
     unavailable_seconds: float = 0.0
     lost_updates: int = 0
@@ -97,12 +99,12 @@ class RunMetrics:
     dead_letters: int = 0
     violations: int = 0
     crashes: int = 0
-    faults: Mapping[str, int] = field(default_factory=dict)
+    faults: Mapping[str, int] = _NOTHING
     events: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return self._asdict()
 
 
 @final
