@@ -265,16 +265,14 @@ class Reactor:
     # -- handling --------------------------------------------------------------------------------------------------
 
     def _on_event(self, sender: str, payload: Any) -> list[Effect]:
-        for record in list(self.handled.values()):
-            if record.sender == sender and record.number <= payload["settled"]:
-                del self.handled[record.id]  # its report has arrived, so nobody will ask for it again
+        for known in list(self.handled.values()):
+            if known.sender == sender and known.number <= payload["settled"]:
+                del self.handled[known.id]  # its report has arrived, so nobody will ask for it again
         if self._is_handled(sender, payload):
             record = self.handled.get(payload["event"])
             return [] if record is None else self._report(record)
-        known = [event["event"] for _, event in self.inbox]
-        if self.current is not None:
-            known.append(self.current[1]["event"])
-        if payload["event"] in known:
+        waiting = [*self.inbox, *([] if self.current is None else [self.current])]
+        if any(each["event"] == payload["event"] for _, each in waiting):
             return []
         self.inbox.append((sender, payload))
         return self._next()

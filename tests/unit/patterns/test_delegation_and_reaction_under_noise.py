@@ -63,7 +63,7 @@ def halves(task: list[int], children: tuple[str, ...]) -> list[list[int]]:
 def test_a_hierarchy_whose_agents_crash_between_any_two_effects(restart: str, noise: Noise) -> None:
     pattern = Hierarchical(restart, max_restarts=20)
     inputs = {"tree": TREE, "task": list(range(8)), "split": halves, "work": sum, "combine": sum}
-    functions = {"split": halves, "work": sum, "combine": sum}
+    functions: dict[str, Callable[..., Any]] = {"split": halves, "work": sum, "combine": sum}
     results = []
     for seed in range(SEEDS):
         busy = noise._replace(work=(MS, 3 * SECOND))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from pytest_convergence._engine.base.effects import Call, CancelCall, Observe, Send
@@ -76,11 +78,11 @@ def ask(what: str = "do", attempt: int = 1) -> dict[str, object]:
     }
 
 
-def sent(effects: list[object]) -> list[tuple[str, bool]]:
+def sent(effects: Sequence[object]) -> list[tuple[str, bool]]:
     return [(effect.kind, effect.payload["ok"]) for effect in effects if isinstance(effect, Send)]
 
 
-def facts(effects: list[object]) -> list[str]:
+def facts(effects: Sequence[object]) -> list[str]:
     return [effect.fact for effect in effects if isinstance(effect, Observe)]
 
 
