@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.base.effects import CancelTimer, Effect, Persist, Send, SetTimer, Sync
+from pytest_convergence._engine.state.conflicts import distinct_conflicts
 from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence._engine.state.sync import SYNCS, EventLog, SyncStrategy
 
@@ -210,3 +211,26 @@ def test_a_fresh_replica_that_is_told_everything_equals_the_others(
     full = Replica("reader")
     assert full.join(nodes["a"].replica.delta_since(VectorClock()))
     assert full.as_dict() == nodes["a"].replica.as_dict()
+
+
+_EPOCHS = st.lists(
+    st.lists(st.builds(Step, st.just("write"), st.sampled_from(NAMES), st.integers(0, 5)), max_size=8),
+    max_size=4,
+)
+
+
+@given(epochs=_EPOCHS)
+def test_every_way_ends_in_the_document_and_the_conflicts_of_full_sync(epochs: list[list[Step]]) -> None:
+    """Agents write apart and then meet, some times over: the same writes are concurrent, whatever way they synchronise."""
+    ends = []
+    for sync in STRATEGIES:
+        network: list[Packet] = []
+        nodes = {name: Node(name, network, sync) for name in NAMES}
+        for epoch, steps in enumerate(epochs):
+            for written, step in enumerate(steps):
+                _perform(step, nodes, [], 10 * epoch + written)
+            _settle(nodes, network)
+        found = distinct_conflicts(conflict for node in nodes.values() for conflict in node.replica.conflicts)
+        listed = [(conflict.id, conflict.path, dict(conflict.values)) for conflict in found]
+        ends.append((nodes["a"].replica.as_dict(), nodes["a"].replica.clock, listed))
+    assert all(end == ends[0] for end in ends)
