@@ -27,8 +27,8 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from pytest_convergence._engine.base.effects import Effect, Observe, Send, SetTimer
 from pytest_convergence._engine.base.messages import snapshot
@@ -39,7 +39,6 @@ from pytest_convergence._engine.patterns.raft import (
     VOTE_REQUEST,
     Event,
     RaftElection,
-    RaftTiming,
     Role,
 )
 from pytest_convergence._engine.patterns.raft_log import NO_OP, Entry, LogEntry, RaftLog
@@ -50,6 +49,7 @@ from pytest_convergence._engine.patterns.raft_progress import (
     Reading,
     lease_ns,
 )
+from pytest_convergence._engine.patterns.raft_rules import Proposal, ReplicaRules, ReplicaView
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = ["PROPOSE", "READ", "Proposal", "RaftReplica", "ReplicaRules", "ReplicaView"]
@@ -64,51 +64,6 @@ REQUEST_TIMER: Final = "request"
 VOW_TIMER: Final = "vow"
 _LONGEST_PATIENCE: Final = LONGEST_BACKOFF.bit_length() - 1
 _COMMANDS: Final = ("campaign", PROPOSE, READ, "step_down")
-
-
-class ReplicaView(NamedTuple):
-    """What an agent exposes of a replicated log: its leader, the term, and what it has applied.
-
-    Attributes:
-        leader: the leader that it follows, or is.
-        term: the term.
-        index: the index up to which it has applied the log.
-        state: what the commands have come to; the tuple of the commands, unless the pattern says how to apply them.
-    """
-
-    leader: str | None
-    term: int
-    index: int  # type: ignore[assignment]  # tuple.index gives way to the field
-    state: Any
-
-
-class ReplicaRules(NamedTuple):
-    """What all replicas share.
-
-    Attributes:
-        timing: of the election.
-        pre_vote: see :class:`RaftElection`.
-        lease: whether leaders serve reads by a lease.
-        max_clock_drift: by how much of its rate a clock may be wrong.
-        max_entries: how many entries a message may carry.
-        apply: a pure function of (state, command) that returns the next state; ``None`` collects the commands.
-        initial: the state before the first command.
-    """
-
-    timing: RaftTiming
-    pre_vote: bool = True
-    lease: bool = False
-    max_clock_drift: float = 0.0
-    max_entries: int = 64
-    apply: Callable[[Any, Any], Any] | None = None
-    initial: Any = None
-
-
-class Proposal(NamedTuple):
-    """The argument of the command ``"propose"``: a command for the log, and an id that no other proposal has."""
-
-    id: str
-    command: Any
 
 
 class RaftReplica(RaftElection):
