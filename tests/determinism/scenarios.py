@@ -89,6 +89,26 @@ def bullies_on_a_wan() -> Outcome:
     return run(pattern=LeaderFollower(algorithm="bully"), agents=4, network="wan", seed=15)
 
 
+@scenario
+def a_replicated_log_under_every_fault() -> Outcome:
+    async def drive(session: Session) -> object:
+        for number in range(4):
+            await session.log.propose(number)
+        return await session.log.read()
+
+    pattern = LeaderFollower(replicate=True, lease=True)
+    return run(drive, pattern=pattern, agents=5, network="lossy", faults=FAULTS, seed=17)
+
+
+@scenario
+def two_phase_commit_under_every_fault() -> Outcome:
+    votes = dict.fromkeys(PROPOSALS, "yes")
+    pattern = Consensus(algorithm="two-phase-commit")
+    return run(
+        pattern=pattern, agents=5, network="flaky", faults=FAULTS, seed=18, inputs={"proposals": votes}
+    )
+
+
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
