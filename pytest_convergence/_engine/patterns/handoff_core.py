@@ -243,9 +243,13 @@ class Entry:
 
 @final
 class Core:
-    """This agent: its name, its clock, its declaration, its entries."""
+    """This agent: its name, its clock, its declaration, its entries.
 
-    __slots__ = ("_declared", "agents", "entries", "holding", "name", "now", "timing")
+    Attributes:
+        holding, reserved: the ids of the works that it owns, and of those that it keeps room for.
+    """
+
+    __slots__ = ("_declared", "agents", "entries", "holding", "name", "now", "reserved", "timing")
 
     def __init__(
         self, name: str, agents: Sequence[str], now: Callable[[], int], timing: HandoffTiming
@@ -256,6 +260,7 @@ class Core:
         self.timing = timing
         self.entries: dict[str, Entry] = {}
         self.holding: set[str] = set()
+        self.reserved: set[str] = set()
         self._declared = Standing(name)
 
     @property
@@ -288,6 +293,14 @@ class Core:
         else:
             self.holding.discard(entry.id)
 
+    def reserve(self, entry: Entry, reserved: Reservation | None) -> None:
+        """Keep room for a work, or no more."""
+        entry.reserved = reserved
+        if reserved is None:
+            self.reserved.discard(entry.id)
+        else:
+            self.reserved.add(entry.id)
+
     # -- who can do what -------------------------------------------------------------------------------------------
 
     def declare(self, capabilities: Sequence[str], capacity: int | None, priority: int) -> None:
@@ -296,8 +309,8 @@ class Core:
 
     def standing(self, but: str | None = None) -> Standing:
         """Return what this agent says of itself now; ``but`` is a work that does not count."""
-        reserved = sum(entry.reserved is not None for entry in self.entries.values() if entry.id != but)
-        return self._declared._replace(load=len(self.holding - {but}) + reserved)
+        load = len(self.holding | self.reserved)
+        return self._declared._replace(load=load - (but in self.holding or but in self.reserved))
 
     def why_not(self, work: Work) -> str | None:
         """Say why this agent does not take ``work``, or ``None`` if it does."""

@@ -51,7 +51,7 @@ class Keeping:
             refusal = core.fact("declined", work, giver=sender, why=why)
             return [refusal, Send(sender, "handoff_reject", {**answer, "why": why})]
         known = entry.reserved
-        entry.reserved = Reservation(sender, payload["attempt"], work.token)
+        core.reserve(entry, Reservation(sender, payload["attempt"], work.token))
         fact = [] if known == entry.reserved else [core.fact("accepted", work, giver=sender)]
         keep = SetTimer(f"keep {work.id}", payload["keep_ns"], background=True)
         return [*fact, keep, Send(sender, "handoff_accept", answer)]
@@ -69,8 +69,7 @@ class Keeping:
         entry = self._core.entry(payload["id"])
         kept = entry.reserved
         if kept is not None and kept.giver == sender and kept.attempt == payload["attempt"]:
-            entry.reserved = None
-            return [CancelTimer(f"keep {entry.id}")]
+            return self.drop_reservation(entry)
         return []
 
     def on_transfer(self, sender: str, payload: Any) -> list[Effect]:
@@ -106,7 +105,7 @@ class Keeping:
 
     def drop_reservation(self, entry: Entry) -> list[Effect]:
         """No room is kept any more."""
-        entry.reserved = None
+        self._core.reserve(entry, None)
         return [CancelTimer(f"keep {entry.id}")]
 
     # -- the lease -------------------------------------------------------------------------------------------------

@@ -225,7 +225,10 @@ class Cast:
 
     def works(self) -> bool:
         """Whether the protocol of an agent that has not come to rest waits for a function of the user's."""
-        return any(calls.tasks and not self.hosts[name].decided for name, calls in self.calls.items())
+        return any(
+            calls.tasks and name in self.hosts and not self.hosts[name].decided
+            for name, calls in self.calls.items()
+        )
 
     def live_hosts(self) -> list[MachineHost]:
         """The hosts of the pattern on agents that are alive."""
