@@ -49,7 +49,8 @@ def test_the_best_by_the_users_score_wins(convergence_session):
     assert outcome.output.winner == "thorough"
     assert outcome.output.result == "report, thorough"
     assert outcome.output.score == 3
-    assert outcome.output.ranking == (("thorough", 3), ("sloppy", 2), ("fast", 1))
+    assert outcome.output.ranking == ("thorough", "sloppy", "fast")
+    assert outcome.output.scores == (3, 2, 1)
 
 
 # -- parallel-merge ----------------------------------------------------------------------------------------------------
@@ -257,7 +258,7 @@ def test_a_late_bid_plays_no_part(convergence_session_factory):
     session = convergence_session_factory(pattern=Competitive(deadline_seconds=2.5), agents=["c", "b", "a"])
     award = session.run(task=None, compete=bid_by_name, score=lambda result: -ord(result)).output
     assert award.winner == "b"
-    assert [agent for agent, _ in award.ranking] == ["b", "c"]
+    assert award.ranking == ("b", "c")
 
 
 def test_who_returns_none_declines_and_without_bids_nobody_wins(convergence_session_factory):
@@ -271,7 +272,7 @@ def test_who_returns_none_declines_and_without_bids_nobody_wins(convergence_sess
     assert run(["a"]).output.winner == "b"
     nobody = run(["a", "b"])
     assert nobody.converged
-    assert nobody.output == Award(None, None, None, (), 0)
+    assert nobody.output == Award(None, None, None, number=0)
 
 
 def test_scores_may_be_asked_of_a_judge_that_takes_its_time(convergence_session_factory):
@@ -352,7 +353,7 @@ def test_a_tournament_is_played_in_rounds(convergence_session_factory):
     assert outcome.output.winner == "e"
     assert outcome.metrics.rounds == 3
     assert sorted(played) == sorted([*"abcde", *"bde", *"de"])
-    assert [agent for agent, _ in outcome.output.ranking] == ["e", "d", "b", "c", "a"]
+    assert outcome.output.ranking == ("e", "d", "b", "c", "a")
 
 
 def test_an_exception_of_a_competitor_fails_the_test_or_counts_as_a_refusal(convergence_session_factory):
@@ -386,7 +387,7 @@ def test_a_contract_net_keeps_its_promises_under_faults(convergence_session):
         task="T", compete=lambda agent, task: agent.name, score=lambda result: int(result[-1]) % 4
     )
     assert outcome.converged
-    assert outcome.output.winner == outcome.output.ranking[outcome.output.number - 1][0]
+    assert outcome.output.winner == outcome.output.ranking[outcome.output.number - 1]
 
 
 @pytest.mark.convergence(pattern="parallel-merge", agents=5, network="flaky", faults=FAULTS, schedules=10)

@@ -18,7 +18,7 @@ def by_the_rule(outcome, done=""):
     award = outcome.output
     return (
         outcome.converged
-        and award.winner == award.ranking[award.number - 1][0]
+        and award.winner == award.ranking[award.number - 1]
         and award.result == f"T by {award.winner}{done}"
         and award.score == SCORES[award.winner]
     )

@@ -76,14 +76,16 @@ class Award(NamedTuple):
         winner: the agent, or ``None`` if nobody bid or nobody who was awarded the contract kept it.
         result: what the winner made.
         score: what its bid was worth.
-        ranking: all bids as ``(agent, score)``, best first.
+        ranking: all who have bid, best first.
+        scores: what their bids were worth, in the same order.
         number: how many awards it took; more than 1 if one was revoked.
     """
 
     winner: str | None
     result: Any
     score: Any
-    ranking: tuple[tuple[str, Any], ...] = ()
+    ranking: tuple[str, ...] = ()
+    scores: tuple[Any, ...] = ()
     number: int = 1
 
 
@@ -398,9 +400,10 @@ class ContractNet:
         return Observe("award_revoked", {"number": number, "winner": holder})
 
     def _commit(self, result: Any) -> list[Effect]:
-        ranking = tuple((entry.agent, entry.score) for entry in self._standing())
+        standing = self._standing()
         score = None if self.holder is None else self._entry().score
-        award = Award(self.holder, result, score, ranking, self.number)
+        ranking, scores = tuple(entry.agent for entry in standing), tuple(entry.score for entry in standing)
+        award = Award(self.holder, result, score, ranking, scores, self.number)
         effects: list[Effect] = [*self._save(award), CancelTimer(AWARD_TIMER), CancelTimer(RESEND_TIMER)]
         if self.holder is not None:
             effects.append(Observe("award_committed", {"number": self.number, "winner": self.holder}))

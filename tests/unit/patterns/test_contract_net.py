@@ -117,7 +117,7 @@ def test_without_a_bid_nobody_wins() -> None:
     manager = machine()
     manager.on_start({})
     manager.on_timer(DEADLINE_TIMER)
-    assert manager.view() == Award(None, None, None, (), 0)
+    assert manager.view() == Award(None, None, None, number=0)
 
 
 def test_calls_are_repeated_to_those_who_have_not_answered() -> None:
@@ -140,7 +140,7 @@ def test_the_winner_is_told_until_it_accepts_and_then_the_contract_is_committed(
     assert list(manager.on_message("b", ACCEPT, {"number": 2})) == []
     done = list(manager.on_message("b", ACCEPT, {"number": 1}))
     assert facts(done, "award_committed") == [{"number": 1, "winner": "b"}]
-    assert manager.view() == Award("b", "by b", 2, (("b", 2), ("a", 1)), 1)
+    assert manager.view() == Award("b", "by b", 2, ("b", "a"), (2, 1), 1)
     assert list(manager.on_message("b", ACCEPT, {"number": 1})) == []  # all is over
 
 

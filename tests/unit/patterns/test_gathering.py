@@ -1,6 +1,7 @@
 """One agent's side of a parallel merge, event by event, and its configuration."""
 
 from collections.abc import Iterable
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -139,6 +140,21 @@ def test_late_and_foreign_answers_count_for_nothing() -> None:
     coordinator.on_timer(DEADLINE_TIMER)
     assert list(coordinator.on_message("c", RESULT, result(1, "c", 1))) == []
     assert coordinator.view() == Merged(5, (), ("a", "c"), {})
+
+
+@pytest.mark.parametrize("merge", ["crdt", "three-way", listed])
+def test_the_result_is_the_same_in_whatever_order_the_parts_come_in(merge: Any) -> None:
+    parts = {"b": {"x": {1}, "y": 1}, "c": {"x": {2}, "y": 2}, "d": {"x": {3}}}
+    base = {"base": {"x": set()}} if merge == "three-way" else {}
+    results = []
+    for order in permutations(parts):
+        coordinator, _ = started(tasks=dict.fromkeys(parts, 0), merge=merge, **base)
+        for part in order:
+            effects = list(coordinator.on_message(part, RESULT, result(1, part, parts[part])))
+        for call in of(Call, effects):
+            coordinator.on_command(RETURNED, Returned(call.id, listed(*call.arguments)))
+        results.append(coordinator.view())
+    assert all(each == results[0] for each in results)
 
 
 def test_the_deadline_makes_a_partial_result_even_if_nothing_came_in() -> None:

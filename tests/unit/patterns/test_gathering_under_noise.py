@@ -59,7 +59,7 @@ def test_the_contract_goes_to_one_by_the_rule(noise: Noise, mode: str) -> None:
     for seed in range(25):
         award, violations = judged(Competitive(mode=mode), CONTEST, seed, noise)
         assert violations == [], f"seed {seed}"
-        assert award.winner == award.ranking[award.number - 1][0]
+        assert award.winner == award.ranking[award.number - 1]
         assert award.result == "T, done"
 
 
