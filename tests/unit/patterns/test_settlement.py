@@ -49,6 +49,7 @@ def test_a_question_is_asked_once_and_repeated_ever_more_slowly() -> None:
     (timer,) = [effect for effect in first if isinstance(effect, SetTimer)]
     delays = [timer.delay_ns]
     backgrounds = [timer.background]
+    again: list[Effect] = []
     for _ in range(5):
         again = list(a.on_timer(timer.name))
         (repeated,) = [effect for effect in again if isinstance(effect, SetTimer)]
