@@ -37,10 +37,10 @@ def deadlock_message(conduct: Conduct) -> str:
         else:
             lines.append(f"  {name} waits: {describe_await(task)}")
     for name, calls in conduct.cast.calls.items():
+        agent, _, handed = name.partition("/")
+        whose = "that was handed to it" if handed else "of the pattern"
         for task in calls.tasks.values():
-            lines.append(
-                f"  {name} runs {task.get_name()!r} of the pattern, which waits: {describe_await(task)}"
-            )
+            lines.append(f"  {agent} runs {task.get_name()!r} {whose}, which waits: {describe_await(task)}")
     return "\n".join(lines)
 
 
