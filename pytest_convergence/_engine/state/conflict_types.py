@@ -33,7 +33,7 @@ class ConflictType(StrEnum):
     STATE_MISMATCH = "state mismatch"
     """They hold different things to be true: whatever no other rule speaks of."""
     PRIORITY_CONFLICT = "priority conflict"
-    """They rank something differently, or wrote with different priorities."""
+    """They rank something differently."""
     TASK_OVERLAP = "task overlap"
     """Several took on, or finished, the same task."""
     TIMING_CONFLICT = "timing conflict"
