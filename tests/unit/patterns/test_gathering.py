@@ -145,10 +145,11 @@ def test_late_and_foreign_answers_count_for_nothing() -> None:
 @pytest.mark.parametrize("merge", ["crdt", "three-way", listed])
 def test_the_result_is_the_same_in_whatever_order_the_parts_come_in(merge: Any) -> None:
     parts = {"b": {"x": {1}, "y": 1}, "c": {"x": {2}, "y": 2}, "d": {"x": {3}}}
-    base = {"base": {"x": set()}} if merge == "three-way" else {}
+    base: dict[str, Any] = {"base": {"x": set()}} if merge == "three-way" else {}
     results = []
     for order in permutations(parts):
         coordinator, _ = started(tasks=dict.fromkeys(parts, 0), merge=merge, **base)
+        effects: list[Effect] = []
         for part in order:
             effects = list(coordinator.on_message(part, RESULT, result(1, part, parts[part])))
         for call in of(Call, effects):
