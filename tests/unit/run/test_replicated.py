@@ -1,6 +1,7 @@
 """``session.log``: proposing to a replicated log and reading from it."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -10,6 +11,7 @@ from pytest_convergence import (
     ConvergenceUsageError,
     LeaderFollower,
     Outcome,
+    PropertyViolation,
     Session,
     SimulatedAgent,
     StaleTokenError,
@@ -181,3 +183,29 @@ def test_the_leaders_task_writes_to_the_log():
 
     session = ConvergenceEngine().create_session("task", pattern=LOG, agents=3)
     assert session.run(task=task).output == ("done", 2)
+
+
+def lease_of(max_clock_drift: float) -> LeaderFollower:
+    return LeaderFollower(replicate=True, lease=True, max_clock_drift=max_clock_drift)
+
+
+async def read_from_a_leader_with_a_slow_clock(session: Session):
+    """Clocks drift by 40 percent: the leader's lease lasts long, and the vows of the others are soon over."""
+    old = await session.wait_for_leader()
+    await session.log.propose("x")
+    for agent in session.agents.values():
+        agent.skew_clock(drift=-0.4 if agent is old else 0.4)
+    await session.sleep(1)
+    with session.network.partition([old]):
+        await session.log.propose("y")
+        with suppress(TimeoutError):
+            await session.log.read(via=old, timeout=0.01)
+
+
+def test_a_lease_allows_for_clocks_that_drift():
+    assert run(read_from_a_leader_with_a_slow_clock, lease_of(0.4)).converged
+
+
+def test_a_clock_that_drifts_further_than_the_lease_allows_is_found_out():
+    with pytest.raises(PropertyViolation, match="no_stale_read"):
+        run(read_from_a_leader_with_a_slow_clock, lease_of(0.0))
