@@ -61,15 +61,10 @@ _BY_STATE: Final = {
 _BY_KIND: Final = {
     "crash": SessionEvent.AGENT_CRASHED,
     "restart": SessionEvent.AGENT_RESTARTED,
-    "conflict": SessionEvent.CONFLICT_DETECTED,
 }
 _BY_FACT: Final = {
     "leader": SessionEvent.LEADER_ELECTED,
-    **{
-        event.value: event
-        for event in SessionEvent
-        if event.value.startswith("handoff_") or event is SessionEvent.CONFLICT_RESOLVED
-    },
+    **{event.value: event for event in SessionEvent if event.value.startswith(("handoff_", "conflict_"))},
 }
 
 
@@ -83,8 +78,8 @@ class Notice:
         session: to which session.
         at: virtual seconds since the world began; 0 before the run.
         agent: to which agent, or ``None``.
-        data: more about it, such as ``state`` and ``before`` of ``state_changed``, ``phase`` of ``phase_started``, and
-            whatever an agent said when it observed the fact.
+        data: more about it, such as ``state`` and ``before`` of ``state_changed``, ``phase`` of ``phase_started``,
+            ``conflict`` of ``conflict_detected``, and whatever an agent said when it observed the fact.
     """
 
     event: SessionEvent
@@ -207,8 +202,13 @@ class Notifier:
     def _seen(self, event: TraceEvent) -> None:
         detail = event.detail if isinstance(event.detail, Mapping) else {}
         which = _BY_KIND.get(event.kind) or _BY_FACT.get(str(detail.get("fact")))
-        if which is not None:
-            self.tell(which, event.agent, {name: detail[name] for name in detail if name != "fact"})
+        if which is None or not self._handlers(which):
+            return
+        data = {name: detail[name] for name in detail if name != "fact"}
+        if which.startswith("conflict_"):
+            known = {conflict.id: conflict for conflict in self._session.conflicts}
+            data["conflict"] = known.get(data.get("id"))
+        self.tell(which, event.agent, data)
 
     def tell(
         self, event: SessionEvent, agent: str | None = None, data: Mapping[str, Any] | None = None

@@ -282,6 +282,22 @@ def test_a_notice_carries_what_was_said():
     assert notices[0].session is session
 
 
+def test_a_conflict_is_told_once_however_many_replicas_meet_it():
+    async def scenario(session: Session) -> None:
+        a, b, c = session.agents.values()
+        with session.network.partition([a], [b, c]):
+            a.state.set("title", "mine")
+            b.state.set("title", "ours")
+            await session.sleep(5)
+
+    session = make_session(agents=3)
+    told: list[tuple[str, str]] = []
+    for event in ("conflict_detected", "conflict_resolved"):
+        session.on(event, lambda notice: told.append((notice.event.value, notice.data["conflict"].path)))
+    session.run(scenario)
+    assert told == [("conflict_detected", "title"), ("conflict_resolved", "title")]
+
+
 def test_every_state_of_a_session_is_told():
     session = make_session(agents=2)
     states: list[tuple[str, str]] = []
