@@ -10,12 +10,15 @@ from collections.abc import Callable
 import pytest
 
 from pytest_convergence._engine.base.effects import Machine
+from pytest_convergence._engine.check.monitor import Monitor
+from pytest_convergence._engine.check.property import Scope
+from pytest_convergence._engine.check.registry import PropertyRegistry
 from pytest_convergence._engine.patterns.consensus import Consensus
 from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
 from pytest_convergence._engine.patterns.raft_replication import RaftReplica
 from pytest_convergence._engine.patterns.two_phase_commit import CommitRules, TwoPhaseCommit
 from tests.unit.check import log_mutants as mutants
-from tests.unit.check.log_trials import RULES, figure_8_trial, log_trial, replica
+from tests.unit.check.log_trials import LOG, RULES, figure_8_trial, log_trial, replica
 from tests.unit.check.trials import FIVE, trial
 from tests.unit.patterns.driver import (
     FAST_RESTART,
@@ -26,6 +29,7 @@ from tests.unit.patterns.driver import (
     SECOND,
     UNIFORM,
     Noise,
+    World,
 )
 
 COMMIT = Consensus(algorithm="two-phase-commit")
@@ -74,6 +78,29 @@ def test_a_bug_in_a_log_is_caught(
 def test_a_lease_that_never_ends_is_caught() -> None:
     make = replica(mutants.TrustsItsLeaseForEver, LEASES)
     assert any("no_stale_read" in log_trial(make, seed, HEAVY_TAIL) for seed in range(10))
+
+
+def restarted_voters(machine: type[RaftReplica]) -> set[str]:
+    """Cut a leader off, restart the others at once, have one of them stand, and let the old leader read."""
+    monitor = Monitor(PropertyRegistry().find_all(LOG.properties), Scope(("a", "b", "c")))
+    agents = ("a", "b", "c")
+    world = World(agents, lambda agent: machine(agent, agents, LEASES), seed=0, watch=monitor.feed)
+    world.run(until=5 * SECOND)
+    old, *others = sorted(agents, key=lambda name: name != world.facts("leader")[-1][0])
+    world.partition([old])
+    for name in others:
+        world.crash(name)
+        world.start(name)
+    world.command(others[0], "campaign")
+    world.run(until=world.now + 20 * MS)
+    world.command(old, "read", "stale?")
+    world.run(until=world.now + 100 * MS)
+    return {violation.property for violation in monitor.violations}
+
+
+def test_a_vow_that_a_restart_forgets_is_caught() -> None:
+    assert restarted_voters(mutants.ForgetsItsVow) == {"no_stale_read"}
+    assert restarted_voters(RaftReplica) == set()
 
 
 @pytest.mark.parametrize(
