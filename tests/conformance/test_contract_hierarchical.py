@@ -151,6 +151,7 @@ def test_the_strategy_says_who_is_restarted(convergence_session_factory, strateg
         work=work,
     )
     assert outcome.output == 6
+    assert outcome.metrics.retries == len(restarted)
     assert {fact["to"] for fact in facts(outcome, "delegate") if fact["attempt"] == 2} == restarted
 
 

@@ -25,6 +25,7 @@ class _Saga:
         self.done: list[str] = []
         self.undone: list[str] = []
         self.busy: dict[str, str] = {}  # agent -> step
+        self.pivot: str | None = None
         self.failed = ""
         self.ended = False
         self.last_ns = 0
@@ -48,7 +49,7 @@ class _Checker:
         saga = self._sagas.setdefault(name, _Saga([]))
         saga.last_ns = event.at_ns
         if fact == "saga_begin":
-            saga.steps = list(data.get("steps", ()))
+            saga.steps, saga.pivot = list(data.get("steps", ())), data.get("pivot")
         elif fact == "saga_end":
             saga.ended = True
         elif fact == "step_begin":
@@ -85,7 +86,10 @@ class _Checker:
             left = saga.done
             if not left or len(left) == len(saga.steps) or any(agent in final.core for agent in saga.busy):
                 continue
-            if not saga.failed and not saga.ended and final.at_ns - saga.last_ns < _RECENT_NS:
+            goes_on = (
+                not saga.failed or saga.pivot in left
+            )  # behind the pivot a step that failed is tried again
+            if goes_on and not saga.ended and final.at_ns - saga.last_ns < _RECENT_NS:
                 continue
             missing = [step for step in saga.steps if step not in left]
             why = f"{saga.failed} failed" if saga.failed else f"{', '.join(missing)} were not done"

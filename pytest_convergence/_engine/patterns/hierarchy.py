@@ -367,9 +367,11 @@ class Hierarchy:
         again = [job.parts[number] for number in self._scope(job, failed)]
         for part in again:
             part.attempt, part.done, part.result = part.attempt + 1, False, None
+        retries = [Observe("retry", {"task": part.task, "attempt": part.attempt}) for part in again]
         return [
             *self._save(),
             self._restart_fact(job),
+            *retries,
             self._forget_timer(job, job.restarted),
             *self._delegate(job, again),
         ]

@@ -193,6 +193,16 @@ def test_a_saga_that_was_cut_off_may_be_under_way_but_not_one_that_has_ended() -
     assert judge("saga_atomic", ended, final=FINAL) is not None
 
 
+def test_a_step_that_fails_behind_the_pivot_may_be_tried_again() -> None:
+    events = [saga("x", "y", pivot="x"), did("x"), did("y", "failed", at=99 * SECOND)]
+    assert judge("saga_atomic", events, final=FINAL) is None
+    assert (
+        judge("saga_atomic", [*events, fact("a", "saga_end", saga="s", how="stuck")], final=FINAL) is not None
+    )
+    long_ago = [*events[:2], did("y", "failed", at=90 * SECOND)]
+    assert judge("saga_atomic", long_ago, final=FINAL) is not None
+
+
 def test_nothing_is_undone_after_the_pivot() -> None:
     events = [saga("x", "y", pivot="y"), did("x"), did("y")]
     assert judge("pivot_no_undo", events) is None
