@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence._engine.state.updates import Update
+from pytest_convergence._engine.state.values import checksum_of
 
 NAMES = ("a", "b", "c")
 
@@ -101,6 +102,7 @@ def test_replicas_with_the_same_updates_are_equal_whatever_way_they_came(steps: 
         _perform(group, step, number)
         replica = group.replicas[step.agent]
         assert replica.as_dict() == _fresh(replica).as_dict(), "what is read does not depend on the way there"
+        assert replica.checksum == checksum_of(replica.as_dict()), "only what changed is encoded anew"
     group.level()
     updates = [update for made in group.made.values() for update in made]
     late = Replica("late")

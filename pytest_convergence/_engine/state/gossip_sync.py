@@ -5,7 +5,7 @@
    for Replicated Database Maintenance, 1987; P. Almeida et al., Delta State Replicated Data Types, 2018).
 2. Replicas stand in a ring, in the order of their names. Each answers for those that stand 1, 2, 4, … places further on,
    and tells them in turn. Every distance is a sum of such steps, so everybody is reached, in about log2 n periods and
-   with about n log2 n messages, and no chance is needed for that.
+   with about n log2 n messages, and no chance is needed for that. Where there are few, each tells all.
 3. Who is told answers: with what the teller lacks, or with its clock alone. Whose clock is known to cover what is here is
    not told again, so that gossip ends when there is nothing new.
 4. A partner that does not answer may be gone, and with it those whom it answers for: then all others are partners too.
@@ -34,6 +34,9 @@ GOSSIP_TIMER: Final = "sync.gossip"
 
 DEFAULT_PERIOD_NS: Final = NS_PER_SECOND // 4
 """How long a replica waits between two tellings, unless told otherwise."""
+
+_FEW: Final = 8
+"""So few others are all partners: otherwise one or two that crash for good might keep the word from somebody."""
 
 _PATIENCE: Final = 5
 """After so many unanswered tellings a partner is taken to be away."""
@@ -68,7 +71,10 @@ class GossipSync:
         self._ring = sorted({*peers, replica.agent})
         here = bisect_left(self._ring, replica.agent)
         self._ahead = (*self._ring[here + 1 :], *self._ring[:here])
-        self._partners = tuple(self._ahead[step - 1] for step in _powers_of_two(len(self._ahead)))
+        steps = (
+            _powers_of_two(len(self._ahead)) if len(self._ahead) > _FEW else range(1, len(self._ahead) + 1)
+        )
+        self._partners = tuple(self._ahead[step - 1] for step in steps)
         self._known: dict[str, VectorClock] = {}
         self._silent: dict[str, int] = {}
         self._armed = False

@@ -31,7 +31,7 @@ from pytest_convergence._engine.state.paths import parse_path
 from pytest_convergence._engine.state.plan import Plan
 from pytest_convergence._engine.state.resolution import Strategy
 from pytest_convergence._engine.state.updates import Delta, Dot, Update, causal_key, commute
-from pytest_convergence._engine.state.values import checksum_of, freeze
+from pytest_convergence._engine.state.values import checksum_of, checksum_of_parts, encode, freeze
 from pytest_convergence._engine.state.view import Decided, fold, settle
 from pytest_convergence._engine.state.writing import Writing
 
@@ -73,10 +73,12 @@ class Replica(Writing):
         "_conflicts",
         "_contested",
         "_decided",
+        "_encoded",
         "_history",
         "_joining",
         "_live",
         "_now_ns",
+        "_unencoded",
         "_views",
         "_waiting",
         "agent",
@@ -120,6 +122,8 @@ class Replica(Writing):
         self._conflicts = ConflictLog()
         self._decided: Decided = {}
         self._checksum: str | None = None
+        self._encoded: dict[str, tuple[bytes, bytes]] = {}
+        self._unencoded: dict[str, None] = {}  # what has changed since; a set that keeps its order
 
     # ------------------------------------------------------------------------------------------------------- reading
 
@@ -168,7 +172,13 @@ class Replica(Writing):
     def checksum(self) -> str:
         """The hex SHA-256 of the document, whatever the order of its keys."""
         if self._checksum is None:
-            self._checksum = checksum_of(dict(self._roots()))
+            for segment in self._unencoded:
+                value = self._view(segment).root.get(segment, ABSENT)
+                self._encoded.pop(segment, None)
+                if value is not ABSENT:
+                    self._encoded[segment] = (encode(segment), encode(value))
+            self._unencoded.clear()
+            self._checksum = checksum_of_parts(self._encoded.values())
         return self._checksum
 
     def facts(self) -> dict[str, Any]:
@@ -269,7 +279,7 @@ class Replica(Writing):
                 self._by_author[other.dot.agent].pop(other.dot.counter, None)
             self._live.add(update)
             self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
-            self._views[update.segments[0]] = None
+            self._views[update.segments[0]] = self._unencoded[update.segments[0]] = None
         self._history.forget(version)
         for group in rival_groups(self._live):
             self._meet(group)
@@ -302,7 +312,7 @@ class Replica(Writing):
         self._live.add(update)
         self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
         self._history.add(update, replaced)
-        self._checksum = None
+        self._checksum, self._unencoded[segment] = None, None
         # An update that comes last in the order can be applied on top: one that has seen everything, or whose time is
         # later than that of all that it has not seen; so can one that gives the same in any order. Where rivals are
         # about, replacing one of them may let another one through: there the view is built anew.
@@ -349,6 +359,7 @@ class Replica(Writing):
             return
         self._decided.clear()
         self._views.update(dict.fromkeys(self._contested))
+        self._unencoded.update(dict.fromkeys(self._contested))
         self._checksum = None
         for conflict in self._conflicts.about(key):
             self._meet(conflict.writes)

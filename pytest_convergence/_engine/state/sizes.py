@@ -39,8 +39,6 @@ class Sizes:
             return size
         if kind is VectorClock:
             return _TAG + _ENTRY * len(value)
-        if kind is int or value is None or value is DELETED:
-            return 1 + (value.bit_length() // 8 if kind is int else 0)
         if kind is str:
             return _TAG + len(value)
         if isinstance(value, tuple | list):
@@ -52,10 +50,7 @@ class Sizes:
             return _TAG + sum(self.of(key) + self.of(item) for key, item in value.items())
         if is_dataclass(value) and not isinstance(value, type):
             return self._of_fields(kind, value)
-        try:
-            return len(encode(value))
-        except ConvergenceUsageError:  # a message of a strategy of the user's own
-            return len(repr(value))
+        return _of_atom(value)
 
     def _of_fields(self, kind: type, value: Any) -> int:
         names = self._fields.get(kind)
@@ -65,3 +60,14 @@ class Sizes:
         for name in names:
             size += self.of(getattr(value, name))
         return size
+
+
+def _of_atom(value: Any) -> int:
+    if value is None or value is DELETED:
+        return 1
+    if type(value) is int:
+        return 1 + value.bit_length() // 8
+    try:
+        return len(encode(value))
+    except ConvergenceUsageError:  # a message of a strategy of the user's own
+        return len(repr(value))

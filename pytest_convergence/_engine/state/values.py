@@ -14,12 +14,12 @@ import copy
 import dataclasses
 import enum
 import hashlib
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Final
 
 from pytest_convergence.errors import ConvergenceUsageError
 
-__all__ = ["checksum_of", "encode", "freeze", "same_value"]
+__all__ = ["checksum_of", "checksum_of_parts", "encode", "freeze", "same_value"]
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 _IMMUTABLE_MODULES: Final = frozenset({"datetime", "decimal", "fractions", "ipaddress", "uuid", "zoneinfo"})
@@ -132,6 +132,13 @@ _ATOM_ENCODINGS: Final[Mapping[type, Callable[[Any], bytes]]] = {
 def same_value(one: Any, other: Any) -> bool:
     """Whether two values are the same data: ``1``, ``True`` and ``1.0`` are three different values."""
     return type(one) is type(other) and _encode(one, 0) == _encode(other, 0)
+
+
+def checksum_of_parts(parts: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return :func:`checksum_of` of a dict, given the encodings of its keys and values."""
+    items = sorted(parts)
+    encoded = b"d%d{%b" % (len(items), b"".join(key + item for key, item in items))
+    return hashlib.sha256(encoded).hexdigest()
 
 
 def checksum_of(value: Any) -> str:

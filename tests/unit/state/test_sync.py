@@ -218,9 +218,10 @@ def test_a_rumour_reaches_everybody_with_about_n_log_n_messages(number: int) -> 
         for node in nodes:
             node.do(node.machine.on_timer(GOSSIP_TIMER))
         periods += 1
-        assert periods <= 3 * math.ceil(math.log2(number)) + 2
+        assert periods <= 3 * math.ceil(math.log2(number)) + 4
     assert {node.replica.get("news") for node in nodes} == {1}
-    assert messages <= 3 * number * math.ceil(math.log2(number))
+    partners = number - 1 if number <= 9 else math.ceil(math.log2(number))
+    assert messages <= 3 * number * partners
 
 
 def test_gossip_ends_when_there_is_nothing_new() -> None:
@@ -237,12 +238,12 @@ def test_gossip_ends_when_there_is_nothing_new() -> None:
 
 
 def test_a_partner_that_is_gone_makes_all_others_partners() -> None:
-    nodes = _ring(8)
+    nodes = _ring(12)
     first = nodes[0]
     first.replica.set("x", 1)
     reached = {message.to for message in first.sent()}
     timers = []
-    for _ in range(60):
+    for _ in range(100):
         first.do(first.machine.on_timer(GOSSIP_TIMER))
         timers += [effect for effect in first.effects if isinstance(effect, SetTimer)]
         reached |= {message.to for message in first.sent()}
