@@ -34,9 +34,12 @@ class EngineStats:
         convergence_rate: the share of those that ended that converged, 0 to 1; 0 if none ended.
         mean_seconds_to_converge, longest_seconds_to_converge: virtual seconds, over those that converged.
         mean_score, mean_agreement: over those that ended, 0 to 1.
-        phases, iterations, rounds: sums over those that ended, as are all that follow.
+        phases: how many began; a sum over those that ended, as are all that follow.
+        iterations: how many began.
+        rounds: how many patterns took.
         messages_sent, messages_received, messages_lost, messages_duplicated: messages by fate.
-        conflicts, conflicts_unresolved: concurrent writes that did not agree; those without a resolution.
+        conflicts: concurrent writes that did not agree.
+        conflicts_unresolved: those of them without a resolution.
         handoffs_requested, handoffs_completed, handoffs_pending: tasks that were to change hands, did, and did not yet.
         elections, retries, dead_letters: what patterns did.
         crashes, violations: lives that ended early; properties that did not hold.

@@ -37,12 +37,14 @@ class RunMetrics(NamedTuple):
         sent, received, lost, duplicated: messages of the user's agents and of protocols.
         protocol_messages: how many of those sent were the pattern's or the synchronisation's.
         rounds: how many rounds (consensus) or terms (leader-follower) the pattern took.
-        phases, iterations: how many the session began.
+        phases: how many the session began.
+        iterations: how many the session began.
         sync_operations, sync_bytes: messages of the synchronisation and their size.
         sync_delivered, sync_seconds: how many of them arrived, and how long those took together.
         state_updates: writes to replicas. state_versions: updates made or received, over all replicas.
         divergence_seconds: how long replicas did not hold the same updates.
-        conflicts, unresolved: concurrent writes that did not agree; those without a resolution at the end.
+        conflicts: concurrent writes that did not agree.
+        unresolved: those of them without a resolution at the end.
         conflict_seconds: from detection to resolution, over all that were resolved.
         conflicts_by: conflicts by ``type/severity``. resolutions_by: those resolved, by strategy.
         handoffs_requested, handoffs, handoffs_pending: tasks that were to change hands, did, and were still to at the end.
