@@ -50,4 +50,5 @@ def _is_settled(outcome: Outcome) -> bool:
 @pytest.mark.parametrize("resolve", STRATEGIES)
 def test_rival_writers_agree_in_the_end(resolve: str, network: str) -> None:
     options = {"agents": AGENTS, "network": network, "resolve": STRATEGIES[resolve]}
-    silent(options, seeds=max(1, SEEDS // 3), scenario=rival_writers, accept=_is_settled)  # for each of ten strategies
+    seeds = max(1, SEEDS // 3)  # for each of ten strategies
+    silent(options, seeds=seeds, scenario=rival_writers, accept=_is_settled)
