@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.patterns.parallel_merge import ParallelMerge
     from pytest_convergence._engine.patterns.pattern import Pattern
     from pytest_convergence._engine.patterns.pipeline import DeadLetter, Pipeline, Rejected, Stage, Unfinished
+    from pytest_convergence._engine.patterns.raft_log import LogEntry
     from pytest_convergence._engine.patterns.reactive import Reactive
     from pytest_convergence._engine.patterns.saga import Saga, Step
-    from pytest_convergence._engine.patterns.raft_log import LogEntry
     from pytest_convergence._engine.patterns.tally import Tally
     from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.engine import ConvergenceEngine, EngineStats
