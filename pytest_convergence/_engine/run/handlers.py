@@ -207,7 +207,7 @@ class Notifier:
         data = {name: detail[name] for name in detail if name != "fact"}
         if which.startswith("conflict_"):
             known = {conflict.id: conflict for conflict in self._session.conflicts}
-            data["conflict"] = known.get(data.get("id"))
+            data["conflict"] = known.get(str(data.get("id")))
         self.tell(which, event.agent, data)
 
     def tell(
