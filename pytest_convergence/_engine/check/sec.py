@@ -37,11 +37,8 @@ class _Checker:
         first = self._first.setdefault(canonical(data.get("seen")), now)
         if first.text == now.text:
             return None
-        if first.agent == now.agent:
-            who, agents = f"{now.agent} held different states", (now.agent,)
-        else:
-            who, agents = f"{first.agent} and {now.agent} hold different states", (first.agent, now.agent)
-        message = f"{who} of the same updates: {first.state!r} and {now.state!r}"
+        agents = tuple(dict.fromkeys((first.agent, now.agent)))
+        message = f"{' and '.join(agents)} held different states of the same updates: {first.state!r} and {now.state!r}"
         facts = {"seen": data.get("seen"), first.agent: first.state, now.agent: now.state}
         return Violation(SEC.name, message, event.at_ns, agents, facts)
 
