@@ -50,7 +50,8 @@ class _Checker:
         first = self._caused.setdefault((agent, cause, data.get("topic"), data.get("place")), id)
         if first == id:
             return None
-        message = f"event {cause!r} made {agent} publish {id!r} to {data.get('topic')!r} after it had published {first!r} for it"
+        topic = data.get("topic")
+        message = f"event {cause!r} made {agent} publish {id!r} to {topic!r} after it had published {first!r} for it"
         return Violation(TRIGGER_ONCE.name, message, event.at_ns, (agent,), dict(data))
 
     def finish(self, final: FinalState) -> Violation | None:
