@@ -19,6 +19,7 @@ from pytest_convergence._engine.base.effects import Call, CancelTimer, Effect, S
 from pytest_convergence._engine.patterns.capabilities import CapabilityRegistry, Standing
 from pytest_convergence._engine.patterns.handoff import (
     HandoffEvent,
+    HandoffReason,
     HandoffState,
     Work,
     advance_handoff,
@@ -106,7 +107,9 @@ class Giving:
     def resume(self, entry: Entry) -> list[Effect]:
         """A new life finds that an earlier one was giving this work away."""
         if entry.plan is None:
-            return []
+            if entry.role is not Role.RELEASED:
+                return []
+            entry.plan = self._own_plan(entry.work, entry.work.owner)
         entry.search = Search(entry.plan, [], None)
         if entry.role is Role.RELEASED:
             entry.search.state = HandoffState.ACCEPTED
@@ -121,17 +124,20 @@ class Giving:
 
     def pass_on(self, entry: Entry) -> list[Effect]:
         """This agent owns a work that it cannot do: find somebody who can."""
-        work = entry.work
-        entry.plan = {
-            "to": None,
+        entry.plan = self._own_plan(entry.work, None)
+        entry.search = Search(entry.plan, [], None)
+        return [*entry.save(), self._requested(entry), *self._seek(entry)]
+
+    def _own_plan(self, work: Work, to: str | None) -> dict[str, Any]:
+        """What the agent asks for by itself, to bring a work to where it belongs."""
+        return {
+            "to": to,
             "capabilities": list(work.capabilities),
-            "reason": "failure-recovery",
+            "reason": HandoffReason.FAILURE_RECOVERY.value,
             "priority": work.priority,
             "max_hops": work.max_hops + 1,
             "name": self._name(work),
         }
-        entry.search = Search(entry.plan, [], None)
-        return [*entry.save(), self._requested(entry), *self._seek(entry)]
 
     def _requested(self, entry: Entry) -> Effect:
         plan = self._search(entry).plan

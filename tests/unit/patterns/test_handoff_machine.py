@@ -191,6 +191,16 @@ def test_a_giver_that_crashed_after_its_promise_keeps_it():
     assert ("b", "handoff_transfer") in desk.sent()
 
 
+def test_a_giver_that_remembers_its_promise_and_not_what_it_was_asked_keeps_it_too():
+    desk = promised()
+    for record_of_life in desk.disk.values():
+        record_of_life[1]["plan"] = None
+    desk.restart()
+    assert ("b", "handoff_transfer") in desk.sent()
+    desk.hear("b", "handoff_owned", id="w", token=(0, 2))
+    assert desk.role() is Role.GUARDIAN
+
+
 def test_an_acceptance_of_an_earlier_offer_is_declined():
     desk = Desk()
     desk.command("hand_off", asked("w", to="b", capabilities=[]))
