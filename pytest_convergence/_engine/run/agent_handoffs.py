@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -210,7 +211,7 @@ class AgentHandoffs:
         assert handler is not None
         try:
             result = handler(handoff)
-            return await result if asyncio.iscoroutine(result) or asyncio.isfuture(result) else result
+            return await result if inspect.isawaitable(result) else result
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -228,8 +229,8 @@ class AgentHandoffs:
     def command(self, name: str, argument: Any) -> None:
         """Ask the machine for something."""
         self._handoffs.wake()
-        assert self.host is not None
-        self.host.command(name, argument)
+        if self.host is not None:
+            self.host.command(name, argument)
 
     # -- handing off ---------------------------------------------------------------------------------------------------
 
