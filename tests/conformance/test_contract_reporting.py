@@ -154,7 +154,7 @@ def test_an_option_that_cannot_be_honoured_is_refused_by_name(run, argument, mes
         ("agents=2, network='losy'", "unknown network profile 'losy': did you mean 'lossy'"),
         ("agents=0", "agents=0: a session needs at least one agent"),
         ("agents=2, explore='pct'", "explore='pct' is not available yet"),
-        ("agents=2, sync='crdt'", "sync='crdt' is not available yet"),
+        ("agents=2, sync='crtd'", "unknown sync strategy 'crtd': did you mean 'crdt'"),
         ("agents=2, schedule='c1-x'", "the token 'c1-x' cannot be read"),
         ("agents=2, goal=None", "'goal' is no option of the marker"),
     ],

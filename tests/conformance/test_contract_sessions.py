@@ -135,7 +135,7 @@ def test_states_set_what_each_replica_starts_with(convergence_engine):
     [
         ("explore", "pct", "explore='pct' is not available yet"),
         ("explore", "exhaustive", "explore='exhaustive' is not available yet"),
-        ("resolve", "voting", "'voting'"),
+        ("resolve", "votin", "'voting'"),
         ("schedule", "some-token", "'some-token' is no token of a schedule"),
     ],
 )
