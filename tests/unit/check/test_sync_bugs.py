@@ -182,3 +182,33 @@ def test_a_bug_in_a_synchronisation_is_caught(bug: Behaviour, name: str, seeds: 
 )
 def test_without_the_bug_nothing_is_reported(correct: Behaviour, network: str) -> None:
     assert [found(correct, seed, network) for seed in range(3)] == [""] * 3
+
+
+async def _counts(agent: SimulatedAgent, *, durable: bool) -> None:
+    """Numbers its versions. The bug: from 1 again after a restart."""
+    version = agent.storage.get("version", 0) if durable else 0
+    while version < 5:
+        version += 1
+        agent.storage.put("version", version)
+        await agent.storage.sync()
+        agent.observe("replica", seen=list(range(version)), state=version, version=version)
+        await asyncio.sleep(1)
+
+
+@pytest.mark.parametrize(("durable", "name"), [(False, "monotonic_version"), (True, "")])
+def test_a_version_that_begins_anew_after_a_restart_is_caught(durable: bool, name: str) -> None:
+    session = ConvergenceEngine().create_session("one", agents={"a": _with(_counts, durable=durable)})
+
+    async def scenario(session: Any) -> None:
+        await session.sleep(2.5)
+        session.agents["a"].crash()
+        session.agents["a"].restart()
+        await session.sleep(10)
+
+    try:
+        session.run(scenario)
+        violated = ""
+    except RunFailure as failure:
+        violated = str(failure)
+    assert name in violated
+    assert bool(name) == bool(violated)
