@@ -108,9 +108,11 @@ fact                    data                              the agent that observe
 ``saga_begin``          ``saga``, ``steps``, ``pivot``    I conduct a saga of these steps
 ``saga_end``            ``saga``, ``how``                 it is ``"done"``, ``"undone"`` or ``"stuck"``
 ``step_begin``          ``saga``, ``step``                I begin to do or undo that step
-``step_done``           ``saga``, ``step``                that step is done
+``step_done``           ``saga``, ``step``,               that step is done (``remembered``: so I find after a
+                        ``remembered``                    restart)
 ``step_failed``         ``saga``, ``step``                it could not be done (or undone) and had no effect
-``step_undone``         ``saga``, ``step``                it was done, and is made up for
+``step_undone``         ``saga``, ``step``,               it was done, and is made up for
+                        ``remembered``
 ``unsynced_send``       ``to``, ``kind``                  (the world says) I sent while my writes were not synced
 ======================  ================================  ========================================================
 

@@ -29,7 +29,7 @@ class _Checker:
             self._pivots[saga] = data["pivot"]
         elif fact == "step_done" and self._pivots.get(saga) == step:
             self._passed.add(saga)
-        elif fact == "step_undone" and saga in self._passed:
+        elif fact == "step_undone" and saga in self._passed and not data.get("remembered"):
             message = f"{event.agent} undid step {step!r} of saga {saga!r} after its pivot {self._pivots[saga]!r} was done"
             return Violation(PIVOT_NO_UNDO.name, message, event.at_ns, (event.agent,), dict(data))
         return None

@@ -63,6 +63,10 @@ class _Checker:
         return None
 
     def _step(self, saga: _Saga, fact: str, step: str, data: Any) -> str | None:
+        if data.get("remembered") and (step in saga.done) == (fact == "step_done"):
+            return None  # known
+        if data.get("remembered") and step in saga.undone:
+            return None
         if fact == "step_failed":
             saga.failed = saga.failed or step
         elif fact == "step_done":

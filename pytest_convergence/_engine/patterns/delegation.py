@@ -154,7 +154,7 @@ class Job:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for storage; what users gave or returned is in it as it is."""
         saved: dict[str, Any] = {name: getattr(self, name) for name in _JOB_FIELDS}
-        saved["phase"] = self.phase.value
+        saved["phase"], saved["recent"] = self.phase.value, list(self.recent)
         saved["parts"] = [{name: getattr(part, name) for name in _PART_FIELDS} for part in self.parts]
         return saved
 

@@ -81,8 +81,9 @@ class Event:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data for storage."""
-        return {name: getattr(self, name) for name in _EVENT_FIELDS}
+        """Return plain data for storage, as it is now."""
+        saved = {name: getattr(self, name) for name in _EVENT_FIELDS}
+        return {**saved, "waiting": list(self.waiting), "records": list(self.records)}
 
 
 @dataclass(slots=True)
@@ -105,8 +106,9 @@ class Record:
     records: list[Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data for storage."""
-        return {name: getattr(self, name) for name in _RECORD_FIELDS}
+        """Return plain data for storage, as it is now."""
+        saved = {name: getattr(self, name) for name in _RECORD_FIELDS}
+        return {**saved, "open": list(self.open), "records": list(self.records)}
 
 
 _EVENT_FIELDS: Final = tuple(each.name for each in fields(Event))

@@ -142,7 +142,7 @@ class Reactor:
             Observe("handled", {"event": record.id, "topic": record.topic, "remembered": True})
             for record in self.handled.values()
         ]
-        return self._end([*remembered, *self._publish(list(self.outbox.values()))])
+        return self._end([*remembered, *self.steps.remembered(), *self._publish(list(self.outbox.values()))])
 
     def on_message(self, sender: str, kind: str, payload: Any) -> Iterable[Effect]:
         """Take an event, a report, or a step."""
@@ -476,7 +476,7 @@ class Reactor:
             return self.durable.save({"decision": [decision]})
         return self.durable.save(
             {
-                "sent": self.sent,
+                "sent": copy_of(self.sent),
                 "counts": dict(self.counts),
                 "outbox": [event.as_dict() for event in self.outbox.values()],
                 "handled": [record.as_dict() for record in self.handled.values()],

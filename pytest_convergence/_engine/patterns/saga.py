@@ -185,8 +185,8 @@ class SagaRun:
         return {"saga": self.how, "failed": self.failed, "reason": self.reason}
 
     def as_dict(self) -> Mapping[str, Any]:
-        """Return plain data for storage."""
-        return {name: getattr(self, name) for name in _FIELDS}
+        """Return plain data for storage, as it is now."""
+        return {**{name: getattr(self, name) for name in _FIELDS}, "results": list(self.results)}
 
 
 _FIELDS: Final = tuple(each.name for each in fields(SagaRun))

@@ -97,6 +97,16 @@ class Steps:
         begins = Observe("step_begin", {"saga": payload["saga"], "step": payload["step"]})
         return [begins, Call(id, function, (payload["payload"],))]
 
+    def remembered(self) -> list[Effect]:
+        """Say, after a restart, what was done and undone: the life before may have had no time to."""
+        return [
+            Observe(
+                f"step_{state['state']}", {"saga": state["saga"], "step": state["step"], "remembered": True}
+            )
+            for state in self.states.values()
+            if state["state"] in (_DONE, _UNDONE)
+        ]
+
     def is_mine(self, call: str) -> bool:
         """Whether that call is a step."""
         return call in self._asked
@@ -107,7 +117,7 @@ class Steps:
         key = call.partition(" ")[2]
         if payload["what"] == UNDO:
             return self._undone(sender, payload, key)
-        self.states[key] = {"state": _DONE, "value": value}
+        self.states[key] = {**_named(payload), "state": _DONE, "value": value}
         fact = _fact("step_done", payload)
         return [*self._save(), fact, *self._answer(sender, payload, STEPPED, ok=True, value=value)]
 
@@ -117,14 +127,14 @@ class Steps:
         key = call.partition(" ")[2]
         reason = f"{type(error).__name__}: {error}"
         if payload["what"] == UNDO:
-            self.states[key] |= {"undo_attempt": payload["attempt"], "reason": reason}
+            self.states[key] = {**self.states[key], "undo_attempt": payload["attempt"], "reason": reason}
         else:
             self.states[key] = {"state": _FAILED, "attempt": payload["attempt"], "reason": reason}
         fact = _fact("step_failed", payload, reason=reason)
         return [*self._save(), fact, *self._answer(sender, payload, STEPPED, ok=False, value=reason)]
 
     def _undone(self, sender: str, payload: Mapping[str, Any], key: str) -> list[Effect]:
-        self.states[key] = {"state": _UNDONE}
+        self.states[key] = {**_named(payload), "state": _UNDONE}
         fact = _fact("step_undone", payload)
         return [*self._save(), fact, *self._answer(sender, payload, STEPPED, ok=True)]
 
@@ -135,5 +145,9 @@ class Steps:
         return self._tell(sender, kind, {**named, "ok": ok, "value": value})
 
 
+def _named(payload: Mapping[str, Any]) -> dict[str, Any]:
+    return {"saga": payload["saga"], "step": payload["step"]}
+
+
 def _fact(fact: str, payload: Mapping[str, Any], **more: Any) -> Observe:
-    return Observe(fact, {"saga": payload["saga"], "step": payload["step"], "what": payload["what"], **more})
+    return Observe(fact, {**_named(payload), "what": payload["what"], **more})

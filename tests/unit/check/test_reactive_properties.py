@@ -172,6 +172,16 @@ def test_sagas_that_are_whole_or_under_way(events: list[TraceEvent]) -> None:
     assert judge("saga_atomic", [*BEGUN, *events], final=FINAL) is None
 
 
+def test_what_is_remembered_after_a_restart_is_no_second_time() -> None:
+    again = [fact("b", "step_done", saga="s", step="x", remembered=True)]
+    assert judge("saga_atomic", [*BEGUN, *again, did("z")], final=FINAL) is None
+    assert judge("saga_atomic", [*BEGUN, *UNDONE, *again], final=FINAL) is None
+    undone = [fact("b", "step_undone", saga="s", step="x", remembered=True)]
+    assert judge("saga_atomic", [*BEGUN, *UNDONE, *undone], final=FINAL) is None
+    unsaid = [saga("x", "y", "z"), *again, did("y"), did("z")]  # its agent crashed before it could say so
+    assert judge("saga_atomic", unsaid, final=FINAL) is None
+
+
 def test_a_saga_that_is_left_in_the_middle() -> None:
     failed = [*BEGUN, did("z", "failed", at=100 * SECOND)]
     violation = judge("saga_atomic", failed, final=FINAL)
