@@ -178,7 +178,9 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 _RESERVED: Final = {
-    "convergence_replay": "a token belongs to one test; give --convergence-replay=TOKEN with that test, or pin it by schedule= in its marker",
+    "convergence_replay": (
+        "a token belongs to one test; give --convergence-replay=TOKEN with that test, or pin it by schedule= in its marker"
+    ),
     "convergence_report": _NOT_YET["--convergence-report"],
 }
 """Ini keys that would have no effect."""

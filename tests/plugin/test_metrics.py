@@ -22,7 +22,8 @@ def test_consensus(convergence_session):
 _NUMBERS = RunMetrics(
     pattern="consensus", outcome="converged", sync="delta", virtual_seconds=30.5, convergence_seconds=12.0,
     real_seconds=0.25, score=0.8, agreement=1.0, agents=3, sent=5, received=4, lost=1, duplicated=2,
-    protocol_messages=3, rounds=2, phases=1, iterations=4, sync_operations=6, sync_bytes=700, sync_delivered=5, sync_seconds=0.5,
+    protocol_messages=3, rounds=2, phases=1, iterations=4, sync_operations=6, sync_bytes=700, sync_delivered=5,
+    sync_seconds=0.5,
     state_updates=8, state_versions=24, divergence_seconds=0.05, conflicts=2, unresolved=1, conflict_seconds=3.0,
     conflicts_by={"output_conflict/high": 2}, resolutions_by={"merge": 1}, handoffs_requested=4, handoffs=2,
     handoffs_pending=1, handoff_seconds=9.0, handoffs_by={"escalation/completed": 2, "timeout/expired": 1}, elections=2,

@@ -476,7 +476,7 @@ class Session(Standing):
         self.conflict_handlers.append(handler)
 
     def resource(self, name: str) -> FencedResource:
-        """Return the guarded resource of that name, made at its first mention: it refuses fencing tokens of former owners."""
+        """Return the guarded resource of that name, made at its first mention: it refuses tokens of former owners."""
         return self.handoffs.resource(name)
 
     def __repr__(self) -> str:

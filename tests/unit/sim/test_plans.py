@@ -144,5 +144,7 @@ def test_faults_are_given_with_agents_too():
 
 
 def test_a_schedule_is_a_schedule_or_a_plan():
-    with pytest.raises(ConvergenceUsageError, match="schedule must be a Schedule, a token or a FaultPlan, not 7"):
+    with pytest.raises(
+        ConvergenceUsageError, match="schedule must be a Schedule, a token or a FaultPlan, not 7"
+    ):
         make_session(agents=2, schedule=7)
