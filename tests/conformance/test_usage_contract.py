@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_convergence import ConvergenceUsageError, Criterion, Goal, Message, assert_merge_laws
+from pytest_convergence import Criterion, Goal, Message, assert_merge_laws
 from pytest_convergence import strategies as cst
 
 # -- 1. fixtures and marker -------------------------------------------------------------------------------------------
@@ -161,16 +161,8 @@ def test_a_criterion_of_my_own(convergence_engine):
 
 @given(schedule=cst.schedules(faults=["loss", "duplicate", "delay"]), states=cst.conflicting_states(agents=3))
 def test_documents_converge(convergence_session_factory, schedule, states):
-    session = convergence_session_factory(
-        agents=states.agents, states=states, sync="delta", schedule=schedule
-    )
+    session = convergence_session_factory(agents=states.agents, states=states, sync="crdt", schedule=schedule)
     assert session.run().converged
-
-
-@given(schedule=cst.schedules(faults=["loss", "duplicate", "delay"]), states=cst.conflicting_states(agents=3))
-def test_a_sync_strategy_that_is_to_come_is_rejected_by_name(convergence_session_factory, schedule, states):
-    with pytest.raises(ConvergenceUsageError, match="sync='crdt' is not available yet"):
-        convergence_session_factory(agents=states.agents, states=states, sync="crdt", schedule=schedule)
 
 
 messages: list[Message | tuple[str, Any]] = [Message("a", "b", "first"), ("a", "second"), ("b", {"third": 3})]
