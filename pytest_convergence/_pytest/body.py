@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -22,6 +23,10 @@ from pytest_convergence._pytest.running_test import RunningTest, derive_seed
 from pytest_convergence._pytest.search import FAILURES, counterexample_of
 
 __all__ = ["call_body", "is_ours"]
+
+
+_LEAST_RUNS: Final = 4
+"""There must be time for so many runs, or a reduction is not begun."""
 
 
 def is_ours(item: pytest.Function, running: RunningTest) -> bool:
@@ -67,6 +72,7 @@ def _failure(
     item: pytest.Function, running: RunningTest, once: Callable[[pytest.Function, RunningTest], None]
 ) -> BaseException | None:
     """Run the body once; return what went wrong, of the smallest run in which it does."""
+    began = time.perf_counter()
     try:
         once(item, running)
     except FAILURES as error:
@@ -75,17 +81,21 @@ def _failure(
     else:
         return None
     # Outside of the handler: the smallest run's error has nothing to do with the handling of the first one.
-    return counterexample_of(item, running, once, failure) if _may_shrink(item, running) else failure
+    took = time.perf_counter() - began
+    return counterexample_of(item, running, once, failure) if _may_shrink(item, running, took) else failure
 
 
-def _may_shrink(item: pytest.Function, running: RunningTest) -> bool:
-    """Whether there is a schedule that could be reduced, and time to do so."""
+def _may_shrink(item: pytest.Function, running: RunningTest, seconds: float) -> bool:
+    """Whether there is a schedule that could be reduced, and time to do so after a run that took so many ``seconds``.
+
+    A run that blocks until its real time is up would only be repeated until the time to shrink is up too.
+    """
     followed = [
         made.session.schedule
         for made in running.run.sessions
         if made.session.state is not SessionState.INITIALIZING
     ]
-    return item.config.stash[SETTINGS].shrink_seconds > 0 and any(
+    return item.config.stash[SETTINGS].shrink_seconds > _LEAST_RUNS * seconds and any(
         schedule.kind == "seeded" or schedule.deviations for schedule in followed
     )
 

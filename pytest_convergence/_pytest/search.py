@@ -222,7 +222,7 @@ def counterexample_of(
         if search.is_minimal and len(least) <= _MOST_TOLD_WITHOUT:
             told = [search.without([other for other in least if other != one]) for one in least]
         final = search.run(search.course(least, recorded=True))
-        if final is None:  # it failed a moment ago
+        if final is None or _signature(final) != search._wanted:  # it failed so a moment ago
             running.notes.append(_NOT_EVERY_TIME)
             return error
         running.counterexample = search.explain(final, found, least, told)
@@ -233,7 +233,7 @@ def counterexample_of(
 
 _NOT_AGAIN: Final = (
     "The failure did not come again when the same schedule was run once more: something that the schedule does not decide "
-    "changes from run to run. --convergence-check-determinism names the first difference."
+    "changes from run to run. --convergence-check-determinism names the first difference. What follows is the second run."
 )
 _NOT_EVERY_TIME: Final = (
     "The smallest run that was found does not fail every time: the test is not deterministic."

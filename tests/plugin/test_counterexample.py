@@ -103,6 +103,12 @@ def test_without_time_to_shrink_the_failure_is_reported_as_it_was(run_suite: Run
     assert "counterexample" not in result.stdout.str()
 
 
+def test_a_run_that_takes_too_long_to_be_repeated_is_reported_as_it_was(run_suite: RunSuite) -> None:
+    result = run_suite(LATE, "--convergence-shrink-seconds=0.000001")
+    result.assert_outcomes(failed=1)
+    assert "counterexample" not in result.stdout.str()
+
+
 def test_a_failure_of_the_calm_schedule_takes_no_deviation(run_suite: RunSuite) -> None:
     run_suite("""
 @pytest.mark.convergence(agents=PAIR, network="lossy", schedules=5)

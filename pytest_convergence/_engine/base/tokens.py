@@ -3,7 +3,7 @@
 1. A token is ``c1-`` and the URL-safe Base64 of compressed JSON: for each session of the test its seed, its deviations by
    label and the faults that it allowed; and the fingerprint of the run that it came from (the first hex digits of its
    trace's digest). The number is the version of the format.
-2. Who replays a token compares fingerprints: if they differ, the code under test takes another path than it did.
+2. By the fingerprint a replay can be told from a run in which the code under test takes another path than it did.
 """
 
 from __future__ import annotations
