@@ -201,6 +201,14 @@ class RunningTest:
         """The traces of the present run, by session."""
         return {made.label: made.outcome.trace for made in self.run.sessions if made.outcome is not None}
 
+    def documents(self) -> dict[str, Any]:
+        """The documents that the replicas of the session hold that ended last, by agent; of those that are alive."""
+        ended = [made for made in self.run.sessions if made.outcome is not None]
+        agents = ended[-1].session.agents.values() if ended else ()
+        return {
+            agent.name: agent.state.as_dict() for agent in agents if agent.is_alive and agent.state.version
+        }
+
     def drain(self, *, last: bool = False) -> dict[str, Any] | None:
         """Hand over what was counted since the last time, as builtin types; ``last`` when the test is torn down."""
         if last:

@@ -149,6 +149,7 @@ class _Search:
             found=self._how(found, least),
             replay=replay_line(running, token),
             token=token,
+            documents=running.documents(),
         )
 
     def _words(self, deviation: Deviation) -> str:

@@ -8,19 +8,22 @@ how it was found; how to run it again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.diagram import render
+from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.base.trace import Trace, TraceEvent
 from pytest_convergence._engine.check.property import Violation
 from pytest_convergence._engine.run.outcome import Outcome
 
 __all__ = ["Counterexample", "Told", "decisive_events"]
 
-_MOST_EVENTS: Final = 60
+_MOST_ROWS: Final = 60
 _MOST_DEVIATIONS: Final = 20
 _LONGEST_VIEW: Final = 160
+_CHANNELS: Final = ("user", "pattern", "sync", "handoff", "conflict")
+"""Whose messages are drawn: all but acknowledgements."""
 
 
 @final
@@ -51,6 +54,7 @@ class Counterexample:
         found: how it was found, and what it cost.
         replay: the command that runs it again.
         token: the schedule as text.
+        documents: agent -> the document that its replica held at the end, for those that had one.
     """
 
     failure: str
@@ -61,6 +65,7 @@ class Counterexample:
     found: str
     replay: str
     token: str
+    documents: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
         """The whole explanation, as plain text."""
@@ -69,12 +74,24 @@ class Counterexample:
             diagram = self._diagram(self.outcome.trace)
             if diagram:
                 parts.append(diagram)
-            parts.append(_views(self.outcome))
-            parts.append(str(self.outcome))
+            parts.append(_views(self.outcome, self.documents))
+            # Why it failed is said above, with the violations.
+            parts.append(
+                str(replace(self.outcome, reasons=(), violations=()) if self._says_why() else self.outcome)
+            )
         parts.append(
             "\n".join([self.found, f"run it again: {self.replay}", f'  or pin it: schedule="{self.token}"'])
         )
         return "\n\n".join(part for part in parts if part)
+
+    def _says_why(self) -> bool:
+        """Whether the first line tells what the outcome would tell again: the error that ended the run, one violation."""
+        outcome = self.outcome
+        if outcome is None or len(self.violations) > 1:
+            return False
+        return bool(self.violations) or [
+            line for reason in outcome.reasons[:1] for line in reason.splitlines()[:1]
+        ] == [self.failure]
 
     def _because(self) -> str:
         if not self.deviations:
@@ -98,14 +115,9 @@ class Counterexample:
         events = decisive_events(trace, self.violations)
         if not events:
             return ""
-        left_out = len(events) - _MOST_EVENTS
-        shown = events[-_MOST_EVENTS:]
-        agents = trace.agents
         head = "What led to it:" if self.violations else "What happened:"
-        lines = [head]
-        if left_out > 0:
-            lines.append(f"  … {left_out} earlier events are left out")
-        lines.append(render(shown, agents, channels=("user", "pattern", "sync")))
+        lines = [head, render(events, trace.agents, channels=_CHANNELS, most=_MOST_ROWS)]
+        lines += [f"{format_ns(one.at_ns):>10}  ▲ violated: {one.property}" for one in self.violations]
         return "\n".join(lines)
 
 
@@ -136,24 +148,27 @@ def decisive_events(trace: Trace, violations: Sequence[Violation]) -> list[Trace
     ]
 
 
-def _views(outcome: Outcome) -> str:
+def _views(outcome: Outcome, documents: Mapping[str, Any]) -> str:
     views: Mapping[str, Any] = outcome.views or {}
-    lines = []
-    for name, view in views.items():
-        shown = (
-            {key: value for key, value in view.items() if key != "state"}
-            if isinstance(view, Mapping)
-            else view
-        )
-        if shown:
-            text = (
-                ", ".join(f"{key} {value!r}" for key, value in shown.items())
-                if isinstance(shown, Mapping)
-                else repr(shown)
-            )
-            lines.append(
-                f"  {name}: {text if len(text) <= _LONGEST_VIEW else text[: _LONGEST_VIEW - 1] + '…'}"
-            )
-    gone = [name for name in outcome.trace.agents if name not in views and name != "scenario"]
+    lines = [
+        f"  {name}: {_cut(held)}"
+        for name, view in views.items()
+        if (held := _held(view, documents.get(name)))
+    ]
+    gone = [name for name in outcome.crashed if name not in views]
     lines += [f"  {name}: crashed" for name in gone]
     return "\n".join(["What each agent held at the end:", *lines]) if lines else ""
+
+
+def _held(view: Any, document: Any) -> str:
+    """What an agent exposed at the end; of its replica the document, for which the view has a checksum."""
+    if not isinstance(view, Mapping):
+        return repr(view) if view else ""
+    shown = {key: value for key, value in view.items() if key != "state"}
+    if document:
+        shown["state"] = document
+    return ", ".join(f"{key} {value!r}" for key, value in shown.items())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_VIEW else f"{text[: _LONGEST_VIEW - 1]}…"

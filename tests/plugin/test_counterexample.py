@@ -190,3 +190,42 @@ async def test_fails(convergence_session):
     assert (await convergence_session.execute()).metrics.lost == 0
 """)
     result.stdout.fnmatch_lines(["It takes 1 deviation from the calm schedule:", "  - message *→* #* lost"])
+
+
+def test_the_diagram_shows_hand_offs_and_where_the_property_broke(run_suite: RunSuite) -> None:
+    result = run_suite("""
+async def giver(agent):
+    await agent.hand_off({"job": 1}, to="b")
+
+@pytest.mark.convergence(agents={"a": giver, "b": None}, network="lossy")
+def test_fails(convergence_session):
+    convergence_session.always("nothing is owned", lambda session: not session.handoffs.stats().transferred)
+    convergence_session.run()
+""")
+    result.stdout.fnmatch_lines(["*#1 handoff_request *", "*▲ violated: nothing is owned"])
+
+
+def test_what_replicas_held_is_told_as_documents(run_suite: RunSuite) -> None:
+    result = run_suite("""
+@pytest.mark.convergence(agents=["a", "b"], network="lossy")
+def test_fails(convergence_session):
+    async def scenario(session):
+        session.agents["a"].state.set("plan.title", "draft")
+        session.agents["b"].crash()
+    outcome = convergence_session.run(scenario)
+    assert not outcome.crashed
+""")
+    result.stdout.fnmatch_lines(
+        ["What each agent held at the end:", "  a: state {'plan': {'title': 'draft'}}", "  b: crashed"]
+    )
+
+
+def test_one_violation_is_told_once(run_suite: RunSuite) -> None:
+    result = run_suite("""
+@pytest.mark.convergence(agents=PAIR, network="lossy")
+def test_fails(convergence_session):
+    convergence_session.always("nobody asks", lambda session: False)
+    convergence_session.run()
+""")
+    section = result.stdout.str().partition("convergence counterexample")[2]
+    assert section.count("this must always hold") == 1

@@ -1,8 +1,11 @@
-"""The space-time diagram of a trace, in plain text: one lane for each agent, time downwards, an arrow for each arrival."""
+"""The space-time diagram of a trace, in plain text: one lane for each agent, time downwards, an arrow for each arrival.
+
+A lane stops where its agent crashes and begins again with the next life; it is dotted while the agent is paused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pytest_convergence._engine.base.messages import Message
@@ -24,31 +27,73 @@ _MARKS: Final = {
     "error": "! error",
     "stop": "■ stopped",
 }
+_LANES: Final = {"crash": " ", "pause": "┆", "restart": "│", "resume": "│"}
+"""What a lane looks like from such an event on."""
 
 
 def render(
-    events: Iterable[TraceEvent], agents: Sequence[str], *, channels: Sequence[str] = ("user",)
+    events: Iterable[TraceEvent],
+    agents: Sequence[str],
+    *,
+    channels: Sequence[str] = ("user",),
+    most: int | None = None,
 ) -> str:
     """Draw events as text.
 
     Args:
         events: oldest first.
         agents: the lanes, from left to right; agents without a shown event are left out.
-        channels: which messages are shown: ``user``, ``pattern``, ``sync``.
+        channels: which messages are shown: ``user``, ``pattern``, ``sync``, ``handoff``, ``conflict``, ``ack``.
+        most: how many rows there may be; the oldest events are left out, and that is said.
     """
-    shown = [event for event in events if _is_shown(event, channels)]
-    lanes = [name for name in agents if any(_touches(event, name) for event in shown)]
+    rows = list(_folded(event for event in events if _is_shown(event, channels)))
+    lanes = [name for name in agents if any(_touches(event, name) for event, _ in rows)]
     if not lanes:
         return "(nothing to draw)"
     width = max(_LEAST_WIDTH, *(len(name) + 4 for name in lanes))
     lines = [" " * _TIME_WIDTH + "".join(name.center(width) for name in lanes).rstrip()]
+    left_out = 0 if most is None else max(0, len(rows) - most)
+    if left_out:
+        earlier = sum(1 + alike for _, alike in rows[:left_out])
+        lines.insert(0, f"  … {earlier} earlier events are left out")
     last_time = ""
-    for event in shown:
-        time = format_ns(event.at_ns)
-        stamp = "" if time == last_time else time
-        last_time = time
-        lines.append(f"{stamp:>{_TIME_WIDTH - 2}}  {_row(event, lanes, width)}".rstrip())
+    looks = dict.fromkeys(lanes, "│")
+    for place, (event, alike) in enumerate(rows):
+        if place >= left_out:
+            time = format_ns(event.at_ns)
+            stamp = "" if time == last_time else time
+            last_time = time
+            more = f" (and {alike} more like it)" if alike else ""
+            lines.append(f"{stamp:>{_TIME_WIDTH - 2}}  {_row(event, looks, width)}{more}".rstrip())
+        if event.agent in looks and event.kind in _LANES:
+            looks[event.agent] = _LANES[event.kind]
     return "\n".join(lines)
+
+
+def _folded(events: Iterable[TraceEvent]) -> Iterator[tuple[TraceEvent, int]]:
+    """Yield events, each with the number of those right after it that say the same: heartbeats after a pause, say."""
+    first: TraceEvent | None = None
+    alike = 0
+    for event in events:
+        if first is not None and _says_the_same(first, event):
+            alike += 1
+            continue
+        if first is not None:
+            yield first, alike
+        first, alike = event, 0
+    if first is not None:
+        yield first, alike
+
+
+def _says_the_same(one: TraceEvent, other: TraceEvent) -> bool:
+    first, second = one.message, other.message
+    return (
+        first is not None
+        and second is not None
+        and one.kind == other.kind
+        and (first.link, first.channel, first.type) == (second.link, second.channel, second.type)
+        and repr(first.payload) == repr(second.payload)
+    )
 
 
 def _is_shown(event: TraceEvent, channels: Sequence[str]) -> bool:
@@ -63,16 +108,16 @@ def _touches(event: TraceEvent, name: str) -> bool:
     return event.agent == name and event.kind != "rule"
 
 
-def _row(event: TraceEvent, lanes: Sequence[str], width: int) -> str:
-    canvas = [" "] * (width * len(lanes))
-    centres = {name: place * width + width // 2 for place, name in enumerate(lanes)}
-    for centre in centres.values():
-        canvas[centre] = "│"
+def _row(event: TraceEvent, looks: Mapping[str, str], width: int) -> str:
+    canvas = [" "] * (width * len(looks))
+    centres = {name: place * width + width // 2 for place, name in enumerate(looks)}
+    for name, centre in centres.items():
+        canvas[centre] = looks[name]
     if event.message is not None:
         note = _arrow(canvas, centres, event.message, lost=event.kind == "lost")
     elif event.kind == "rule":
         detail: Any = event.detail or {}
-        return f"{'─' * (width * len(lanes))}  {detail.get('rule', '')} {detail.get('what', '')}"
+        return f"{'─' * (width * len(looks))}  {detail.get('rule', '')} {detail.get('what', '')}"
     else:
         mark = _MARKS.get(event.kind, "◆")
         canvas[centres[event.agent]] = mark[0]

@@ -78,3 +78,41 @@ def test_long_payloads_are_cut_and_facts_put_in_words():
     assert "x…, sent" in text
     for words in ("a: decide(value=3)", "a: alone", "b: conflict 'path'", "b: session"):
         assert words in text
+
+
+def test_a_lane_stops_at_a_crash_and_is_dotted_while_its_agent_is_paused():
+    other = [TraceEvent(number, 0, "observe", "b", None, {"fact": "x", "n": number}) for number in range(9)]
+    text = _drawn(
+        TraceEvent(0, 0, "observe", "a", None, {"fact": "y"}),
+        TraceEvent(0, 0, "crash", "a"),
+        other[0],
+        TraceEvent(0, 0, "restart", "a"),
+        other[1],
+        TraceEvent(0, 0, "pause", "a"),
+        other[2],
+        TraceEvent(0, 0, "resume", "a"),
+        other[3],
+    )
+    lanes = [line.split("◆")[0].strip() for line in text.splitlines() if "b: x" in line]
+    assert lanes == ["", "│", "┆", "│"]
+
+
+def test_messages_that_say_the_same_are_folded():
+    beats = [
+        TraceEvent(number, number, "receive", "b", Message("a", "b", None, "beat", number))
+        for number in (1, 2, 3)
+    ]
+    other = TraceEvent(4, 4, "receive", "b", Message("a", "b", 1, "beat", 4))
+    rows = _drawn(*beats, other).splitlines()[1:]
+    assert [row.split("   ")[-1] for row in rows] == [
+        "#1 beat None, sent 0 us (and 2 more like it)",
+        "#4 beat 1, sent 0 us",
+    ]
+
+
+def test_the_oldest_rows_are_left_out_where_there_are_too_many():
+    events = [TraceEvent(number, 0, "observe", "a", None, {"fact": f"f{number}"}) for number in range(5)]
+    first, *rest = _drawn(TraceEvent(0, 0, "crash", "b"), *events, most=2).splitlines()
+    assert first == "  … 4 earlier events are left out"
+    assert [row.split()[-1] for row in rest[1:]] == ["f3", "f4"]
+    assert all("│" not in row for row in rest[1:]), "b crashed before the first row that is shown"
