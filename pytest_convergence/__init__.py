@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.base.messages import Message, MessageKind
     from pytest_convergence._engine.base.schedule import Schedule
     from pytest_convergence._engine.base.trace import Trace, TraceEvent
+    from pytest_convergence._engine.check.leads_to import LeadsTo
+    from pytest_convergence._engine.check.predicates import Always, Eventually, Never, Sometimes
     from pytest_convergence._engine.check.progress import ItemProgress, ItemState, item_progress
     from pytest_convergence._engine.check.property import Property, Violation
     from pytest_convergence._engine.patterns.competitive import Competitive
@@ -156,6 +158,11 @@ __all__ = [
     "VectorClock",
     "Tally",
     "Property",
+    "Always",
+    "Never",
+    "Eventually",
+    "Sometimes",
+    "LeadsTo",
     "Violation",
     "Conflict",
     "ConflictType",
@@ -261,6 +268,11 @@ _HOMES: Final = {
     "VectorClock": "_engine.base.clocks",
     "Tally": "_engine.patterns.tally",
     "Property": "_engine.check.property",
+    "Always": "_engine.check.predicates",
+    "Never": "_engine.check.predicates",
+    "Eventually": "_engine.check.predicates",
+    "Sometimes": "_engine.check.predicates",
+    "LeadsTo": "_engine.check.leads_to",
     "Violation": "_engine.check.property",
     "Conflict": "_engine.state.conflicts",
     "ConflictType": "_engine.state.conflict_types",

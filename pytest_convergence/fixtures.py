@@ -19,7 +19,7 @@ __all__ = ["convergence_engine", "convergence_session", "convergence_session_fac
 def convergence_engine(request: pytest.FixtureRequest) -> ConvergenceEngine:
     """A fresh engine; its sessions take the options of the test's marker where they are not given others."""
     from pytest_convergence._engine.run.engine import ConvergenceEngine
-    from pytest_convergence._pytest.marker import patterns_of
+    from pytest_convergence._pytest.marker import known_names
     from pytest_convergence._pytest.runtime import runtime_of
 
     running = runtime_of(request.config).running(request.node)
@@ -28,7 +28,7 @@ def convergence_engine(request: pytest.FixtureRequest) -> ConvergenceEngine:
         created=running.created,
         finished=running.finished,
         seed_from=running.nodeid,
-        patterns=patterns_of(request.config),
+        known=known_names(request.config),
     )
 
 

@@ -8,7 +8,9 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import ModuleType
 
+    from pytest_convergence._engine.check.property import Property
     from pytest_convergence._engine.patterns.pattern import Pattern
     from pytest_convergence._engine.run.outcome import Outcome
     from pytest_convergence._engine.run.session import Session
@@ -33,6 +35,20 @@ def pytest_convergence_patterns(config: pytest.Config) -> Pattern | Iterable[Pat
 
     Called once, when tests that use this plugin have been collected, so a ``conftest.py`` or an installed plugin may
     implement it. A name may be given once; those of the built-in patterns are taken.
+
+    Args:
+        config: the configuration of the pytest session.
+    """
+
+
+@pytest.hookspec
+def pytest_convergence_properties(config: pytest.Config) -> Property | Iterable[Property] | ModuleType | None:
+    """Return properties of your own: tests may then name them, ``@pytest.mark.convergence(properties=["budget kept"])``.
+
+    A property that names patterns (``Property(…, patterns=("consensus",))``) holds for all their sessions unasked. A module
+    may be returned too: all properties that it defines are meant. Called once, when tests that use this plugin have been
+    collected, so a ``conftest.py`` or an installed plugin may implement it. A name may be given once; those of the built-in
+    properties are taken.
 
     Args:
         config: the configuration of the pytest session.

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Final, final
 
 import pytest
 
+from pytest_convergence._engine.check.property import Property
+from pytest_convergence._engine.check.registry import PropertyRegistry
 from pytest_convergence._engine.patterns.pattern import Pattern
 from pytest_convergence._engine.patterns.registry import PatternRegistry
-from pytest_convergence._engine.run.options import SessionOptions, known_patterns, with_pattern
+from pytest_convergence._engine.run.known import Known
+from pytest_convergence._engine.run.options import SessionOptions
 from pytest_convergence._pytest.bodies import is_async
 from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.options import SETTINGS, Settings
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
-__all__ = ["PLAN", "Plan", "check_patterns", "patterns_of", "plan_all", "plan_of"]
+__all__ = ["PLAN", "Plan", "check_names", "known_names", "plan_all", "plan_of"]
 
 _FACTORY_ONLY: Final = frozenset({"goal", "states", "name"})
 _MARKER_OPTIONS: Final = tuple(
@@ -49,43 +54,69 @@ class Plan:
 PLAN: Final = pytest.StashKey[Plan]()
 
 
-_PATTERNS: Final = pytest.StashKey[PatternRegistry]()
+_KNOWN: Final = pytest.StashKey[Known]()
 
 
-def patterns_of(config: pytest.Config) -> PatternRegistry:
-    """Return the patterns that tests may name: the built-in ones, and those that plugins and conftest.py files add.
+def known_names(config: pytest.Config) -> Known:
+    """Return the patterns and properties that tests may name: built-in ones, and those of plugins and conftest.py files.
 
     Raises:
-        ConvergenceUsageError: what a plugin returned is no pattern, or a name is taken.
+        ConvergenceUsageError: what a plugin returned is no pattern or no property, or a name is taken.
     """
-    known = config.stash.get(_PATTERNS, None)
+    known = config.stash.get(_KNOWN, None)
     if known is None:
-        added: list[Any] = []
-        for answer in config.hook.pytest_convergence_patterns(config=config):
-            # A pattern may be iterable itself (a named tuple, say), so that is asked first.
-            added += [answer] if isinstance(answer, Pattern) else _listed(answer)
-        known = config.stash[_PATTERNS] = known_patterns(added)
+        patterns = _answers(config, "pattern")
+        properties = _answers(config, "property")
+        with _blaming(_HOOKS["pattern"]):
+            PatternRegistry(patterns)
+        with _blaming(_HOOKS["property"]):
+            PropertyRegistry(properties)
+        with _blaming(f"{_HOOKS['pattern']} or {_HOOKS['property']}"):
+            known = config.stash[_KNOWN] = Known(patterns, properties)
     return known
 
 
-def check_patterns(config: pytest.Config) -> None:
-    """Ask for the patterns that plugins add.
+def _answers(config: pytest.Config, what: str) -> list[Any]:
+    """Ask all who implement the hook for patterns, or for properties."""
+    kind = _KINDS[what]
+    asked = getattr(config.hook, _HOOKS[what])
+    found: list[Any] = []
+    for answer in asked(config=config):
+        if isinstance(answer, kind):  # a pattern may be iterable itself (a named tuple, say)
+            found.append(answer)
+        elif isinstance(answer, ModuleType):
+            found += {id(each): each for each in vars(answer).values() if isinstance(each, kind)}.values()
+        elif isinstance(answer, str) or not isinstance(answer, Iterable):
+            raise ConvergenceUsageError(
+                f"bad answer to the hook {_HOOKS[what]}: it returns a {what} object or a list of them, not {answer!r}."
+            )
+        else:
+            found += answer
+    return found
+
+
+_HOOKS: Final = {"pattern": "pytest_convergence_patterns", "property": "pytest_convergence_properties"}
+_KINDS: Final[dict[str, type]] = {"pattern": Pattern, "property": Property}
+
+
+@contextmanager
+def _blaming(hook: str) -> Iterator[None]:
+    try:
+        yield
+    except ConvergenceUsageError as error:
+        raise ConvergenceUsageError(f"bad answer to the hook {hook}: {error}") from None
+
+
+def check_names(config: pytest.Config) -> None:
+    """Ask for the patterns and properties that plugins add.
 
     Raises:
-        pytest.UsageError: what one returned is no pattern, or a name is taken.
+        pytest.UsageError: what one returned is no pattern or no property, or a name is taken.
     """
     try:
-        patterns_of(config)
+        known_names(config)
     except ConvergenceUsageError as error:
-        raise pytest.UsageError(f"bad answer to the hook pytest_convergence_patterns: {error}") from None
-
-
-def _listed(answer: object) -> list[object]:
-    if isinstance(answer, str) or not isinstance(answer, Iterable):
-        raise ConvergenceUsageError(
-            f"the hook pytest_convergence_patterns returns a pattern object or a list of them, not {answer!r}."
-        )
-    return list(answer)
+        raise pytest.UsageError(str(error)) from None
 
 
 def _marked_options(item: pytest.Item) -> SessionOptions | None:
@@ -110,7 +141,7 @@ def _marked_options(item: pytest.Item) -> SessionOptions | None:
                 )
             if name not in _MARKER_OPTIONS:
                 raise unknown_name("option", name, _MARKER_OPTIONS)
-        options = SessionOptions.parse(with_pattern(mark.kwargs, patterns_of(item.config)))
+        options = SessionOptions.parse(known_names(item.config).resolved(mark.kwargs))
         merged = options if merged is None else merged.over(options)
     return merged
 

@@ -44,6 +44,7 @@ class Settings(NamedTuple):
         check_determinism: whether each schedule is run twice.
         replay: the token of the schedule to run, instead of any other.
         shrink_seconds: real seconds that the reduction of a failure may take.
+        strict: whether it is an error of a test if its *sometimes* properties are never reached.
     """
 
     command_line: Layer
@@ -52,6 +53,7 @@ class Settings(NamedTuple):
     check_determinism: bool
     replay: str | None = None
     shrink_seconds: float = DEFAULT_SHRINK_SECONDS
+    strict: bool = False
 
 
 SETTINGS: Final = pytest.StashKey[Settings]()
@@ -159,8 +161,18 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help=f"how long a failure may be reduced to what matters (default {DEFAULT_SHRINK_SECONDS:g}; 0: not at all)",
     )
+    group.addoption(
+        "--convergence-strict",
+        action="store_true",
+        default=None,
+        help="fail a test whose sometimes properties are reached under none of its schedules",
+    )
     for option in _NOT_YET:
         group.addoption(option, type=_refuse(option), help=argparse.SUPPRESS)
+    _add_ini_keys(parser)
+
+
+def _add_ini_keys(parser: pytest.Parser) -> None:
     parser.addini(
         "convergence_schedules", "like --convergence-schedules, but the marker goes before it", default=None
     )
@@ -173,6 +185,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini(
         "convergence_check_determinism", "like --convergence-check-determinism", type="bool", default=False
     )
+    parser.addini("convergence_strict", "like --convergence-strict", type="bool", default=False)
     for name in _RESERVED:
         parser.addini(name, "reserved: this version refuses it", default=None)
 
@@ -221,6 +234,7 @@ def read_settings(config: pytest.Config) -> Settings:
     metrics = option("convergence_metrics")
     metrics_ini = _ini(config, "convergence_metrics", str)
     check = option("convergence_check_determinism")
+    strict = option("convergence_strict")
     return Settings(
         command_line=Layer(
             schedules=option("convergence_schedules"),
@@ -252,6 +266,7 @@ def read_settings(config: pytest.Config) -> Settings:
             ),
             DEFAULT_SHRINK_SECONDS,
         ),
+        strict=bool(config.getini("convergence_strict") if strict is None else strict),
     )
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import pytest
 
-from pytest_convergence._engine.run.options import UNSET, SessionOptions, with_pattern
+from pytest_convergence._engine.run.options import UNSET, SessionOptions
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence._pytest.course import Course
-from pytest_convergence._pytest.marker import Plan, patterns_of
+from pytest_convergence._pytest.marker import Plan, known_names
 from pytest_convergence.metrics import Tally
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class RunningTest:
         counterexample: what was found, if a failure was shrunk.
         found_by, found_seed: which schedule found it, in words, and its seed.
         notes: what else is to be said of a failure.
+        reached: its *sometimes* properties, and whether some run has reached them.
         sessions_ended, virtual_seconds, real_seconds: sums over all its sessions.
     """
 
@@ -107,6 +108,7 @@ class RunningTest:
         self.found_by = ""
         self.found_seed: int | None = None
         self.notes: list[str] = []
+        self.reached: dict[str, bool] = {}
         self.sessions_ended = 0
         self.virtual_seconds = 0.0
         self.real_seconds = 0.0
@@ -136,14 +138,14 @@ class RunningTest:
             ConvergenceUsageError: an option is wrong.
         """
         run = self.run
-        named = with_pattern(options, patterns_of(self.item.config))
-        merged = SessionOptions.parse(named).over(self.defaults())
+        known = known_names(self.item.config)
+        merged = SessionOptions.parse(known.resolved(options)).over(self.defaults())
         run.made += 1
         if "name" in options:
             name = merged.get("name")
         elif name is None:
             name = f"{self.item.name} session {run.made}"
-        session = Session(merged, name=name, seed_from=self.nodeid, finished=self.finished)
+        session = Session(known.completed(merged), name=name, seed_from=self.nodeid, finished=self.finished)
         self.created(session)
         return session
 
@@ -187,6 +189,7 @@ class RunningTest:
             return
         self.tally.add(outcome.metrics.as_dict())
         for name, reached in session.sometimes_reached.items():
+            self.reached[name] = self.reached.get(name, False) or reached
             self.tally.note_sometimes(f"{self.nodeid}: {name}", reached)
         if self.plan.is_given or not self.run.is_counted:
             self.tally.schedules += 1  # each example of Hypothesis is a schedule of its own

@@ -17,10 +17,11 @@ from pytest_convergence._pytest.findings import (
     search_on_line,
     set_properties,
 )
-from pytest_convergence._pytest.marker import PLAN, check_patterns, plan_all, plan_of
+from pytest_convergence._pytest.marker import PLAN, check_names, plan_all, plan_of
 from pytest_convergence._pytest.renewal import SET_UP, note_set_up
 from pytest_convergence._pytest.reporting import REPORT_ATTRIBUTE, USAGE_ERROR, is_controller, merging_of
 from pytest_convergence._pytest.running_test import RUNNING, RunningTest
+from pytest_convergence._pytest.strictness import check_reached
 from pytest_convergence._pytest.tracebacks import without_machinery
 from pytest_convergence.errors import ConvergenceUsageError
 
@@ -99,6 +100,15 @@ class Runtime:
         call_body(pyfuncitem, running)
         return True
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Once a test has passed, ask what it must have reached."""
+        __tracebackhide__ = True
+        yield
+        running = item.stash.get(RUNNING, None)
+        if running is not None:
+            check_reached(item, running)
+
     # -- reporting -----------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True)
@@ -171,7 +181,7 @@ def collected(config: pytest.Config, concerned: Iterable[pytest.Item], items: li
         pytest.UsageError: some markers are wrong; the message lists all of them.
     """
     try:
-        check_patterns(config)
+        check_names(config)
         plan_all(concerned)
     except pytest.UsageError as error:
         if is_controller(config):

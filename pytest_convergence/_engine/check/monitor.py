@@ -71,6 +71,11 @@ class Monitor:
         return tuple(checker.kinds for _, checker in self._checkers)
 
     @property
+    def reached(self) -> dict[str, bool]:
+        """The *sometimes* properties, and whether this run has reached them."""
+        return {each.name: bool(getattr(checker, "reached", False)) for each, checker in self._sometimes}
+
+    @property
     def unreached(self) -> tuple[str, ...]:
         """The names of the *sometimes* properties that this run did not reach."""
-        return tuple(each.name for each, checker in self._sometimes if not getattr(checker, "reached", False))
+        return tuple(name for name, reached in self.reached.items() if not reached)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from textwrap import indent
 from typing import Any, Final, TypeAlias, final
 
@@ -11,7 +11,18 @@ from pytest_convergence._engine.base.trace import KINDS, TraceEvent
 from pytest_convergence._engine.check.property import FinalState, Kind, Property, Scope, Violation
 from pytest_convergence.errors import ConvergenceUsageError
 
-__all__ = ["Predicate", "PredicateChecker", "predicate"]
+__all__ = [
+    "Always",
+    "Eventually",
+    "Never",
+    "Predicate",
+    "PredicateChecker",
+    "Sometimes",
+    "check_predicate",
+    "described",
+    "judged",
+    "predicate",
+]
 
 Predicate: TypeAlias = Callable[[Any], object]
 """A function of the session; what it returns counts as true or false. It must not change anything."""
@@ -54,12 +65,7 @@ class PredicateChecker:
         return None if self.reached else self._judge(final.at_ns, None)
 
     def _judge(self, at_ns: int, agent: str | None) -> Violation | None:
-        said = ""
-        try:
-            answer = self._predicate(self._subject)
-        except AssertionError as error:  # a predicate may assert: then the message says what did not hold
-            answer, said = False, str(error)
-        holds = bool(answer)
+        holds, answer, said = judged(self._predicate, self._subject)
         if self._kind is Kind.SOMETIMES:
             self.reached = holds
             return None
@@ -68,7 +74,7 @@ class PredicateChecker:
         message = f"{_MUST[self._kind]}, but {self._when(agent)} it {_SHOWED[self._kind]}"
         if type(answer) is not bool:
             message += f": the predicate returned {answer!r}"
-        details = "\n".join(filter(None, (said, _described(self._subject))))
+        details = "\n".join(filter(None, (said, described(self._subject))))
         facts = {"returned": answer, "agents": details} if details else {"returned": answer}
         if details:
             message += "\n" + indent(details, "    ")
@@ -88,17 +94,26 @@ _MUST: Final = {
 _SHOWED: Final = {Kind.ALWAYS: "did not", Kind.NEVER: "did", Kind.EVENTUALLY: "did not"}
 
 
-def _described(subject: Any) -> str:
+def judged(test: Predicate, subject: Any) -> tuple[bool, object, str]:
+    """Ask a predicate: whether it holds, what it returned, and what it says if it asserts."""
+    try:
+        answer = test(subject)
+    except AssertionError as error:  # a predicate may assert: then the message says what did not hold
+        return False, False, str(error)
+    return bool(answer), answer, ""
+
+
+def described(subject: Any) -> str:
     """What the subject says about itself; sessions say what their agents hold."""
     describe: Callable[[], str] | None = getattr(subject, "describe_agents", None)
     return "" if describe is None else describe()
 
 
-def predicate(name: str, kind: Kind | str, test: Predicate) -> Property:
-    """Return the property that ``test`` holds always, never, eventually (at the end) or sometimes (in some run).
+def check_predicate(name: str, test: object) -> None:
+    """Check that ``test`` can be asked for the property ``name``.
 
     Raises:
-        ConvergenceUsageError: ``test`` is not a function, or ``kind`` is not one of these four.
+        ConvergenceUsageError: it is not a plain function.
     """
     if inspect.iscoroutinefunction(test):
         raise ConvergenceUsageError(
@@ -107,8 +122,65 @@ def predicate(name: str, kind: Kind | str, test: Predicate) -> Property:
         )
     if not callable(test):
         raise ConvergenceUsageError(f"the property {name!r} needs a function of the session, not {test!r}.")
+
+
+def predicate(name: str, kind: Kind | str, test: Predicate, patterns: Iterable[str] = ()) -> Property:
+    """Return the property that ``test`` holds always, never, eventually (at the end) or sometimes (in some run).
+
+    Raises:
+        ConvergenceUsageError: ``test`` is not a function, or ``kind`` is not one of these four.
+    """
+    check_predicate(name, test)
     if kind not in _KINDS:
         known = ", ".join(_KINDS)
         raise ConvergenceUsageError(f"the property {name!r} cannot be of the kind {kind!r}; kinds: {known}.")
     which = Kind(kind)
-    return Property(name, which, f"{which} {name}", lambda scope: PredicateChecker(name, which, test, scope))
+    return Property(
+        name,
+        which,
+        f"{which} {name}",
+        lambda scope: PredicateChecker(name, which, test, scope),
+        patterns=tuple(patterns),
+    )
+
+
+# They read as the names of what they make: properties=[Always("one writer", …)]. ``patterns`` are those to which the
+# property applies unasked, once the hook pytest_convergence_properties has returned it.
+
+
+def Always(name: str, test: Callable[[Any], object], *, patterns: Iterable[str] = ()) -> Property:  # noqa: N802
+    """The property that ``test(session)`` is true after every event.
+
+    Raises:
+        ConvergenceUsageError: ``test`` is not a plain function.
+    """
+    return predicate(name, Kind.ALWAYS, test, patterns)
+
+
+def Never(name: str, test: Callable[[Any], object], *, patterns: Iterable[str] = ()) -> Property:  # noqa: N802
+    """The property that ``test(session)`` is true after no event.
+
+    Raises:
+        ConvergenceUsageError: ``test`` is not a plain function.
+    """
+    return predicate(name, Kind.NEVER, test, patterns)
+
+
+def Eventually(name: str, test: Callable[[Any], object], *, patterns: Iterable[str] = ()) -> Property:  # noqa: N802
+    """The property that ``test(session)`` is true at the end, when faults have stopped and views are stable.
+
+    Raises:
+        ConvergenceUsageError: ``test`` is not a plain function.
+    """
+    return predicate(name, Kind.EVENTUALLY, test, patterns)
+
+
+def Sometimes(name: str, test: Callable[[Any], object], *, patterns: Iterable[str] = ()) -> Property:  # noqa: N802
+    """The property that ``test(session)`` is true after some event of some run of the test.
+
+    If no run reaches it, the summary says so, and the test fails under ``convergence_strict``.
+
+    Raises:
+        ConvergenceUsageError: ``test`` is not a plain function.
+    """
+    return predicate(name, Kind.SOMETIMES, test, patterns)

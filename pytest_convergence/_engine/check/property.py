@@ -34,6 +34,8 @@ class Kind(StrEnum):
     """After every event: it must not hold."""
     SOMETIMES = "sometimes"
     """It must hold at some event of some run, or the test is vacuous."""
+    LEADS_TO = "leads-to"
+    """Each time one thing becomes true, another must be true then or later."""
     HISTORY = "history"
     """Over all that was ever recorded."""
     TRANSITION = "transition"
@@ -141,14 +143,20 @@ class Property:
         kind: when it is judged; its name will do (``"always"``).
         summary: what must hold, in one sentence.
         checker: makes the checker for one run.
+        patterns: to which it applies unasked, once the hook ``pytest_convergence_properties`` or an engine knows it: their
+            names, ``"none"`` for sessions without a pattern, ``"*"`` for all sessions.
     """
 
     name: str
     kind: Kind
     summary: str
     checker: Callable[[Scope], Checker]
+    patterns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "patterns", (self.patterns,) if isinstance(self.patterns, str) else tuple(self.patterns)
+        )
         try:
             object.__setattr__(self, "kind", Kind(self.kind))  # its name will do
         except ValueError:

@@ -176,8 +176,10 @@ class PropertyRegistry:
 
     __slots__ = ("_properties",)
 
-    def __init__(self) -> None:
+    def __init__(self, more: Iterable[Property] = ()) -> None:
         self._properties: dict[str, Property] = dict(BUILT_IN)
+        for each in more:
+            self.add(each)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -188,11 +190,22 @@ class PropertyRegistry:
         """Make a property known under its name.
 
         Raises:
-            ConvergenceUsageError: the name is taken.
+            ConvergenceUsageError: it is no property, or the name is taken.
         """
+        if not isinstance(new, Property):
+            raise ConvergenceUsageError(
+                f"{new!r} is no property; make one with Always(…), Never(…), Eventually(…), Sometimes(…), LeadsTo(…) or "
+                "Property(…)."
+            )
         if new.name in self._properties:
             raise ConvergenceUsageError(f"a property named {new.name!r} exists already; choose another name.")
         self._properties[new.name] = new
+
+    def applying_to(self, pattern: str) -> tuple[Property, ...]:
+        """The properties that apply unasked to sessions of that pattern (``"none"``: without one)."""
+        return tuple(
+            each for each in self._properties.values() if pattern in each.patterns or "*" in each.patterns
+        )
 
     def find(self, wanted: object) -> Property:
         """Return the property of that name; a :class:`Property` is returned as it is.

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Final, final
 
+from pytest_convergence._engine.check.property import Property
 from pytest_convergence._engine.patterns.pattern import Pattern
-from pytest_convergence._engine.patterns.registry import PatternRegistry
 from pytest_convergence._engine.run.handlers import Handlers, Notice, SessionEvent
+from pytest_convergence._engine.run.known import Known
 from pytest_convergence._engine.run.lifecycle import SessionState
-from pytest_convergence._engine.run.options import SessionOptions, known_patterns, with_pattern
+from pytest_convergence._engine.run.options import SessionOptions
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
@@ -190,6 +191,8 @@ class ConvergenceEngine:
         created: called with each session that it has made.
         finished: called with each session and outcome, when its run has ended.
         patterns: patterns of your own that its sessions may name, beside the built-in ones.
+        properties: properties of your own that its sessions may name; those that name patterns hold for their sessions.
+        known: the patterns and properties that its sessions may name, instead of these two.
         seed_from: what the seeds of sessions without one derive from.
     """
 
@@ -200,9 +203,11 @@ class ConvergenceEngine:
         created: Callable[[Session], None] | None = None,
         finished: Callable[[Session, Outcome], None] | None = None,
         seed_from: str | None = None,
-        patterns: Iterable[Pattern] | PatternRegistry = (),
+        patterns: Iterable[Pattern] = (),
+        properties: Iterable[Property] = (),
+        known: Known | None = None,
     ) -> None:
-        self._patterns = patterns if isinstance(patterns, PatternRegistry) else known_patterns(patterns)
+        self._known = Known(patterns, properties) if known is None else known
         self._created = created
         self._defaults = defaults if defaults is not None else SessionOptions()
         self._finished = finished
@@ -240,10 +245,14 @@ class ConvergenceEngine:
             raise ConvergenceUsageError(f"a session needs a name, not {name!r}.")
         if name in self._sessions:
             raise ConvergenceUsageError(f"this engine has a session named {name!r} already.")
-        merged = SessionOptions.parse(with_pattern(options, self._patterns)).over(self._defaults)
+        merged = SessionOptions.parse(self._known.resolved(options)).over(self._defaults)
         seed_from = None if self._seed_from is None else f"{self._seed_from}/{name}"
         session = Session(
-            merged, name=name, seed_from=seed_from, finished=self._ended, handlers=self._handlers
+            self._known.completed(merged),
+            name=name,
+            seed_from=seed_from,
+            finished=self._ended,
+            handlers=self._handlers,
         )
         self._sessions[name] = session
         if self._created is not None:

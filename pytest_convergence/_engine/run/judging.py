@@ -64,13 +64,12 @@ class Judge:
     def begin(self) -> None:
         """Start to watch."""
         session = self._conduct.session
-        names: list[Any] = list(GENERIC_PROPERTIES)
+        names: list[str] = list(GENERIC_PROPERTIES)
         if session.pattern is not None:
             names += session.pattern.properties
-        found: dict[str, Property] = {}
-        for wanted in (*names, *session.options.get("properties")):
-            prop = find_property(wanted)
-            found[prop.name] = prop
+        given = {prop.name: prop for prop in map(find_property, session.options.get("properties"))}
+        # A pattern of the user's own may name properties of theirs: those are given.
+        found = {name: given[name] if name in given else find_property(name) for name in names} | given
         self.watch(tuple(found.values()))
         self.watch(tuple(session.properties))
         self.counting.watch(self._conduct.fabric)
@@ -140,9 +139,9 @@ class Judge:
             return
         self._note(found)
 
-    def unreached(self) -> frozenset[str]:
-        """The names of the *sometimes* properties that this run has not reached."""
-        return frozenset(name for monitor in self._monitors for name in monitor.unreached)
+    def reached(self) -> dict[str, bool]:
+        """The *sometimes* properties, and whether this run has reached them."""
+        return {name: reached for monitor in self._monitors for name, reached in monitor.reached.items()}
 
     def core(self) -> tuple[str, ...]:
         """The largest set of live agents that all reach one another (the first such set, for equal sizes)."""

@@ -15,8 +15,8 @@ from typing import Any, Final, final
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.time import to_ns
 from pytest_convergence._engine.base.trace import DEFAULT_WINDOW
-from pytest_convergence._engine.check.registry import find_property
-from pytest_convergence._engine.patterns.registry import PatternRegistry, find_pattern
+from pytest_convergence._engine.check.registry import PropertyRegistry
+from pytest_convergence._engine.patterns.registry import find_pattern
 from pytest_convergence._engine.run.goal import Goal
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.faults import FAULT_KINDS
@@ -25,7 +25,7 @@ from pytest_convergence._engine.state.plan import as_plan
 from pytest_convergence._engine.state.sync import as_sync
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
-__all__ = ["DEFAULTS", "UNSET", "SessionOptions", "is_machine_class", "known_patterns", "with_pattern"]
+__all__ = ["DEFAULTS", "UNSET", "SessionOptions", "is_machine_class"]
 
 
 class _Unset(enum.Enum):
@@ -301,8 +301,7 @@ def _check_trace(trace: Any) -> None:
 def _check_properties(properties: Any) -> None:
     if isinstance(properties, str) or not isinstance(properties, Iterable):
         raise ConvergenceUsageError(f"properties must be a list, not {properties!r}.")
-    for item in properties:
-        find_property(item)
+    PropertyRegistry().find_all(properties)
 
 
 def _check_schedule(schedule: Any) -> None:
@@ -341,30 +340,3 @@ _CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
     "schedule": _check_schedule,
     "goal": _check_goal,
 }
-
-
-# -- patterns by name ----------------------------------------------------------------------------------------------------
-
-
-def known_patterns(more: Iterable[Any] = ()) -> PatternRegistry:
-    """Return a registry of the built-in patterns and of ``more``, whose properties must exist.
-
-    Raises:
-        ConvergenceUsageError: one of them is no pattern, its name is taken, or it names a property that does not exist.
-    """
-    given = tuple(more)
-    registry = PatternRegistry(given)
-    for pattern in given:
-        for prop in pattern.properties:
-            find_property(prop)
-    return registry
-
-
-def with_pattern(options: Mapping[str, Any], patterns: PatternRegistry) -> Mapping[str, Any]:
-    """Return ``options`` with the pattern itself in place of its name.
-
-    Raises:
-        ConvergenceUsageError: there is no pattern of that name.
-    """
-    name = options.get("pattern")
-    return {**options, "pattern": patterns.find(name)} if isinstance(name, str) else options

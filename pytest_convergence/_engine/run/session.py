@@ -13,7 +13,6 @@ from pytest_convergence._engine.base.choices import RecordingChoices
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.time import to_ns
 from pytest_convergence._engine.base.trace import Trace
-from pytest_convergence._engine.check.predicates import predicate
 from pytest_convergence._engine.check.property import Property
 from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.conduct import Conduct
@@ -30,6 +29,7 @@ from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.progress import Iterations, Phase, PhaseScope, Progress
 from pytest_convergence._engine.run.replicated import ReplicatedLog
 from pytest_convergence._engine.run.standing import Standing
+from pytest_convergence._engine.run.stating import Stating
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.plans import FaultPlan
@@ -45,7 +45,7 @@ Scenario = Callable[["Session"], Coroutine[Any, Any, Any]]
 
 
 @final
-class Session(Standing):
+class Session(Standing, Stating):
     """Agents, a network between them, and one run.
 
     Make one with the fixtures ``convergence_session`` or ``convergence_session_factory``, or with
@@ -426,42 +426,6 @@ class Session(Standing):
             which = f" other than {but!r}" if but else ""
             raise TimeoutError(f"no leader{which} within {timeout:g} virtual seconds.") from None
         return leader
-
-    # -- properties ----------------------------------------------------------------------------------------------------
-
-    def always(self, name: str, predicate: Callable[[Session], object]) -> None:
-        """Fail the run as soon as ``predicate(session)`` is false after some step."""
-        self._add_property("always", name, predicate)
-
-    def never(self, name: str, predicate: Callable[[Session], object]) -> None:
-        """Fail the run as soon as ``predicate(session)`` is true after some step."""
-        self._add_property("never", name, predicate)
-
-    def eventually(self, name: str, predicate: Callable[[Session], object]) -> None:
-        """Fail the run if ``predicate(session)`` is false when the faults have stopped and views are stable."""
-        self._add_property("eventually", name, predicate)
-
-    def sometimes(self, name: str, predicate: Callable[[Session], object]) -> None:
-        """Say in the summary if no run of the test ever reached ``predicate(session)``."""
-        self._add_property("sometimes", name, predicate)
-
-    def _add_property(self, kind: str, name: str, test: Callable[[Session], object]) -> None:
-        if any(known.name == name for known in self.properties):
-            raise ConvergenceUsageError(f"session {self.name!r} has a property named {name!r} already.")
-        added = predicate(name, kind, test)
-        self.properties.append(added)
-        if self._conduct is not None:
-            self._conduct.judge.watch((added,))
-
-    @property
-    def sometimes_reached(self) -> dict[str, bool]:
-        """The *sometimes* properties, and whether this run reached them."""
-        if self._conduct is None:
-            return {}
-        unreached = self._conduct.judge.unreached()
-        return {
-            known.name: known.name not in unreached for known in self.properties if known.kind == "sometimes"
-        }
 
     def on_conflict(self, handler: Callable[[Conflict], Any]) -> None:
         """Call ``handler(conflict)``, plain or async, when a conflict is met, and again when it has grown or was settled.
