@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         PropertyViolation,
         RunFailure,
         SimulationEscapeError,
+        StaleScheduleWarning,
         StaleTokenError,
     )
 
@@ -198,6 +199,7 @@ __all__ = [
     "PropertyViolation",
     "RunFailure",
     "SimulationEscapeError",
+    "StaleScheduleWarning",
     "StaleTokenError",
 ]
 
@@ -308,6 +310,7 @@ _HOMES: Final = {
     "PropertyViolation": "errors",
     "RunFailure": "errors",
     "SimulationEscapeError": "errors",
+    "StaleScheduleWarning": "errors",
     "StaleTokenError": "errors",
 }
 

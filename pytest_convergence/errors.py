@@ -23,6 +23,7 @@ __all__ = [
     "PropertyViolation",
     "RunFailure",
     "SimulationEscapeError",
+    "StaleScheduleWarning",
     "StaleTokenError",
     "unknown_name",
 ]
@@ -103,6 +104,10 @@ class LivelockError(BudgetExceeded):
 
 class ConvergenceWarning(UserWarning):
     """Something that does not fail a test but that its author should know."""
+
+
+class StaleScheduleWarning(ConvergenceWarning):
+    """The schedule that a test pins names messages or steps that do not come about any more, so it tests nothing."""
 
 
 def nearest(value: object, allowed: Iterable[str]) -> str | None:

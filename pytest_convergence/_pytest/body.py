@@ -16,6 +16,7 @@ from pytest_convergence._engine.run.compare import first_difference
 from pytest_convergence._engine.run.hosting import run_in_world
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._pytest.async_fixtures import resolved, value_of
+from pytest_convergence._pytest.database import keep_failure, known_failures
 from pytest_convergence._pytest.findings import effective_seed, schedule_words
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import renew_fixtures
@@ -51,8 +52,15 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
     once = _call_on_the_loop if plan.is_async else _call_plainly
     again = _checks_determinism(item, running)
     running.keeps_traces = again
+    tried = False
+    for begin in known_failures(running):
+        renew_fixtures(item, begin)
+        tried = True
+        failure = _failure(item, running, once)
+        if failure is not None:
+            raise failure
     for index in range(plan.schedules):
-        if index or again:
+        if index or again or tried:
             renew_fixtures(item, functools.partial(running.begin_run, index))
         failure = _failure(item, running, once)
         if failure is not None:
@@ -82,7 +90,11 @@ def _failure(
         return None
     # Outside of the handler: the smallest run's error has nothing to do with the handling of the first one.
     took = time.perf_counter() - began
-    return counterexample_of(item, running, once, failure) if _may_shrink(item, running, took) else failure
+    tried = running.run.known_failure
+    if _may_shrink(item, running, took):
+        failure = counterexample_of(item, running, once, failure)
+        keep_failure(running, tried)
+    return failure
 
 
 def _may_shrink(item: pytest.Function, running: RunningTest, seconds: float) -> bool:

@@ -23,11 +23,13 @@ class Course:
         schedules: of the sessions, in the order in which they are made; sessions beyond them choose for themselves.
         recorded: whether what is chosen is recorded.
         fingerprint: of the run that the schedules were taken from; empty if that is not known.
+        python: the version of Python that they were found on; empty if that is not known.
     """
 
     schedules: tuple[Schedule, ...] = ()
     recorded: bool = False
     fingerprint: str = ""
+    python: str = ""
 
     @classmethod
     def of_token(cls, text: str) -> Course:
@@ -40,7 +42,7 @@ class Course:
         schedules = [
             Schedule.of(dict(one.deviations), seed=one.seed, faults=one.faults) for one in token.sessions
         ]
-        return cls(tuple(schedules), fingerprint=token.fingerprint)
+        return cls(tuple(schedules), fingerprint=token.fingerprint, python=token.python)
 
     def set(self, session: Session, number: int) -> None:
         """Let a session follow it, the ``number``-th of its run (from 0)."""

@@ -8,8 +8,10 @@ import shlex
 import pytest
 
 from pytest_convergence._engine.run.lifecycle import SessionState
+from pytest_convergence._pytest.database import database_of
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.running_test import Made, RunningTest
+from pytest_convergence._pytest.token_files import LONGEST_TOKEN
 
 __all__ = [
     "describe_failure",
@@ -35,6 +37,8 @@ def effective_seed(running: RunningTest) -> int | None:
 def schedule_words(running: RunningTest) -> str:
     """Say under which schedule the present run was."""
     seed = effective_seed(running)
+    if running.run.known_failure is not None and running.run.sessions:
+        return f"a known failure: {running.run.sessions[-1].session.schedule}"
     words = "calm" if seed is None else f"seed {seed}"
     if seed is None and running.run.sessions:
         words = str(running.run.sessions[-1].session.schedule)
@@ -49,8 +53,16 @@ def search_on_line(running: RunningTest) -> str:
     return "" if seed is None else f"  unreduced: {_rerun_line(running, seed)}"
 
 
-def replay_line(running: RunningTest, token: str) -> str:
-    """Return the command that runs the test under the schedule of a token."""
+def replay_line(running: RunningTest, token: str, words: str) -> str:
+    """Return the command that runs the test under the schedule of a token.
+
+    A token that is too long for a command line goes into a file, with ``words`` about it.
+    """
+    database = database_of(running.item.config)
+    if len(token) > LONGEST_TOKEN and database is not None:
+        file = database.file_of(token, words)
+        if file is not None:
+            token = "@" + os.path.relpath(file, running.item.config.invocation_params.dir)
     path = os.path.relpath(running.item.path, running.item.config.invocation_params.dir)
     name = f"{path}::{running.nodeid.partition('::')[2]}"
     return " ".join(map(shlex.quote, ["pytest", name, f"--convergence-replay={token}"]))

@@ -19,6 +19,7 @@ from pytest_convergence._engine.run.options import SessionOptions
 from pytest_convergence._pytest.bodies import is_async
 from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.options import SETTINGS, Settings
+from pytest_convergence._pytest.token_files import token_text
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = ["PLAN", "Plan", "check_names", "known_names", "plan_all", "plan_of"]
@@ -141,7 +142,10 @@ def _marked_options(item: pytest.Item) -> SessionOptions | None:
                 )
             if name not in _MARKER_OPTIONS:
                 raise unknown_name("option", name, _MARKER_OPTIONS)
-        options = SessionOptions.parse(known_names(item.config).resolved(mark.kwargs))
+        named = dict(known_names(item.config).resolved(mark.kwargs))
+        if isinstance(named.get("schedule"), str):
+            named["schedule"] = token_text(named["schedule"], item.path.parent)
+        options = SessionOptions.parse(named)
         merged = options if merged is None else merged.over(options)
     return merged
 

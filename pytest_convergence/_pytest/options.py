@@ -22,6 +22,8 @@ _NOISE_PROFILES: Final = ("uniform", "fast-restart", "heavy-tail", "leader-targe
 DEFAULT_SHRINK_SECONDS: Final = 20.0
 """Real seconds that the reduction of a failure may take."""
 
+_DATABASE: Final = ".convergence"
+
 _NOT_YET: Final = {
     "--convergence-report": "writing diagrams is not available yet; outcome.trace.render() draws a run",
 }
@@ -44,6 +46,7 @@ class Settings(NamedTuple):
         check_determinism: whether each schedule is run twice.
         replay: the token of the schedule to run, instead of any other.
         shrink_seconds: real seconds that the reduction of a failure may take.
+        database: the directory in which known failures are kept, ``None`` for nowhere.
         strict: whether it is an error of a test if its *sometimes* properties are never reached.
     """
 
@@ -53,6 +56,7 @@ class Settings(NamedTuple):
     check_determinism: bool
     replay: str | None = None
     shrink_seconds: float = DEFAULT_SHRINK_SECONDS
+    database: Path | None = None
     strict: bool = False
 
 
@@ -85,9 +89,11 @@ def _seconds(text: str) -> float:
 
 def _token(text: str) -> str:
     from pytest_convergence._engine.base.tokens import parse_token
+    from pytest_convergence._pytest.token_files import token_text
     from pytest_convergence.errors import ConvergenceUsageError
 
     try:
+        text = token_text(text, Path())
         parse_token(text)
     except ConvergenceUsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
@@ -153,7 +159,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--convergence-replay",
         type=_token,
         metavar="TOKEN",
-        help="run the one selected test under the schedule that a counterexample has printed",
+        help="run the one selected test under the schedule that a counterexample has printed, or that is in @FILE",
     )
     group.addoption(
         "--convergence-shrink-seconds",
@@ -166,6 +172,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         default=None,
         help="fail a test whose sometimes properties are reached under none of its schedules",
+    )
+    group.addoption(
+        "--convergence-database",
+        metavar="DIR",
+        help="where failures are kept, which the next run tries first (default .convergence in the rootdir); none: nowhere",
     )
     for option in _NOT_YET:
         group.addoption(option, type=_refuse(option), help=argparse.SUPPRESS)
@@ -184,6 +195,9 @@ def _add_ini_keys(parser: pytest.Parser) -> None:
     parser.addini("convergence_metrics", "like --convergence-metrics; relative to the rootdir", default=None)
     parser.addini(
         "convergence_check_determinism", "like --convergence-check-determinism", type="bool", default=False
+    )
+    parser.addini(
+        "convergence_database", "like --convergence-database; relative to the rootdir", default=_DATABASE
     )
     parser.addini("convergence_strict", "like --convergence-strict", type="bool", default=False)
     for name in _RESERVED:
@@ -266,8 +280,17 @@ def read_settings(config: pytest.Config) -> Settings:
             ),
             DEFAULT_SHRINK_SECONDS,
         ),
+        database=_directory(config),
         strict=bool(config.getini("convergence_strict") if strict is None else strict),
     )
+
+
+def _directory(config: pytest.Config) -> Path | None:
+    """Where known failures are kept."""
+    given = config.getoption("convergence_database")
+    text: str = given or config.getini("convergence_database") or _DATABASE
+    base = config.invocation_params.dir if given else config.rootpath
+    return None if text.lower() == "none" else base / text
 
 
 def formats_name_run_context(config: pytest.Config) -> bool:

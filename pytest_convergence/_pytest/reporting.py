@@ -18,10 +18,21 @@ if TYPE_CHECKING:
 
     from pytest_convergence.metrics import Tally
 
-__all__ = ["REPORT_ATTRIBUTE", "USAGE_ERROR", "Summary", "header", "is_controller", "merging_of"]
+__all__ = [
+    "REPORT_ATTRIBUTE",
+    "SAID_ATTRIBUTE",
+    "USAGE_ERROR",
+    "Summary",
+    "header",
+    "is_controller",
+    "merging_of",
+]
 
 REPORT_ATTRIBUTE: Final = "convergence"
 """The attribute of test reports that carries a tally."""
+
+SAID_ATTRIBUTE: Final = "convergence_said"
+"""The attribute of test reports that carries sentences for the summary."""
 
 _MERGING: Final = "convergence-merging"
 
@@ -61,12 +72,14 @@ class Merging:
         from pytest_convergence.metrics import Tally
 
         self.tally: Tally = Tally()
+        self.said: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add up what a test's sessions did."""
         brought = report.__dict__.get(REPORT_ATTRIBUTE)
         if brought is not None:
             self.tally.merge(brought)
+        self.said += report.__dict__.get(SAID_ATTRIBUTE, ())
 
 
 def merging_of(config: pytest.Config) -> Merging:
@@ -96,6 +109,8 @@ class Summary:
 
             terminalreporter.write_sep("=", "convergence")
             for line in summary_lines(merging.tally):
+                terminalreporter.write_line(line)
+            for line in merging.said:
                 terminalreporter.write_line(line)
 
     @pytest.hookimpl(optionalhook=True)

@@ -66,6 +66,7 @@ class Run:
         made: how many were made.
         is_counted: whether the schedule has been counted.
         course: what its sessions follow, ``None`` for their own schedules.
+        known_failure: the token that it tries, of those under which the test has failed before.
         in_order: the sessions that follow the course, in the order in which they were made.
     """
 
@@ -75,6 +76,7 @@ class Run:
     made: int = 0
     is_counted: bool = False
     course: Course | None = None
+    known_failure: str | None = None
     in_order: list[Session] = field(default_factory=list)
 
 
@@ -93,6 +95,7 @@ class RunningTest:
         counterexample: what was found, if a failure was shrunk.
         found_by, found_seed: which schedule found it, in words, and its seed.
         notes: what else is to be said of a failure.
+        said: what the summary is to say of it, though it has passed.
         reached: its *sometimes* properties, and whether some run has reached them.
         sessions_ended, virtual_seconds, real_seconds: sums over all its sessions.
     """
@@ -108,12 +111,18 @@ class RunningTest:
         self.found_by = ""
         self.found_seed: int | None = None
         self.notes: list[str] = []
+        self.said: list[str] = []
         self.reached: dict[str, bool] = {}
         self.sessions_ended = 0
         self.virtual_seconds = 0.0
         self.real_seconds = 0.0
         self._base_seed: int | None = plan.options.get("seed")
         self.run = Run(0, self._base_seed, course=plan.course)
+
+    def try_known(self, token: str) -> None:
+        """The body is about to run under a schedule under which it has failed before."""
+        self.begin_run(0, course=Course.of_token(token))
+        self.run.known_failure, self.run.is_counted = token, False
 
     def begin_run(self, index: int, *, again: bool = False, course: Course | None = None) -> None:
         """The body is about to run under schedule ``index``, or to run under it again, perhaps on another course."""

@@ -19,9 +19,15 @@ from pytest_convergence._pytest.findings import (
 )
 from pytest_convergence._pytest.marker import PLAN, check_names, plan_all, plan_of
 from pytest_convergence._pytest.renewal import SET_UP, note_set_up
-from pytest_convergence._pytest.reporting import REPORT_ATTRIBUTE, USAGE_ERROR, is_controller, merging_of
+from pytest_convergence._pytest.reporting import (
+    REPORT_ATTRIBUTE,
+    SAID_ATTRIBUTE,
+    USAGE_ERROR,
+    is_controller,
+    merging_of,
+)
 from pytest_convergence._pytest.running_test import RUNNING, RunningTest
-from pytest_convergence._pytest.strictness import check_reached
+from pytest_convergence._pytest.strictness import check_passed
 from pytest_convergence._pytest.tracebacks import without_machinery
 from pytest_convergence.errors import ConvergenceUsageError
 
@@ -107,7 +113,7 @@ class Runtime:
         yield
         running = item.stash.get(RUNNING, None)
         if running is not None:
-            check_reached(item, running)
+            check_passed(item, running)
 
     # -- reporting -----------------------------------------------------------------------------------------------------
 
@@ -138,6 +144,9 @@ class Runtime:
         counted = running.drain(last=call.when == "teardown")
         if counted is not None:
             setattr(report, REPORT_ATTRIBUTE, counted)
+        if running.said:
+            setattr(report, SAID_ATTRIBUTE, running.said)
+            running.said = []
         if call.when == "teardown":
             del item.stash[RUNNING]  # it holds traces, and pytest keeps items to the end
             item.stash[SET_UP], item.stash[DEFERRED] = [], {}

@@ -23,6 +23,7 @@ from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.findings import replay_line
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import renew_fixtures
+from pytest_convergence._pytest.replaying import PYTHON, fingerprint_of, words_of_failure
 from pytest_convergence._pytest.running_test import RunningTest
 from pytest_convergence._pytest.tracebacks import deepest_line
 from pytest_convergence.errors import AgentError, PropertyViolation
@@ -63,6 +64,7 @@ class _Search:
         self._domains: dict[tuple[int, str], Any] = {}
         self.words: dict[tuple[int, str], str] = {}
         self.error: BaseException | None = None
+        self.replayed: list[str] = []
         self.is_minimal = True
         self._runs = 0
         self._wanted: Signature = ()
@@ -87,10 +89,11 @@ class _Search:
     def record(self, error: BaseException) -> tuple[Deviation, ...] | None:
         """Run the failing schedule again, with a recorder; ``None`` if it does not fail in the same way."""
         self._wanted = _signature(error)
-        followed = self._running.plan.course
+        followed = self._running.run.course
         self.error = self.run(Course(() if followed is None else followed.schedules, recorded=True))
         if self.error is None or _signature(self.error) != self._wanted:
             return None
+        self.replayed = words_of_failure(self._running)
         return self._take_record()
 
     def _take_record(self) -> tuple[Deviation, ...]:
@@ -138,7 +141,8 @@ class _Search:
                 )
                 for number, base in enumerate(self._bases)
             ],
-            ended[-1].trace.digest() if ended else "",
+            fingerprint_of(running),
+            PYTHON,
         )
         return Counterexample(
             failure=_first_line(final),
@@ -146,8 +150,8 @@ class _Search:
             is_minimal=self.is_minimal,
             outcome=ended[-1] if ended else None,
             violations=tuple(final.violations) if isinstance(final, PropertyViolation) else (),
-            found=self._how(found, least),
-            replay=replay_line(running, token),
+            found="\n".join([self._how(found, least), *self.replayed]),
+            replay=replay_line(running, token, f"{running.nodeid}\n{_first_line(final)}"),
             token=token,
             documents=running.documents(),
         )

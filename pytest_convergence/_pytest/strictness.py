@@ -1,24 +1,36 @@
-"""``convergence_strict``: what is only said otherwise is an error of the test."""
+"""What is asked of a test that has passed. With ``convergence_strict`` it is an error; otherwise it is only said."""
 
 from __future__ import annotations
 
 import pytest
 
 from pytest_convergence._pytest.options import SETTINGS
+from pytest_convergence._pytest.replaying import check_pinned, check_replayed
 from pytest_convergence._pytest.running_test import RunningTest
 
-__all__ = ["check_reached"]
+__all__ = ["check_passed"]
 
 
-def check_reached(item: pytest.Item, running: RunningTest) -> None:
-    """Fail a test that has passed without ever reaching one of its *sometimes* properties, if the plugin is strict.
+def check_passed(item: pytest.Item, running: RunningTest) -> None:
+    """Ask what a test that has passed has shown: whether its schedule still applies, and what it has reached.
 
-    A replay is one schedule of many: what it does not reach, others may.
+    Raises:
+        pytest.fail.Exception: it has not shown what it is to show, and the plugin is strict.
     """
     __tracebackhide__ = True
-    settings = item.config.stash[SETTINGS]
+    if item.config.stash[SETTINGS].replay is not None:
+        if running.plan.course is not None:
+            check_replayed(item, running)
+        return  # a replay is one schedule of many: what it does not reach, others may
+    check_pinned(item, running)
+    _check_reached(item, running)
+
+
+def _check_reached(item: pytest.Item, running: RunningTest) -> None:
+    """Fail a test that has passed without ever reaching one of its *sometimes* properties, if the plugin is strict."""
+    __tracebackhide__ = True
     unreached = [name for name, reached in running.reached.items() if not reached]
-    if not settings.strict or settings.replay is not None or not unreached:
+    if not item.config.stash[SETTINGS].strict or not unreached:
         return
     count = running.run.index + 1
     under = f"none of its {count} schedules reached" if count > 1 else "its one schedule did not reach"

@@ -7,7 +7,7 @@ from typing import Final
 
 from pytest_convergence._engine.base.choices import split_label
 
-__all__ = ["sentence"]
+__all__ = ["not_reached", "sentence"]
 
 
 def _message(where: str, number: int, what: str) -> str:
@@ -62,3 +62,25 @@ def sentence(label: str, what: str) -> str:
     site, _, where = stem.partition(" ")
     say = _BY_SITE.get(site)
     return f"{label}: {what}" if say is None else say(where, number, what)
+
+
+_NOT_REACHED: Final[Mapping[str, str]] = {
+    "deliver": "message {where} #{number} was never sent",
+    "crash": "{where} never came to its step {number}, where it was to crash",
+    "pause": "{where} never came to its step {number}, where it was to pause",
+    "stall": "{where} never came to its step {number}, which was to be held up",
+    "timer": "the timer {where} #{number} was never set",
+    "skew": "there was no clock of {where} to be off",
+    "storage": "{where} did not crash {number} times",
+}
+
+
+def not_reached(label: str) -> str:
+    """Say that a run never came to the choice of this label."""
+    stem, number = split_label(label)
+    site, _, where = stem.partition(" ")
+    if site == "partition":
+        return f"the run was over before the partition at {number / 10:g} s"
+    return _NOT_REACHED.get(site, "{label!r} was never asked for").format(
+        where=where, number=number, label=label
+    )

@@ -179,10 +179,11 @@ class SeededChoices:
 class RecordedChoices:
     """Replays named deviations; everything else is calm."""
 
-    __slots__ = ("_by_stem",)
+    __slots__ = ("_by_stem", "_passed")
 
     def __init__(self, deviations: Mapping[str, int]) -> None:
         self._by_stem: dict[str, dict[int, int]] = {}
+        self._passed: dict[str, int] = {}  # by stem: how far the run came, where anything is planned
         for label, option in deviations.items():
             stem, number = split_label(label)
             self._by_stem.setdefault(stem, {})[number] = option
@@ -193,10 +194,11 @@ class RecordedChoices:
         if not planned:
             return _always_calm
         count = 0
+        passed = self._passed
 
         def answer() -> int:
             nonlocal count
-            count += 1
+            passed[stem] = count = count + 1
             return planned.get(count, 0)
 
         return answer
@@ -204,11 +206,23 @@ class RecordedChoices:
     def rare(self, stem: str, rate: float, domain: Domain) -> Next:
         """Name the recorded occurrences, in order."""
         planned = sorted(self._by_stem.get(stem, {}).items())
+        passed = self._passed
 
         def following(after: int) -> tuple[int, int] | None:
+            passed[stem] = max(after, passed.get(stem, 0))
             return next(((number, option) for number, option in planned if number > after), None)
 
         return following
+
+    @property
+    def unasked(self) -> tuple[str, ...]:
+        """The labels of the deviations that the run has not come to."""
+        return tuple(
+            f"{stem} #{number}"
+            for stem, planned in self._by_stem.items()
+            for number in planned
+            if number > self._passed.get(stem, 0)
+        )
 
 
 @final

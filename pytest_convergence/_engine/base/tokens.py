@@ -1,9 +1,10 @@
 """A schedule as a short text that can be pasted into a command line, a marker or a bug report.
 
 1. A token is ``c1-`` and the URL-safe Base64 of compressed JSON: for each session of the test its seed, its deviations by
-   label and the faults that it allowed; and the fingerprint of the run that it came from (the first hex digits of its
-   trace's digest). The number is the version of the format.
-2. By the fingerprint a replay can be told from a run in which the code under test takes another path than it did.
+   label and the faults that it allowed; the fingerprint of the run that it came from (the first hex digits of its trace's
+   digest); and the version of Python. The number is the version of the format.
+2. By the fingerprint a replay can be told from a run in which the code under test takes another path than it did. The
+   version of Python may explain it: ``asyncio.wait_for`` runs what it waits for in the same task from 3.12 on.
 """
 
 from __future__ import annotations
@@ -40,18 +41,22 @@ class Token(NamedTuple):
     Attributes:
         sessions: the schedules of the test's sessions, in the order in which they were made.
         fingerprint: of the run that it came from; empty if that run had no trace.
+        python: the version of Python that made it, such as ``3.11``; empty if that is not known.
     """
 
     sessions: tuple[Recorded, ...]
     fingerprint: str = ""
+    python: str = ""
 
 
-def write_token(sessions: Sequence[Recorded], fingerprint: str = "") -> str:
+def write_token(sessions: Sequence[Recorded], fingerprint: str = "", python: str = "") -> str:
     """Return the token of these schedules."""
-    content = [
+    content: list[Any] = [
         [[one.seed, [list(pair) for pair in one.deviations], list(one.faults)] for one in sessions],
         fingerprint[:FINGERPRINT_DIGITS],
     ]
+    if python:
+        content.append(python)
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
     return _PREFIX + base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
 
@@ -73,8 +78,8 @@ def parse_token(text: object) -> Token:
     body = text.removeprefix(_PREFIX)
     try:
         packed = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
-        sessions, fingerprint = json.loads(zlib.decompress(packed))
-        return Token(tuple(map(_recorded, sessions)), _text(fingerprint))
+        sessions, fingerprint, *python = json.loads(zlib.decompress(packed))
+        return Token(tuple(map(_recorded, sessions)), _text(fingerprint), _text(*(python or [""])))
     except (binascii.Error, zlib.error, ValueError, TypeError) as error:
         raise ConvergenceUsageError(
             f"the token {_shortened(text)} cannot be read ({error}): it is cut short or was changed. Copy it again, whole."

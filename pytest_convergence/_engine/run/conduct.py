@@ -125,6 +125,7 @@ class Conduct:
 
     def _choices(self) -> Choices:
         choices = self.session.schedule.choices(stream)
+        self.chosen = choices  # as scheduled, whether recorded or not
         if self.session.is_recorded:
             choices = self.session.recorded = RecordingChoices(choices)
         return choices
