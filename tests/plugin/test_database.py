@@ -37,7 +37,9 @@ def test_a_reduced_failure_is_kept_and_tried_first(run_suite: RunSuite, pytester
     assert pytester.path.joinpath(".convergence/.gitignore").read_text().endswith("\n*\n")
     again = run_suite(LATE)
     again.assert_outcomes(failed=1)
-    again.stdout.fnmatch_lines(["Found by a known failure: calm but for 2 deviations*", "1 schedule explored*"])
+    again.stdout.fnmatch_lines(
+        ["Found by a known failure: calm but for 2 deviations*", "1 schedule explored*"]
+    )
     assert token_in(again.outlines) == token_in(first.outlines)
     assert _kept(pytester) == [token_in(first.outlines)]
 
