@@ -99,7 +99,7 @@ class BudgetExceeded(RunFailure):
 
 
 class LivelockError(BudgetExceeded):
-    """Agents kept running without virtual time moving on."""
+    """Agents ran in circles: virtual time did not move on, or hundreds of terms came and went without a result."""
 
 
 class ConvergenceWarning(UserWarning):

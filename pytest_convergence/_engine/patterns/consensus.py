@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.effects import Machine
-from pytest_convergence._engine.patterns.pattern import Pattern, positive_ns
+from pytest_convergence._engine.patterns.pattern import FRUITLESS_TERMS, Pattern, positive_ns
 from pytest_convergence._engine.patterns.paxos import Paxos, PaxosRules
 from pytest_convergence._engine.patterns.quorum import Quorum, quorum_count
 from pytest_convergence._engine.patterns.raft import RaftTiming
@@ -97,6 +97,11 @@ class Consensus(Pattern):
             "termination",
             *_PROPERTIES.get(self.algorithm, ()),
         )
+
+    @property
+    def most_fruitless_terms(self) -> int | None:
+        """Five hundred terms or ballots in a row without a decision are a livelock, unless ``max_rounds`` bounds them."""
+        return FRUITLESS_TERMS if self.max_rounds is None and self.algorithm in ("paxos", "raft") else None
 
     def validate(self, agents: Sequence[str]) -> None:
         """Check every option for these agents.

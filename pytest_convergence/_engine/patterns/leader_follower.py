@@ -10,7 +10,7 @@ from typing import Any, Final, final
 from pytest_convergence._engine.base.effects import Machine
 from pytest_convergence._engine.base.messages import snapshot
 from pytest_convergence._engine.patterns.bully import BullyElection, BullyTiming
-from pytest_convergence._engine.patterns.pattern import Pattern, check_function, positive_ns
+from pytest_convergence._engine.patterns.pattern import FRUITLESS_TERMS, Pattern, check_function, positive_ns
 from pytest_convergence._engine.patterns.quorum import majority
 from pytest_convergence._engine.patterns.raft import LeaderView, RaftElection, RaftTiming
 from pytest_convergence._engine.patterns.raft_replication import RaftReplica, ReplicaRules, ReplicaView
@@ -49,7 +49,8 @@ class LeaderFollower(Pattern):
     """One agent leads and the others follow it; who, is elected again whenever the leader is lost.
 
     The defaults suit links of up to about 100 ms: a vote takes one round trip (200 ms), which is well below the
-    shortest election timeout, and several heartbeats may be lost before anybody stands.
+    shortest election timeout, and several heartbeats may be lost before anybody stands. On slower links Raft's agents learn
+    to wait longer, doubling by doubling.
 
     Attributes:
         algorithm: ``"raft"`` (terms, durable votes, a quorum of the configured agents) or ``"bully"`` (the strongest
@@ -89,6 +90,11 @@ class LeaderFollower(Pattern):
         """What the algorithm promises: safety and liveness for Raft, liveness alone for bully."""
         promised = _PROPERTIES[self.algorithm]
         return (*promised, *LOG_PROPERTIES) if self.replicate else promised
+
+    @property
+    def most_fruitless_terms(self) -> int:
+        """Five hundred terms in a row without a lasting leader or a command applied are a livelock."""
+        return FRUITLESS_TERMS
 
     def validate(self, agents: Sequence[str]) -> None:
         """Check the algorithm's name and the timing.

@@ -6,13 +6,16 @@ A pattern object is a frozen configuration. It makes one machine for each agent'
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from pytest_convergence._engine.base.effects import Machine
 from pytest_convergence._engine.base.time import to_ns
 from pytest_convergence.errors import ConvergenceUsageError
 
-__all__ = ["Pattern", "check_function", "positive_ns"]
+__all__ = ["FRUITLESS_TERMS", "Pattern", "check_function", "positive_ns"]
+
+FRUITLESS_TERMS: Final = 500
+"""So many terms in a row without a result are a livelock, where the pattern's own rounds have no bound."""
 
 
 @runtime_checkable
@@ -34,6 +37,11 @@ class Pattern(Protocol):
     def properties(self) -> tuple[object, ...]:
         """What every run is checked for: names of properties, or :class:`Property` objects."""
         return ()
+
+    @property
+    def most_fruitless_terms(self) -> int | None:
+        """After how many terms (or rounds) in a row without a result a run is a livelock; ``None`` for no such bound."""
+        return None
 
     def validate(self, agents: Sequence[str]) -> None:
         """Check the configuration for these agents.

@@ -24,9 +24,15 @@ Theory of operation
 7. Requests are repeated until answered, because messages may be lost. Everything is idempotent: answers are
    kept by voter.
 8. An election that brings no leader doubles the timeout of the next one, up to :data:`LONGEST_BACKOFF` times, until
-   a leader is heard. The paper asks that messages travel much faster than elections time out (section 5.6); where a
-   network is slower than expected this restores the proportion, and it parts agents that stand at the same time.
-9. Heartbeat, lease and check-quorum timers are upkeep (``background``). The election timer is not: an agent
+   a leader is heard: this parts agents that stand at the same time.
+9. The paper asks that messages travel much faster than elections time out (section 5.6). Where a network is slower than
+   that, terms would follow one another for ever; so an agent that learns of it doubles *all* its timeouts (its
+   ``patience``), up to :data:`LONGEST_STRETCH` times. It learns of it when a suspicion proves wrong: it gave a term up,
+   as a follower or as its leader, and then hears from the leader or from a follower of that term (the rule of Chandra
+   and Toueg, *Unreliable Failure Detectors for Reliable Distributed Systems*, 1996, figure 10). A term whose leader
+   lasts for :data:`SUCCESS` stretched timeouts takes one doubling back, for the next term. A stretch is a power of two,
+   so it asks the schedule for nothing new; where messages are on time nobody ever sees it.
+10. Heartbeat, lease and check-quorum timers are upkeep (``background``). The election timer is not: an agent
    without a leader has work to do.
 
 The diagram is the table :data:`TRANSITIONS`.
@@ -63,10 +69,19 @@ LEASE_TIMER: Final = "lease"
 HEARTBEAT_TIMER: Final = "heartbeat"
 QUORUM_TIMER: Final = "quorum"
 RESEND_TIMER: Final = "resend"
+SUCCESS_TIMER: Final = "success"
 
 
 LONGEST_BACKOFF: Final = 8
-"""Elections that bring no leader stretch the timeout up to this many times."""
+"""Elections in a row that bring no leader stretch the timeout of the next one up to this many times."""
+
+LONGEST_STRETCH: Final = 256
+"""Patience and backoff together stretch no timeout more than this many times."""
+
+SUCCESS: Final = 4
+"""For how many (stretched) election timeouts a leader must last, for its followers to trust the network more again."""
+
+_MOST_PATIENCE: Final = LONGEST_STRETCH.bit_length() - 1
 
 
 class LeaderView(NamedTuple):
@@ -156,6 +171,9 @@ class RaftElection:
     Commands: ``"step_down"`` makes a leader follow, ``"campaign"`` makes an agent stand at once.
     """
 
+    _signs_of_a_term = frozenset({HEARTBEAT, HEARTBEAT_RESPONSE})
+    """The kinds of messages by which the leader of a term and its followers know each other."""
+
     def __init__(
         self, agent: str, agents: Sequence[str], timing: RaftTiming, *, pre_vote: bool = True
     ) -> None:
@@ -172,6 +190,10 @@ class RaftElection:
         self.leader: str | None = None
         self.votes: dict[str, bool] = {}
         self.campaigns = 0  # elections in a row that brought no leader
+        self.patience = 0  # doublings of every timeout: how much slower the network is than was expected
+        self.lasting = False  # whether the success timer runs for the present leader …
+        self.succeeds = False  # … or has run out: that leader has lasted
+        self.suspected: int | None = None  # the term that this agent gave up last, unless that is settled
         self.heard: set[str] = set()
         self.armed: str | None = None  # which of the lease and the election timer runs
         self._leased_to: str | None = None  # the leader whose next heartbeat takes the short way
@@ -191,6 +213,7 @@ class RaftElection:
             HEARTBEAT_TIMER: lambda: self._heartbeats,
             QUORUM_TIMER: self._check_quorum,
             RESEND_TIMER: self._resend,
+            SUCCESS_TIMER: self._succeeded,
         }
 
     # -- the machine's four doors ----------------------------------------------------------------------------------
@@ -216,6 +239,8 @@ class RaftElection:
             raise unknown_name("Raft message", kind, self._handlers)
         if sender not in self.others:
             return ()
+        if payload["term"] == self.suspected and kind in self._signs_of_a_term:
+            self._learn_patience()  # the term that was given up lives: its messages only took longer
         effects: list[Effect] = []
         if payload["term"] > self.term and not self._is_hypothetical(kind, payload):
             effects += self._adopt(payload["term"])
@@ -267,6 +292,9 @@ class RaftElection:
             effects.append(Observe("step_down", {"term": self.term, "reason": str(event)}))
         elif self.role is not Role.FOLLOWER:
             effects.append(CancelTimer(RESEND_TIMER))
+        if self.lasting and leader != self.leader:
+            self.lasting = False
+            effects.append(CancelTimer(SUCCESS_TIMER))
         self._move(event)
         self.leader, self.votes = leader, {}
         self._leased_to = None
@@ -282,8 +310,31 @@ class RaftElection:
         return Observe("vote", {"term": self.term, "candidate": self.voted_for})
 
     def _backoff(self) -> int:
-        """By how much elections without a leader stretch the timeout: 1, 1, 2, 4, 8, and no more."""
-        return min(1 << max(0, self.campaigns - 1), LONGEST_BACKOFF)
+        """By how much the timeout of an election is stretched: by campaigns without a leader, 1, 1, 2, 4, 8 and no more,
+        and by patience.
+        """
+        return min(min(1 << max(0, self.campaigns - 1), LONGEST_BACKOFF) << self.patience, LONGEST_STRETCH)
+
+    def _learn_patience(self) -> None:
+        """The network is slower than this agent's timeouts: double them."""
+        self.suspected = None
+        self.succeeds = False
+        self.patience = min(self.patience + 1, _MOST_PATIENCE)
+
+    def _new_leader(self) -> list[Effect]:
+        """Another leader is known: if the one before has lasted, the network deserves more trust."""
+        if self.succeeds:
+            self.patience = max(0, self.patience - 1)
+        self.succeeds = False
+        self.lasting = self.patience > 0
+        if not self.lasting:
+            return []
+        lasting_ns = SUCCESS * self.timing.election_min_ns << self.patience
+        return [SetTimer(SUCCESS_TIMER, lasting_ns, background=True)]
+
+    def _succeeded(self) -> list[Effect]:
+        self.lasting, self.succeeds = False, True
+        return []
 
     def _arm_election(self) -> list[Effect]:
         timing, times = self.timing, self._backoff()
@@ -304,11 +355,12 @@ class RaftElection:
         """The shortest election timeout has passed in silence; the randomised rest follows."""
         self._leased_to = None
         self.armed = None
-        return self._rearm(SetTimer(ELECTION_TIMER, 0, self.timing.election_spread_ns))
+        return self._rearm(SetTimer(ELECTION_TIMER, 0, self.timing.election_spread_ns << self.patience))
 
     def _campaign(self) -> list[Effect]:
         effects = self._follow(Event.ELECTION_TIMEOUT)
         self.campaigns += 1
+        self.suspected = self.term
         effects += self._arm_election()
         self.votes = {self.name: True}
         if not self.pre_vote or self.quorum == 1:
@@ -393,7 +445,7 @@ class RaftElection:
         self._move(Event.ELECTION_WON)
         self.leader, self.armed, self.campaigns = self.name, None, 0
         self.heard = set()
-        effects: list[Effect] = [CancelTimer(ELECTION_TIMER), CancelTimer(RESEND_TIMER)]
+        effects = [CancelTimer(ELECTION_TIMER), CancelTimer(RESEND_TIMER), *self._new_leader()]
         return [*effects, Observe("leader", {"term": self.term}), *self._begin_to_lead()]
 
     def _begin_to_lead(self) -> list[Effect]:
@@ -405,12 +457,13 @@ class RaftElection:
         return [*self._heartbeats, self._quorum_timer()]
 
     def _quorum_timer(self) -> SetTimer:
-        return SetTimer(QUORUM_TIMER, self.timing.election_min_ns, background=True)
+        return SetTimer(QUORUM_TIMER, self.timing.election_min_ns << self.patience, background=True)
 
     def _check_quorum(self) -> list[Effect]:
         if len(self.heard) + 1 >= self.quorum:
             self.heard.clear()
             return [self._quorum_timer()]
+        self.suspected = self.term
         return self._follow(Event.QUORUM_LOST) + self._arm_election()
 
     def _on_heartbeat_response(self, sender: str, payload: Any) -> list[Effect]:
@@ -433,10 +486,12 @@ class RaftElection:
         known = self.leader == leader
         self.campaigns = 0
         effects = self._follow(Event.CURRENT_LEADER, leader=leader)
+        if not known:
+            effects += self._new_leader()
         effects += self._rearm(self._lease_timer())
         if not known:
             effects.append(Observe("follow", {"term": self.term, "leader": leader}))
         return effects
 
     def _lease_timer(self) -> SetTimer:
-        return SetTimer(LEASE_TIMER, self.timing.election_min_ns, background=True)
+        return SetTimer(LEASE_TIMER, self.timing.election_min_ns << self.patience, background=True)

@@ -35,7 +35,6 @@ from pytest_convergence._engine.base.messages import snapshot
 from pytest_convergence._engine.patterns.raft import (
     HEARTBEAT_TIMER,
     LONGEST_BACKOFF,
-    QUORUM_TIMER,
     VOTE_REQUEST,
     Event,
     RaftElection,
@@ -62,7 +61,6 @@ READ_RESPONSE: Final = "read_response"
 
 REQUEST_TIMER: Final = "request"
 VOW_TIMER: Final = "vow"
-_LONGEST_PATIENCE: Final = LONGEST_BACKOFF.bit_length() - 1
 _COMMANDS: Final = ("campaign", PROPOSE, READ, "step_down")
 
 
@@ -72,6 +70,8 @@ class RaftReplica(RaftElection):
     Commands: those of the election, ``"propose"`` (a :class:`Proposal`) and ``"read"`` (an id). :meth:`answer` tells what
     came of them.
     """
+
+    _signs_of_a_term = frozenset({APPEND, APPEND_RESPONSE})
 
     def __init__(self, agent: str, agents: Sequence[str], rules: ReplicaRules) -> None:
         super().__init__(agent, agents, rules.timing, pre_vote=rules.pre_vote)
@@ -91,7 +91,6 @@ class RaftReplica(RaftElection):
         self.commitment = Commitment(self.agents, 1)
         self.next_index: dict[str, int] = {}
         self.round = 0
-        self.patience = 0  # by how many doublings it waits longer for a quorum
         self.rounds: dict[str, int] = {}  # follower to the newest round that it has answered
         self.early: dict[str, str] = {}  # reads to their askers, before an entry of this term is committed
         self.readings: list[Reading] = []
@@ -224,16 +223,6 @@ class RaftReplica(RaftElection):
             return glass
         timer = SetTimer(HEARTBEAT_TIMER, self.timing.heartbeat_ns, background=True)
         return [*glass, *self._broadcast(), timer]
-
-    def _quorum_timer(self) -> SetTimer:
-        return SetTimer(QUORUM_TIMER, self.timing.election_min_ns << self.patience, background=True)
-
-    def _check_quorum(self) -> list[Effect]:
-        """Step down without a quorum; but who lost it so leaves the next one more time, for the network may be slow."""
-        effects = super()._check_quorum()
-        lost = self.role is not Role.LEADER
-        self.patience = min(self.patience + 1, _LONGEST_PATIENCE) if lost else max(self.patience - 1, 0)
-        return effects
 
     def _broadcast(self) -> list[Effect]:
         """Send everybody what it lacks, as a new round."""

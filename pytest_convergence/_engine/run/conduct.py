@@ -224,6 +224,11 @@ class Conduct:
         self.fail(DeadlockError(deadlock_message(self)))
         return True
 
+    @property
+    def is_settling(self) -> bool:
+        """Whether the work is done, and the run waits for stable views."""
+        return self._settling is not None
+
     def pattern_rests(self) -> bool:
         """Whether the reference protocol has nothing more to do by itself: it decided, or it went quiet."""
         return all(host.decided for host in self.cast.live_hosts())

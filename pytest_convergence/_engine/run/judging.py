@@ -10,6 +10,7 @@ from pytest_convergence._engine.check.of_conflicts import properties_of_conflict
 from pytest_convergence._engine.check.property import FinalState, Property, Scope, Violation
 from pytest_convergence._engine.check.registry import find_property
 from pytest_convergence._engine.run.counting import Counting, Verdict
+from pytest_convergence._engine.run.fruitless import FruitlessTerms
 from pytest_convergence._engine.run.goal import CriterionResult, Goal, weight_met
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._engine.run.outcome import Outcome
@@ -61,6 +62,11 @@ class Judge:
             inputs=inputs,
         )
 
+    @property
+    def quorum(self) -> int:
+        """How many agents must be alive and connected for the pattern to make progress."""
+        return self._scope.needed
+
     def begin(self) -> None:
         """Start to watch."""
         session = self._conduct.session
@@ -73,6 +79,10 @@ class Judge:
         self.watch(tuple(found.values()))
         self.watch(tuple(session.properties))
         self.counting.watch(self._conduct.fabric)
+        most = None if session.pattern is None else session.pattern.most_fruitless_terms
+        if most is not None:
+            leaders = not {"integrity", "state_machine_safety"} & found.keys()
+            FruitlessTerms(self._conduct, most, leaders=leaders).watch()
 
     def replicas_are_used(self) -> None:
         """Somebody writes to a replica for the first time: judge what holds of conflicts too, from now on."""

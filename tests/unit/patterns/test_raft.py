@@ -358,6 +358,76 @@ def test_elections_that_bring_no_leader_stretch_the_timeout_until_a_leader_is_he
     assert timers(machine.on_timer("election"))["election"] == SetTimer("election", 500 * MS, 500 * MS)
 
 
+def wrong_about(term: int, machine: RaftElection) -> None:
+    """The machine gives up the term, in which it follows b, and then hears of b once more."""
+    machine.on_message("b", "heartbeat", {"term": term})
+    machine.on_timer("lease")
+    machine.on_timer("election")
+    machine.on_message("b", "heartbeat", {"term": term})
+
+
+@pytest.mark.parametrize("pre_vote", [True, False])
+def test_a_follower_that_was_wrong_to_give_up_its_leader_doubles_all_its_timeouts(pre_vote):
+    machine = election(pre_vote=pre_vote)
+    for doublings, term in enumerate((3, 7, 11), start=1):
+        wrong_about(term, machine)
+        assert machine.patience == doublings
+        machine.on_message("b", "heartbeat", {"term": term})  # once more teaches nothing more
+        assert machine.patience == doublings
+    armed = timers(machine.on_message("c", "heartbeat", {"term": 20}))
+    assert armed["lease"].delay_ns == 8 * 500 * MS
+    assert timers(machine.on_timer("lease"))["election"] == SetTimer("election", 0, 8 * 500 * MS)
+    assert timers(machine.on_timer("election"))["election"] == SetTimer(
+        "election", 8 * 500 * MS, 8 * 500 * MS
+    )
+
+
+def test_a_leader_that_was_wrong_to_give_up_its_quorum_doubles_all_its_timeouts():
+    machine = election()
+    machine.on_timer("election")
+    machine.on_message("b", "vote_response", {"term": 1, "granted": True})
+    machine.on_timer("quorum")
+    assert (role(machine), machine.patience) == (Role.FOLLOWER, 0)
+    machine.on_message("c", "heartbeat_response", {"term": 1})
+    assert machine.patience == 1
+    machine.on_timer("election")
+    effects = machine.on_message("b", "vote_response", {"term": 2, "granted": True})
+    assert timers(effects)["quorum"].delay_ns == 2 * 500 * MS
+
+
+def test_a_leader_that_lasts_takes_one_doubling_back_for_the_next_term():
+    machine = election(pre_vote=True)
+    wrong_about(3, machine)
+    wrong_about(5, machine)
+    armed = timers(machine.on_message("b", "heartbeat", {"term": 6}))
+    assert armed["success"] == SetTimer("success", 4 * 4 * 500 * MS, background=True)
+    machine.on_timer("success")
+    assert machine.patience == 2
+    machine.on_message("c", "heartbeat", {"term": 7})
+    assert machine.patience == 1
+    assert CancelTimer("success") in machine.on_message("b", "heartbeat", {"term": 8})
+    assert machine.patience == 1, "its leader has not lasted"
+
+
+def test_who_was_cut_off_and_hears_of_a_new_term_learns_no_patience():
+    machine = election()
+    machine.on_message("b", "heartbeat", {"term": 3})
+    machine.on_timer("lease")
+    machine.on_timer("election")
+    machine.on_message("c", "heartbeat", {"term": 9})
+    assert machine.patience == 0
+
+
+def test_patience_has_a_bound():
+    machine = election(pre_vote=True)
+    for term in range(3, 40, 2):
+        wrong_about(term, machine)
+    assert machine.patience == 8
+    machine.on_timer("election")
+    machine.on_timer("election")
+    assert timers(machine.on_timer("election"))["election"].delay_ns == 256 * 500 * MS
+
+
 def test_an_unknown_command_or_message_names_the_nearest():
     with pytest.raises(ConvergenceUsageError, match="did you mean 'step_down'"):
         election().on_command("stepdown", None)

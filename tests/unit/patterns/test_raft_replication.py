@@ -276,13 +276,16 @@ def test_who_has_made_a_vow_does_not_stand_when_it_is_told_to():
     assert replica(run, other).role is Role.FOLLOWER
 
 
-def test_a_leader_that_lost_its_quorum_gives_the_next_one_more_time():
+def test_a_leader_that_gave_up_on_a_quorum_whose_answers_come_after_all_gives_the_next_one_more_time():
     run = world()
     leader = leader_of(run)
     machine = replica(run, leader)
+    answer = {"term": machine.term, "matches": True, "index": 1, "round": 1, "beat": 0}
     machine.heard.clear()
     list(machine.on_timer("quorum"))
-    assert (machine.role, machine.patience) == (Role.FOLLOWER, 1)
+    assert (machine.role, machine.patience) == (Role.FOLLOWER, 0)
+    list(machine.on_message(next(name for name in THREE if name != leader), "append_response", answer))
+    assert machine.patience == 1
     timer = machine._quorum_timer()
     assert isinstance(timer, SetTimer)
     assert timer.delay_ns == 2 * TIMING.election_min_ns
