@@ -18,6 +18,7 @@ from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._pytest.async_fixtures import resolved, value_of
 from pytest_convergence._pytest.database import keep_failure, known_failures
 from pytest_convergence._pytest.findings import effective_seed, schedule_words
+from pytest_convergence._pytest.leaks import Leaks
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import renew_fixtures
 from pytest_convergence._pytest.running_test import RunningTest, derive_seed
@@ -62,18 +63,33 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
     for index in range(plan.schedules):
         if index or again or tried:
             renew_fixtures(item, functools.partial(running.begin_run, index))
+        leaks = Leaks(item) if again else None
         failure = _failure(item, running, once)
         if failure is not None:
             raise failure
-        if again:
-            first = running.traces()
-            renew_fixtures(item, functools.partial(running.begin_run, index, again=True))
-            try:
-                once(item, running)
-            except Exception as error:
-                error.add_note("(this was the second run under the same schedule; the first one passed)")
-                raise
-            _compare(first, running)
+        if leaks is not None:
+            _run_again(item, running, once, leaks)
+
+
+def _run_again(
+    item: pytest.Function,
+    running: RunningTest,
+    once: Callable[[pytest.Function, RunningTest], None],
+    leaks: Leaks,
+) -> None:
+    """Run the body under the present schedule once more, and compare the two runs."""
+    __tracebackhide__ = True
+    first = running.traces()
+    left_behind = leaks.found()
+    renew_fixtures(item, functools.partial(running.begin_run, running.run.index, again=True))
+    try:
+        once(item, running)
+    except Exception as error:
+        error.add_note("(this was the second run under the same schedule; the first one passed)")
+        if left_behind:
+            error.add_note(left_behind)
+        raise
+    _compare(first, running, left_behind)
 
 
 def _failure(
@@ -183,7 +199,7 @@ def _examples_on_the_loop(item: pytest.Function, running: RunningTest) -> Iterat
         handle.inner_test = inner
 
 
-def _compare(first: dict[str, Any], running: RunningTest) -> None:
+def _compare(first: dict[str, Any], running: RunningTest, left_behind: str) -> None:
     """Fail if two runs under one schedule were not the same."""
     __tracebackhide__ = True
     second = running.traces()
@@ -196,4 +212,5 @@ def _compare(first: dict[str, Any], running: RunningTest) -> None:
             words = f"session {label!r}: {difference}"
             break
     if words is not None:
-        pytest.fail(f"the same schedule was run twice, and the two runs differ.\n{words}", pytrace=False)
+        lines = ("the same schedule was run twice, and the two runs differ.", words, left_behind)
+        pytest.fail("\n".join(filter(None, lines)), pytrace=False)

@@ -98,3 +98,131 @@ def test_it(convergence_session):
 def test_the_ini_key_does_the_same(run_suite: RunSuite, pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nconvergence_check_determinism = true\n")
     run_suite(_LEAKY).assert_outcomes(failed=1)
+
+
+# -- what has been left behind -----------------------------------------------------------------------------------------
+
+_LEFT = """
+import collections, functools, itertools, random, types
+
+class Store:
+    shared = {}
+    __slots__ = ("kept",)
+    def __init__(self): self.kept = []
+
+@functools.lru_cache
+def cached(x): return x
+
+COUNTER, NUMBER, STORE, RNG = itertools.count(1), 0, Store(), random.Random(1)
+ROUND = []
+ROUND.append(ROUND)
+LONG = list(range(5000))
+SAME = types.SimpleNamespace(a={1, 2}, b=frozenset(), c=(collections.deque([1]),), d=Store)
+LEAK = None
+
+@pytest.fixture(scope="module")
+def shared_list(): return []
+
+async def leaky(agent):
+    await asyncio.sleep(LEAK_EXPRESSION)
+
+@pytest.mark.convergence(agents={"leaky": leaky})
+def test_leaky(convergence_session, shared_list):
+    session = convergence_session
+    global LEAK
+    LEAK = shared_list
+    session.run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("leak", "named"),
+    [
+        ("next(COUNTER)", "test_suite.COUNTER was count(1), and is count(2)"),
+        ("NUMBER_SEES", "test_suite.NUMBER was 0, and is 1"),
+        (
+            "Store.shared.setdefault(len(Store.shared), 1) and len(Store.shared)",
+            "test_suite.Store.shared was {}, and is {0: 1}",
+        ),
+        (
+            "STORE.kept.append(1) or len(STORE.kept)",
+            "test_suite.STORE was Store(kept=[[]]), and is Store(kept=[[]1])",
+        ),
+        ("RNG.random()", "test_suite.RNG was Random in state *, and is Random in state *"),
+        (
+            "cached(cached.cache_info().currsize + 1)",
+            "the cache of test_suite.cached() was 0 values, and is 1 values",
+        ),
+        ("LEAK.append(1) or len(LEAK)", "fixture 'shared_list' was [[]], and is [[]1]"),
+        ("helper.SEEN.add(len(helper.SEEN)) or len(helper.SEEN)", "helper.SEEN was set(), and is {0}"),
+    ],
+)
+def test_state_that_leaks_from_run_to_run_is_named(
+    run_suite: RunSuite, pytester: pytest.Pytester, leak: str, named: str
+) -> None:
+    pytester.makepyfile(helper="SEEN = set()\n")
+    pytester.syspathinsert()
+    suite = _LEFT.replace("LEAK_EXPRESSION", leak)
+    if leak == "NUMBER_SEES":
+        suite = suite.replace(
+            "    await asyncio.sleep(NUMBER_SEES)",
+            "    global NUMBER\n    NUMBER += 1\n    await asyncio.sleep(NUMBER)",
+        )
+    result = run_suite("import helper\n" + suite, _CHECK)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "the same schedule was run twice, and the two runs differ.",
+            "What the first run has left behind:",
+            f"  {named}",
+        ]
+    )
+    for innocent in ("ROUND", "LONG", "SAME"):
+        result.stdout.no_fnmatch_line(f"  test_suite.{innocent} *")
+
+
+def test_a_second_run_that_fails_names_what_the_first_left_behind(run_suite: RunSuite) -> None:
+    result = run_suite(
+        """
+seen = []
+
+@pytest.mark.convergence(agents=1)
+def test_it(convergence_session):
+    seen.append(1)
+    convergence_session.run()
+    assert len(seen) == 1
+""",
+        _CHECK,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*the second run under the same schedule*",
+            "*What the first run has left behind:",
+            "*  test_suite.seen was [[]], and is [[]1]",
+        ]
+    )
+
+
+def test_no_code_of_the_users_runs_to_describe_what_is_left(run_suite: RunSuite) -> None:
+    run_suite(
+        """
+class Touchy(dict):
+    def __getattribute__(self, name): raise RuntimeError("touched")
+    def __repr__(self): raise RuntimeError("touched")
+    def __iter__(self): raise RuntimeError("touched")
+    def __len__(self): raise RuntimeError("touched")
+    def __eq__(self, other): raise RuntimeError("touched")
+    __hash__ = None
+
+class Object:
+    def __getattribute__(self, name): raise RuntimeError("touched")
+    def __repr__(self): raise RuntimeError("touched")
+
+TOUCHY, OBJECT = Touchy(), Object()
+
+@pytest.mark.convergence(agents=1)
+def test_it(convergence_session): convergence_session.run()
+""",
+        _CHECK,
+    ).assert_outcomes(passed=1)
