@@ -103,6 +103,10 @@ class Choices(Protocol):
         """Return the function that names the next deviating occurrence; ``rate`` is the odds of each one."""
         ...
 
+    def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
+        """Hear that a deviation of a sparse site has come about: what is planned may never be reached, or be put off."""
+        ...
+
 
 def _always_calm() -> int:
     return 0
@@ -129,6 +133,9 @@ class CalmChoices:
     def rare(self, stem: str, rate: float, domain: Domain) -> Next:
         """Never deviate."""
         return _never
+
+    def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
+        """Nobody wants to know."""
 
 
 @final
@@ -173,6 +180,9 @@ class SeededChoices:
             return after + gap, max(1, decode(random()))
 
         return following
+
+    def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
+        """Nobody wants to know."""
 
 
 @final
@@ -224,6 +234,9 @@ class RecordedChoices:
             if number > self._passed.get(stem, 0)
         )
 
+    def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
+        """Nobody wants to know."""
+
 
 @final
 class TapeChoices:
@@ -268,10 +281,13 @@ class TapeChoices:
 
         return following
 
+    def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
+        """Nobody wants to know."""
+
 
 @final
 class RecordingChoices:
-    """Passes every question on and keeps the answers that were not calm.
+    """Passes every question on and keeps the answers that were not calm: of sparse sites, those that came about.
 
     Attributes:
         deviations: label -> option, in the order in which the run asked.
@@ -309,16 +325,12 @@ class RecordingChoices:
         return answer
 
     def rare(self, stem: str, rate: float, domain: Domain) -> Next:
-        """Answer as the inner choices do; a planned deviation that the run never reaches stays in the record."""
-        inner = self._inner.rare(stem, rate, domain)
+        """Answer as the inner choices do; it is kept when it has come about."""
+        return self._inner.rare(stem, rate, domain)
 
-        def following(after: int) -> tuple[int, int] | None:
-            found = inner(after)
-            if found is not None:
-                self._keep(stem, found[0], found[1], domain)
-            return found
-
-        return following
+    def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
+        """Keep what has come about."""
+        self._keep(stem, number, option, domain)
 
 
 _LABEL: Final = re.compile(r"(?P<stem>.+) #(?P<number>[1-9][0-9]*)\Z")

@@ -14,6 +14,9 @@ from pytest_convergence._engine.base.choices import (
     Stream,
     TapeChoices,
 )
+from pytest_convergence._engine.base.noise import check_noise
+from pytest_convergence._engine.base.priorities import PriorityChoices
+from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.base.tokens import Recorded, parse_token, write_token
 from pytest_convergence.errors import ConvergenceUsageError
 
@@ -35,6 +38,8 @@ class Schedule:
         deviations: the departures from calm of a listed schedule, label and option.
         tape: the bytes of a tape schedule.
         faults: the kinds of faults that this schedule may inject on top of those of the session.
+        noise: the profile of a seeded schedule, see :mod:`pytest_convergence._engine.base.noise`.
+        branches: of a seeded schedule: from an instant on (virtual nanoseconds) what is chosen derives from another seed.
     """
 
     seed: int = 0
@@ -42,6 +47,8 @@ class Schedule:
     deviations: tuple[tuple[str, int], ...] = ()
     tape: bytes = b""
     faults: tuple[str, ...] = ()
+    noise: str = "uniform"
+    branches: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def calm(cls) -> Schedule:
@@ -49,15 +56,21 @@ class Schedule:
         return cls()
 
     @classmethod
-    def seeded(cls, seed: int) -> Schedule:
-        """Every choice drawn from ``seed``.
+    def seeded(
+        cls, seed: int, *, noise: str = "uniform", branches: tuple[tuple[int, int], ...] = ()
+    ) -> Schedule:
+        """Every choice drawn from ``seed``, by a profile of noise.
+
+        Args:
+            noise: ``uniform``, ``fast-restart``, ``heavy-tail``, ``leader-target``, ``swarm`` or ``pct``.
+            branches: instants in virtual nanoseconds, each with the seed from which is drawn from then on.
 
         Raises:
-            ConvergenceUsageError: ``seed`` is not a whole number.
+            ConvergenceUsageError: ``seed`` is not a whole number, or there is no such profile.
         """
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise ConvergenceUsageError(f"seed must be a whole number, not {seed!r}.")
-        return cls(seed=seed, kind="seeded")
+        return cls(seed=seed, kind="seeded", noise=check_noise(noise), branches=tuple(branches))
 
     @classmethod
     def of(cls, deviations: Mapping[str, int], *, seed: int = 0, faults: tuple[str, ...] = ()) -> Schedule:
@@ -115,7 +128,8 @@ class Schedule:
     def choices(self, stream: Callable[[int], Stream]) -> Choices:
         """Put the schedule to work; ``stream`` makes a random stream from a seed."""
         if self.kind == "seeded":
-            return SeededChoices(stream(self.seed))
+            made = stream(self.seed)
+            return PriorityChoices(made) if self.noise == "pct" else SeededChoices(made)
         if self.kind == "listed":
             return RecordedChoices(dict(self.deviations))
         if self.kind == "tape":
@@ -124,7 +138,10 @@ class Schedule:
 
     def __str__(self) -> str:
         if self.kind == "seeded":
-            return f"seed {self.seed}"
+            words = f"seed {self.seed}" if self.noise == "uniform" else f"seed {self.seed}, {self.noise}"
+            for at_ns, seed in self.branches:
+                words += f", from {format_ns(at_ns)} on seed {seed}"
+            return words
         if self.is_calm:
             return "calm"
         if self.kind == "listed":
@@ -133,7 +150,9 @@ class Schedule:
 
     def __repr__(self) -> str:
         if self.kind == "seeded":
-            return f"Schedule.seeded({self.seed})"
+            noise = "" if self.noise == "uniform" else f", noise={self.noise!r}"
+            branches = f", branches={self.branches!r}" if self.branches else ""
+            return f"Schedule.seeded({self.seed}{noise}{branches})"
         if self.kind == "listed":
             faults = f", faults={self.faults!r}" if self.faults else ""
             return f"Schedule.of({dict(self.deviations)!r}, seed={self.seed}{faults})"

@@ -19,12 +19,12 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.canonical import canonical
-from pytest_convergence._engine.base.choices import Choices, RecordingChoices
 from pytest_convergence._engine.base.messages import snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
 from pytest_convergence._engine.run.casting import Cast
 from pytest_convergence._engine.run.courier import Gate
-from pytest_convergence._engine.run.hosting import real_seconds, stream
+from pytest_convergence._engine.run.disturbing import Disturbing
+from pytest_convergence._engine.run.hosting import real_seconds
 from pytest_convergence._engine.run.judging import Judge
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._engine.run.orphans import left_behind
@@ -35,7 +35,6 @@ from pytest_convergence._engine.run.settling import Settling
 from pytest_convergence._engine.run.sharing import join, leave
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
-from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, end_outages, skew_offset_seconds
 from pytest_convergence._engine.sim.handles import TimerStep
 from pytest_convergence._engine.sim.loop import WorldLoop
 from pytest_convergence._engine.sim.machines import MachineHost
@@ -105,30 +104,23 @@ class Conduct:
         self.timeout_ns = self.started_ns + limit_ns
         self.max_events = self.world.happened + options.get("max_events")
         self.after_step: Callable[[], None] | None = None
-        kinds = frozenset(options.get("faults")) | frozenset(session.schedule.faults)
-        conditions = Network.of(options.get("network")).with_faults(kinds)
+        self._disturbing = disturbing = Disturbing(session)
+        self.chosen = disturbing.scheduled
+        conditions = Network.of(options.get("network")).with_faults(disturbing.kinds)
         window = options.trace_window()
         self.fabric = Fabric(
             self.world,
-            self._choices(),
+            disturbing.choices,
             conditions,
             seed=session.schedule.seed,
+            noise=disturbing.noise,
             trace=bool(window),
             window=window or 1,
         )
         self.fabric.loop = loop
-        self._kinds = kinds
-        self._partitions: Partitions | None = None
         self.replication: Replication | None = None
         self.resolving = Resolving(self)
         self.judge = Judge(self)
-
-    def _choices(self) -> Choices:
-        choices = self.session.schedule.choices(stream)
-        self.chosen = choices  # as scheduled, whether recorded or not
-        if self.session.is_recorded:
-            choices = self.session.recorded = RecordingChoices(choices)
-        return choices
 
     # -- begin ---------------------------------------------------------------------------------------------------------
 
@@ -136,15 +128,14 @@ class Conduct:
         """Set everything going. The scenario takes the first step, so that its rules are there before anybody sends."""
         session, fabric = self.session, self.fabric
         self.scenario_node = fabric.add_node(SCENARIO)
-        calm = session.schedule.kind == "calm"
+        disturbing = self._disturbing
         for name, agent in session.agents.items():
-            node = fabric.add_node(name, None if calm else StepPlan(fabric.choices, name, self._kinds))
+            node = fabric.add_node(name, disturbing.step_plan(name))
             agent._attach(node)
             node.on_crash.append(self._crashed)
         join(self.world, self)
         self.judge.begin()
-        if "skew" in self._kinds:
-            self._skew_clocks()
+        disturbing.skew_clocks()
         self.replication = Replication(self)
         self.cast.host_pattern()
         if scenario is not None:
@@ -152,18 +143,11 @@ class Conduct:
             self._work.add_done_callback(self._work_done)
         for name, behaviour in session.behaviours.items():
             self.cast.start_behaviour(session.agents[name], session.own_behaviour(name) or behaviour)
-        if "partition" in self._kinds:
-            self._partitions = Partitions(fabric, list(session.agents))
+        disturbing.begin(fabric)
         self.resolving.start()
         self.replication.start()
         self.cast.start()
         session.handoffs.begin(self)
-
-    def _skew_clocks(self) -> None:
-        for name, agent in self.session.agents.items():
-            option = self.fabric.choices.every(f"skew {name}", SKEW)()
-            if option:
-                agent.skew_clock(offset=skew_offset_seconds(option))
 
     def spawn(self, node: Node, coro: Coroutine[Any, Any, Any], name: str) -> WorldTask:
         """Start a task that belongs to the present life of ``node``."""
@@ -279,10 +263,7 @@ class Conduct:
         if self._settling is not None or self.is_over:
             return
         self.session._move(SessionState.SYNCHRONIZING)
-        if self._partitions is not None:
-            self._partitions.stop()
-        self.fabric.calm_down()
-        end_outages(self.fabric)
+        self._disturbing.stop(self.fabric)
         self.ending.changed_ns = self.world.now_ns
         self._settling = Settling(self, self._settled)
         self._settling.begin()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.choices import smaller
+from pytest_convergence._engine.base.noise import STEADY, Noise
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns, to_ns
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
@@ -18,6 +19,9 @@ LOST: Final = 1
 DUPLICATED: Final = 2
 OVERTAKEN: Final = 3
 _BATCH: Final = 64
+_MOST_ODDS: Final = 0.8
+"""At most so many of a noisy network's messages are lost, duplicated or held up."""
+_LONGEST_TAIL_NS: Final = 60 * NS_PER_SECOND
 FATES: Final = ("delayed", "lost", "duplicated", "overtaken")
 
 
@@ -81,6 +85,14 @@ class Network:
             changed = replace(changed, latency=(least, least + 0.1))
         return changed
 
+    def under(self, noise: Noise) -> Network:
+        """Return the same conditions with the odds of faults as a profile of noise has them."""
+        odds = {name: getattr(self, name) * noise.network for name in ("loss", "duplicate", "reorder")}
+        if noise.network == 1 or not any((self.loss, self.duplicate, self.reorder)):
+            return self
+        excess = max(1.0, sum(odds.values()) / _MOST_ODDS)
+        return replace(self, **{name: each / excess for name, each in odds.items()})
+
     @classmethod
     def of(cls, value: Network | str) -> Network:
         """Return the conditions that ``value`` names, or ``value`` itself.
@@ -110,16 +122,30 @@ PROFILES: Final[Mapping[str, Network]] = {
 class FateDomain:
     """What can happen to one message: an option is ``kind | (delay_ns << 2)``.
 
-    From calm upwards: on time, later and later within the latency, held up so that others overtake, duplicated, lost.
+    From calm upwards: on time, later and later within the latency, held up so that others overtake, duplicated, lost. Where
+    messages may be held up at all, noise may give some of them a heavy-tailed delay.
     """
 
-    __slots__ = ("_duplicated_from", "_lost_from", "_on_time", "_spread_ns", "_stretch_ns")
+    __slots__ = (
+        "_batch",
+        "_draw",
+        "_duplicated_from",
+        "_lost_from",
+        "_on_time",
+        "_spread_ns",
+        "_stretch_ns",
+        "_tail_from",
+    )
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, noise: Noise = STEADY) -> None:
+        network = network.under(noise)
         self._lost_from = 1 - network.loss
         self._duplicated_from = self._lost_from - network.duplicate
-        self._on_time = self._duplicated_from - network.reorder
-        self._spread_ns = network.greatest_ns - network.least_ns
+        self._tail_from = self._duplicated_from - (noise.tail if network.reorder else 0.0)
+        self._on_time = self._tail_from - network.reorder
+        self._spread_ns = int((network.greatest_ns - network.least_ns) * noise.delay)
+        self._batch: list[int] = []
+        self._draw: Callable[[], list[int]] | None = None
         # A message that is overtaken, or the copy of one, comes up to four latencies later.
         self._stretch_ns = 4 * max(network.greatest_ns, 1_000_000)
 
@@ -129,9 +155,14 @@ class FateDomain:
             return ON_TIME  # calm, even where the odds leave no room for it
         if u < self._on_time:
             return int(u / self._on_time * self._spread_ns) << 2
-        if u < self._duplicated_from:
-            part = (u - self._on_time) / (self._duplicated_from - self._on_time)
+        if u < self._tail_from:
+            part = (u - self._on_time) / (self._tail_from - self._on_time)
             return OVERTAKEN | ((int(part * self._stretch_ns) + 1) << 2)
+        if (
+            u < self._duplicated_from
+        ):  # Pareto, with a shape of 1: half of them take twice as long as anything else
+            part = (u - self._tail_from) / (self._duplicated_from - self._tail_from)
+            return OVERTAKEN | (int(min(self._stretch_ns / (1 - part), _LONGEST_TAIL_NS)) << 2)
         if u < self._lost_from:
             part = (u - self._duplicated_from) / (self._lost_from - self._duplicated_from)
             return DUPLICATED | ((int(part * self._stretch_ns) + 1) << 2)
@@ -142,11 +173,21 @@ class FateDomain:
         on_time, decode = self._on_time, self.decode
         scale = self._spread_ns / on_time if on_time else 0.0
 
-        def batches() -> Iterator[list[int]]:
-            while True:
-                yield [int(u * scale) << 2 if (u := random()) < on_time else decode(u) for _ in range(_BATCH)]
+        batch = self._batch
 
-        return chain.from_iterable(batches()).__next__
+        def draw() -> list[int]:
+            batch[:] = [
+                int(u * scale) << 2 if (u := random()) < on_time else decode(u) for _ in range(_BATCH)
+            ]
+            return batch
+
+        self._draw = draw
+        return chain.from_iterable(iter(draw, None)).__next__
+
+    def draw_afresh(self) -> None:
+        """Forget what was drawn ahead: the stream has become another one."""
+        if self._draw is not None:
+            self._draw()
 
     def weaker(self, option: int) -> tuple[int, ...]:
         """A shorter delay of the same kind; merely late instead of overtaken."""

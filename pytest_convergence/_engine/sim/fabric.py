@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.choices import Choices
 from pytest_convergence._engine.base.messages import InFlight
+from pytest_convergence._engine.base.noise import STEADY, Noise
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, CODE, DEFAULT_WINDOW, LOST, Trace, TraceEvent
 from pytest_convergence._engine.sim.conditions import FateDomain, Network
 from pytest_convergence._engine.sim.links import Link
@@ -85,6 +86,7 @@ class Fabric:
         conditions: Network,
         *,
         seed: int = 0,
+        noise: Noise = STEADY,
         trace: bool = True,
         window: int = DEFAULT_WINDOW,
     ) -> None:
@@ -92,7 +94,7 @@ class Fabric:
         self.choices = choices
         self.conditions = conditions
         self.base_ns = conditions.least_ns
-        self.fates = FateDomain(conditions)
+        self.fates = FateDomain(conditions, noise)
         shared: Callable[[FateDomain], Callable[[], int]] | None = getattr(choices, "shared", None)
         self.shared_fate: Callable[[], int] | None = None if shared is None else shared(self.fates)
         self.nodes: dict[str, Node] = {}

@@ -7,9 +7,10 @@ undisturbed step costs nothing. Partitions are addressed by time, in ticks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.choices import Choices, Domain, Next, Span, smaller
+from pytest_convergence._engine.base.noise import STEADY, Noise
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
 from pytest_convergence._engine.sim.node import OUTAGE, STALL
 
@@ -30,11 +31,25 @@ TICK_NS: Final = 100_000_000
 """Partitions begin at multiples of this."""
 
 
+_LONGEST_TAIL_US: Final = 60_000_000
+
+
+def _heavy(u: float, least_us: float) -> int:
+    """Map ``u`` to a time with a Pareto distribution of shape 1."""
+    return 1 + int(min(least_us / (1 - min(u, 1 - 1e-9)), _LONGEST_TAIL_US))
+
+
 @final
 class _Stall:
     """How long an agent hangs before a step: 1 lets everything that is ready now go first, n > 1 is n - 1 microseconds."""
 
+    def __init__(self, tail: float = 0.0) -> None:
+        self._usual = 1 - 5 * tail
+
     def decode(self, u: float) -> int:
+        if u >= self._usual:
+            return _heavy((u - self._usual) / (1 - self._usual), 5_000)
+        u /= self._usual
         return 1 if u < 0.8 else 1 + int((u - 0.8) * 5 * 5_000)
 
     def describe(self, option: int) -> str:
@@ -44,15 +59,22 @@ class _Stall:
         return smaller(option)
 
 
+_GREATEST_OUTAGE_US: Final = 2_000_000
+
+
 @final
 class _Outage:
     """How long an agent is gone, in microseconds."""
 
-    def __init__(self, words: str, greatest_us: int) -> None:
+    def __init__(self, words: str, greatest_us: int = _GREATEST_OUTAGE_US, tail: float = 0.0) -> None:
         self._words = words
         self._greatest_us = greatest_us
+        self._usual = 1 - 5 * tail
 
     def decode(self, u: float) -> int:
+        if u >= self._usual:
+            return _heavy((u - self._usual) / (1 - self._usual), self._greatest_us / 2)
+        u /= self._usual
         return 1 + int(u * u * self._greatest_us)  # short outages are the more telling ones
 
     def describe(self, option: int) -> str:
@@ -62,11 +84,32 @@ class _Outage:
         return smaller(option)
 
 
-_SITES: Final[tuple[tuple[str, float, Domain], ...]] = (
-    ("stall", 0.02, _Stall()),
-    ("pause", 0.01, _Outage("paused for", 2_000_000)),
-    ("crash", 0.01, _Outage("crashed, back after", 2_000_000)),
-)
+_STEP_KINDS: Final = ("stall", "pause", "crash")  # the worst last
+_RATES: Final = {"stall": 0.02, "pause": 0.01, "crash": 0.01}
+_GREATEST_RATE: Final = 0.5
+_PATIENCE: Final = 64
+"""For so many steps a fault waits until its agent sends something."""
+
+
+def _domains(noise: Noise) -> dict[str, Domain]:
+    greatest_us = max(1, int(_GREATEST_OUTAGE_US * noise.outage))
+    return {
+        "stall": _Stall(noise.tail),
+        "pause": _Outage("paused for", greatest_us, noise.tail),
+        "crash": _Outage("crashed, back after", greatest_us, noise.tail),
+    }
+
+
+_USUAL: Final = _domains(STEADY)
+
+
+class _Waiting(NamedTuple):
+    """A fault that is due, and waits until its agent has sent more than ``posted`` messages."""
+
+    kind: str
+    option: int
+    posted: int
+    latest_step: int
 
 
 @final
@@ -77,15 +120,31 @@ class StepPlan:
         next_step: the step before which something happens.
     """
 
-    __slots__ = ("_crashes", "_due", "_next", "next_step")
+    __slots__ = (
+        "_choices",
+        "_crashes",
+        "_domains",
+        "_due",
+        "_name",
+        "_near_sends",
+        "_next",
+        "_waiting",
+        "next_step",
+    )
 
-    def __init__(self, choices: Choices, name: str, kinds: frozenset[str]) -> None:
+    def __init__(self, choices: Choices, name: str, kinds: frozenset[str], noise: Noise = STEADY) -> None:
+        self._choices = choices
+        self._name = name
+        self._near_sends = noise.near_sends
+        self._domains = _USUAL if noise is STEADY else _domains(noise)
         self._next: dict[str, Next] = {}
         self._due: dict[str, tuple[int, int]] = {}
+        self._waiting: _Waiting | None = None
         self._crashes = 0
-        for kind, rate, domain in _SITES:
+        for kind in _STEP_KINDS:
             if kind == "stall" or kind in kinds:
-                self._next[kind] = choices.rare(f"{kind} {name}", rate, domain)
+                rate = min(_RATES[kind] * getattr(noise, kind), _GREATEST_RATE)
+                self._next[kind] = choices.rare(f"{kind} {name}", rate, self._domains[kind])
                 self._plan(kind, 0)
         self.next_step = _NEVER
         self._aim()
@@ -100,19 +159,62 @@ class StepPlan:
     def _aim(self) -> None:
         self.next_step = min((step for step, _ in self._due.values()), default=_NEVER)
 
-    def disturb(self, node: Node, life: Life) -> bool:
-        """Do what was planned for this step; return whether the step must wait, or will never run."""
-        step = life.steps
+    def strike(self, life: Life, kind: str, u: float, steps: int) -> None:
+        """Plan a fault for the step after the next ``steps`` of a life, instead of the next one that is due of its kind.
+
+        Args:
+            u: which option of the fault, in ``[0, 1)``.
+        """
+        if kind in self._next:
+            self._due[kind] = (life.steps + 1 + steps, max(1, self._domains[kind].decode(u)))
+            self._aim_at(life)
+
+    def plan_anew(self, life: Life) -> None:
+        """Forget what is due: the schedule draws from another seed from now on."""
+        self._waiting = None
+        for kind in self._next:
+            self._plan(kind, life.steps)
+        self._aim_at(life)
+
+    def _aim_at(self, life: Life) -> None:
+        self._aim()
+        if life.fuse:
+            life.fuse = self.next_step
+
+    def _draw(self, step: int) -> tuple[str, int]:
+        """Take what is due at a step."""
         kind, option = "", 0
-        for name in self._next:  # in the order of _SITES: the worst wins
+        for name in self._next:  # in the order of _STEP_KINDS: the worst wins
             at, value = self._due.get(name, (_NEVER, 0))
             if at <= step:
                 kind, option = name, value
                 self._plan(name, step)
+        return kind, option
+
+    def _after_a_send(self, node: Node, step: int, kind: str, option: int) -> tuple[str, int]:
+        """Put a fault off until its agent has just sent something; return what is to happen now."""
+        waiting = self._waiting
+        if waiting is None:
+            if kind not in ("crash", "pause"):
+                return kind, option
+            waiting = self._waiting = _Waiting(kind, option, node.posted(), step + _PATIENCE)
+        if node.posted() == waiting.posted and step < waiting.latest_step:
+            self.next_step = step + 1
+            return "", 0
+        self._waiting = None
+        return waiting.kind, waiting.option
+
+    def disturb(self, node: Node, life: Life) -> bool:
+        """Do what was planned for this step; return whether the step must wait, or will never run."""
+        step = life.steps
+        kind, option = self._draw(step)
         self._aim()
+        if self._near_sends:
+            kind, option = self._after_a_send(node, step, kind, option)
         life.fuse = self.next_step
         if not kind:
             return False
+        self._choices.struck(f"{kind} {self._name}", step, option, self._domains[kind])
         world = node.fabric.world
         if kind == "crash":
             self._crashes += 1
@@ -167,15 +269,16 @@ _ENDS: Final = (_restart, _resume, _release)
 class Cut:
     """Which agents are cut off and for how long: ``group + groups * milliseconds``."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], outage: float = 1.0) -> None:
         self._names = names
+        self._greatest_ms = max(1, int(3_000 * outage))
         # Groups are subsets by bit mask, neither empty nor everybody; masks beyond 12 agents repeat.
         self.groups = (1 << min(len(names), 12)) - 2
 
     def decode(self, u: float) -> int:
         scaled = u * self.groups
         group = int(scaled)
-        return max(1, group + self.groups * int((scaled - group) * 3_000))
+        return max(1, group + self.groups * int((scaled - group) * self._greatest_ms))
 
     def group(self, option: int) -> list[str]:
         mask = option % self.groups + 1
@@ -208,16 +311,29 @@ class Cut:
 class Partitions:
     """Cuts off a group of agents now and then; a tick is 100 virtual milliseconds."""
 
-    def __init__(self, fabric: Fabric, names: list[str]) -> None:
+    def __init__(self, fabric: Fabric, names: list[str], noise: Noise = STEADY) -> None:
         self._fabric = fabric
         self._names = names
-        self._cut = Cut(names)
+        self._cut = Cut(names, noise.outage)
         self._rule: Rule | None = None
         self._begun_ns = fabric.world.now_ns
         self.stopped = len(names) < 2
         if not self.stopped:
-            self._next = fabric.choices.rare("partition", 0.1, self._cut)
+            rate = min(0.1 * noise.partition, _GREATEST_RATE)
+            self._next = fabric.choices.rare("partition", rate, self._cut)
             self._arm(0)
+
+    def strike(self, group: Sequence[str], ticks: int, duration_ns: int) -> None:
+        """Cut off ``group`` at the ``ticks``-th tick from now, unless another partition lasts by then."""
+        if not self.stopped:
+            now = (self._fabric.world.now_ns - self._begun_ns) // TICK_NS
+            tick = now + max(1, ticks)
+            due = (tick, self._cut.option(group, duration_ns))
+            self._at(self._begun_ns + tick * TICK_NS, self._strike, due)
+
+    def _strike(self, due: tuple[int, int]) -> None:
+        if not self.stopped:
+            self._cut_off(*due)
 
     def _arm(self, after: int) -> None:
         due = self._next(after)
@@ -237,18 +353,19 @@ class Partitions:
         function(argument)
 
     def _begin(self, due: tuple[int, int]) -> None:
-        tick, option = due
-        if self.stopped:
-            return
-        if self._rule is None:
-            from pytest_convergence._engine.sim.rules import NetworkControl
+        if not self.stopped:
+            self._cut_off(*due)
+            self._arm(due[0])
 
-            control = NetworkControl(lambda: self._fabric, lambda: self._names)
-            group = self._cut.group(option)
-            if len(group) < len(self._names):
-                self._rule = control.partition(group)
-                self._at(self._fabric.world.now_ns + self._cut.duration_ns(option), self._end, None)
-        self._arm(tick)
+    def _cut_off(self, tick: int, option: int) -> None:
+        group = self._cut.group(option)
+        if self._rule is not None or len(group) == len(self._names):
+            return
+        from pytest_convergence._engine.sim.rules import NetworkControl
+
+        self._fabric.choices.struck("partition", tick, option, self._cut)
+        self._rule = NetworkControl(lambda: self._fabric, lambda: self._names).partition(group)
+        self._at(self._fabric.world.now_ns + self._cut.duration_ns(option), self._end, None)
 
     def _end(self, _: object) -> None:
         if self._rule is not None:

@@ -137,6 +137,10 @@ class Node:
         """Whether the node is alive but held."""
         return self.life.alive and self.life.holds != 0
 
+    def posted(self) -> int:
+        """How many messages it has sent so far."""
+        return sum(link.number for link in self.links.values())
+
     def disk(self, channel: str) -> Disk:
         """Return the durable storage of one channel's machine or behaviour."""
         disk = self.disks.get(channel)

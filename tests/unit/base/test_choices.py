@@ -132,6 +132,9 @@ def test_what_was_recorded_answers_the_same_again(seed: int, asked: list[str]):
 def test_what_was_recorded_of_a_rare_site_comes_again(seed: int):
     recording = RecordingChoices(seeded(seed))
     first = occurrences(recording, "crash a")
+    assert not recording.deviations  # planned, and perhaps never reached
+    for number, option in first:
+        recording.struck("crash a", number, option, Span(9))
     assert occurrences(RecordedChoices(recording.deviations), "crash a") == first
 
 
@@ -168,6 +171,7 @@ def test_words_of_a_recording_say_what_was_chosen():
     ask = recording.every("x", Span(9, " ms"))
     assert [ask(), ask()] == [0, 7]
     assert recording.rare("y", 0.1, Span(9, " us"))(0) == (5, 3)
+    recording.struck("y", 5, 3, Span(9, " us"))
     assert recording.words == {"x #2": "7 ms", "y #5": "3 us"}
 
 

@@ -26,7 +26,7 @@ class Recorded:
 
     def __init__(self, schedule: Schedule) -> None:
         self.seed, self.kind, self.faults = schedule.seed, schedule.kind, schedule.faults
-        self.is_calm = schedule.is_calm
+        self.is_calm, self.noise, self.branches = schedule.is_calm, schedule.noise, schedule.branches
         self._schedule = schedule
         self.recording: RecordingChoices | None = None
 

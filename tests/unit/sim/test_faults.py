@@ -189,7 +189,7 @@ def test_skews_are_offsets_of_up_to_half_a_second():
 
 def test_every_kind_of_fault_is_told_in_words():
     class Recorded:
-        kind, seed, faults, is_calm = "seeded", 5, (), False
+        kind, seed, faults, is_calm, noise, branches = "seeded", 5, (), False, "uniform", ()
 
         def choices(self, stream: Any) -> RecordingChoices:
             self.recording = RecordingChoices(Schedule.seeded(5).choices(stream))

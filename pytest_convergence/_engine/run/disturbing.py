@@ -1,0 +1,102 @@
+"""What the schedule of a run does by itself: plans for the steps of agents, partitions, skewed clocks, noise that aims.
+
+Also where a seeded schedule *branches*: from an instant on it draws from another seed. A search goes on from where an
+earlier run has met something new by taking that run's seed up to there, and another one from there on.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any, final
+
+from pytest_convergence._engine.base.choices import Choices, RecordingChoices
+from pytest_convergence._engine.base.noise import STEADY, noise_of
+from pytest_convergence._engine.run.hosting import stream
+from pytest_convergence._engine.sim.fabric import Fabric
+from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, end_outages, skew_offset_seconds
+from pytest_convergence._engine.sim.targeting import Targeting
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.run.session import Session
+
+__all__ = ["Disturbing"]
+
+
+@final
+class Disturbing:
+    """The schedule at work on one run of one session.
+
+    Attributes:
+        kinds: the kinds of faults that it may inject.
+        noise: how it departs from calm.
+        scheduled: what decides, as the schedule has it.
+        choices: the same, recorded if the session is.
+    """
+
+    __slots__ = ("_fabric", "_partitions", "_session", "_stream", "choices", "kinds", "noise", "scheduled")
+
+    def __init__(self, session: Session) -> None:
+        schedule = session.schedule
+        self._session = session
+        self.kinds = frozenset(session.options.get("faults")) | frozenset(schedule.faults)
+        self.noise = STEADY
+        if schedule.kind == "seeded" and schedule.noise != "uniform":
+            # Drawn from a stream of its own: the same seed chooses the same under every profile.
+            self.noise = noise_of(schedule.noise, random.Random(f"noise/{schedule.seed}"))
+        self._stream: random.Random | None = None
+        self.scheduled: Choices = schedule.choices(self._make_stream)
+        self.choices = self.scheduled
+        if session.is_recorded:
+            self.choices = session.recorded = RecordingChoices(self.scheduled)
+        self._partitions: Partitions | None = None
+        self._fabric: Fabric | None = None
+
+    def _make_stream(self, seed: int) -> random.Random:
+        self._stream = stream(seed)
+        return self._stream
+
+    def step_plan(self, name: str) -> StepPlan | None:
+        """Return what is in store for an agent's steps; nothing under a calm schedule."""
+        if self._session.schedule.kind == "calm":
+            return None
+        return StepPlan(self.choices, name, self.kinds, self.noise)
+
+    def skew_clocks(self) -> None:
+        """Set the agents' clocks off, if that is among the faults."""
+        if "skew" in self.kinds:
+            for name, agent in self._session.agents.items():
+                option = self.choices.every(f"skew {name}", SKEW)()
+                if option:
+                    agent.skew_clock(offset=skew_offset_seconds(option))
+
+    def begin(self, fabric: Fabric) -> None:
+        """Set going what is not bound to the steps of an agent."""
+        self._fabric = fabric
+        names = list(self._session.agents)
+        schedule = self._session.schedule
+        if "partition" in self.kinds:
+            self._partitions = Partitions(fabric, names, self.noise)
+        if self.noise.targets:
+            Targeting(fabric, names, self.kinds, self._partitions, random.Random(f"target/{schedule.seed}"))
+        for at_ns, seed in schedule.branches:
+            fabric.world.inert += 1
+            fabric.world.at_background(at_ns, self._branch, seed)
+
+    def _branch(self, seed: Any) -> None:
+        fabric = self._fabric
+        assert fabric is not None
+        fabric.world.inert -= 1
+        if self._stream is None or fabric.closed:
+            return
+        self._stream.setstate(stream(seed).getstate())
+        fabric.fates.draw_afresh()
+        for node in fabric.nodes.values():
+            if node.plan is not None:
+                node.plan.plan_anew(node.life)
+
+    def stop(self, fabric: Fabric) -> None:
+        """The faults stop: partitions heal, crashed agents come back, paused ones go on, links deliver on time."""
+        if self._partitions is not None:
+            self._partitions.stop()
+        fabric.calm_down()
+        end_outages(fabric)
