@@ -17,6 +17,7 @@ from pytest_convergence._engine.run.hosting import run_in_world
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._pytest.async_fixtures import resolved, value_of
 from pytest_convergence._pytest.database import keep_failure, known_failures
+from pytest_convergence._pytest.exploring import explorer_of
 from pytest_convergence._pytest.findings import effective_seed, schedule_words
 from pytest_convergence._pytest.leaks import Leaks
 from pytest_convergence._pytest.options import SETTINGS
@@ -60,13 +61,19 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
         failure = _failure(item, running, once)
         if failure is not None:
             raise failure
+    explorer = explorer_of(running)
     for index in range(plan.schedules):
+        approach = explorer.approach(index)
+        if approach is None:
+            break
         if index or again or tried:
-            renew_fixtures(item, functools.partial(running.begin_run, index))
+            watched = explorer.watches
+            renew_fixtures(item, functools.partial(running.begin_run, index, approach, watched=watched))
         leaks = Leaks(item) if again else None
         failure = _failure(item, running, once)
         if failure is not None:
             raise failure
+        explorer.ran(approach, running.run.seen or ())
         if leaks is not None:
             _run_again(item, running, once, leaks)
 
@@ -81,7 +88,7 @@ def _run_again(
     __tracebackhide__ = True
     first = running.traces()
     left_behind = leaks.found()
-    renew_fixtures(item, functools.partial(running.begin_run, running.run.index, again=True))
+    renew_fixtures(item, running.begin_run_again)
     try:
         once(item, running)
     except Exception as error:

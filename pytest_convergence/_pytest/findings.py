@@ -9,7 +9,7 @@ import pytest
 
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._pytest.database import database_of
-from pytest_convergence._pytest.options import SETTINGS
+from pytest_convergence._pytest.options import SETTINGS, split_profile
 from pytest_convergence._pytest.running_test import Made, RunningTest
 from pytest_convergence._pytest.token_files import LONGEST_TOKEN
 
@@ -40,7 +40,7 @@ def schedule_words(running: RunningTest) -> str:
     if running.run.known_failure is not None and running.run.sessions:
         return f"a known failure: {running.run.sessions[-1].session.schedule}"
     words = "calm" if seed is None else f"seed {seed}"
-    if seed is None and running.run.sessions:
+    if running.run.sessions:
         words = str(running.run.sessions[-1].session.schedule)
     if running.plan.schedules > 1:
         words = f"schedule {running.run.index + 1} of {running.plan.schedules}: {words}"
@@ -50,7 +50,9 @@ def schedule_words(running: RunningTest) -> str:
 def search_on_line(running: RunningTest) -> str:
     """Return the command that runs the test under the seed that found a failure; empty without one."""
     seed = running.found_seed
-    return "" if seed is None else f"  unreduced: {_rerun_line(running, seed)}"
+    return (
+        "" if seed is None or running.run.approach.branches else f"  unreduced: {_rerun_line(running, seed)}"
+    )
 
 
 def replay_line(running: RunningTest, token: str, words: str) -> str:
@@ -76,9 +78,11 @@ def _rerun_line(running: RunningTest, seed: int) -> str:
     words = ["pytest", f"{path}::{rest}", f"--convergence-seed={seed}"]
     if running.plan.schedules > 1:
         words.append("--convergence-schedules=1")
-    profile = config.stash[SETTINGS].command_line.profile
-    if profile is not None:
-        words.append(f"--convergence-profile={profile}")
+    given = split_profile(config.stash[SETTINGS].command_line.profile)
+    if running.run.approach.noise is not None:
+        given["noise"] = running.run.approach.noise
+    if given:
+        words.append(f"--convergence-profile={','.join(given.values())}")
     return " ".join(map(shlex.quote, words))
 
 

@@ -18,7 +18,7 @@ from pytest_convergence._engine.run.known import Known
 from pytest_convergence._engine.run.options import SessionOptions
 from pytest_convergence._pytest.bodies import is_async
 from pytest_convergence._pytest.course import Course
-from pytest_convergence._pytest.options import SETTINGS, Settings
+from pytest_convergence._pytest.options import SETTINGS, Settings, split_profile
 from pytest_convergence._pytest.token_files import token_text
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
@@ -154,7 +154,7 @@ def _layered(marked: SessionOptions, settings: Settings) -> SessionOptions:
     """Put the command line over the marker, and the marker over the ini file."""
     layers = []
     for layer in (settings.command_line, settings.ini):
-        given = {"schedules": layer.schedules, "seed": layer.seed, "network": layer.profile}
+        given = {"schedules": layer.schedules, "seed": layer.seed, **split_profile(layer.profile)}
         layers.append(SessionOptions(**{name: value for name, value in given.items() if value is not None}))
     return layers[0].over(marked).over(layers[1])
 

@@ -12,12 +12,17 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import pytest
 
-__all__ = ["SETTINGS", "Layer", "Settings", "add_options", "formats_name_run_context", "read_settings"]
+__all__ = [
+    "SETTINGS",
+    "Layer",
+    "Settings",
+    "add_options",
+    "formats_name_run_context",
+    "read_settings",
+    "split_profile",
+]
 
 _T = TypeVar("_T")
-
-_NOISE_PROFILES: Final = ("uniform", "fast-restart", "heavy-tail", "leader-target", "swarm")
-"""Profiles that belong to the search for schedules, which this version does not have."""
 
 DEFAULT_SHRINK_SECONDS: Final = 20.0
 """Real seconds that the reduction of a failure may take."""
@@ -101,19 +106,24 @@ def _token(text: str) -> str:
 
 
 def _profile(text: str) -> str:
-    if text in _NOISE_PROFILES:
-        raise argparse.ArgumentTypeError(
-            f"the profile {text!r} is not available yet; use a network profile such as 'lossy'"
-        )
     # Imported here: only a session that sets a profile pays for the engine.
-    from pytest_convergence._engine.sim.conditions import Network
-    from pytest_convergence.errors import ConvergenceUsageError
+    from pytest_convergence._engine.base.noise import NOISE_PROFILES
+    from pytest_convergence._engine.sim.conditions import PROFILES
+    from pytest_convergence.errors import unknown_name
 
-    try:
-        Network.of(text)
-    except ConvergenceUsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    for name in text.split(","):
+        if name not in PROFILES and name not in NOISE_PROFILES:
+            error = unknown_name("profile", name, (*PROFILES, *NOISE_PROFILES))
+            raise argparse.ArgumentTypeError(str(error))
     return text
+
+
+def split_profile(text: str | None) -> dict[str, str]:
+    """Return what a profile sets: the network, the noise, or both (``lossy,heavy-tail``)."""
+    from pytest_convergence._engine.base.noise import NOISE_PROFILES
+
+    names = text.split(",") if text else []
+    return {"noise" if name in NOISE_PROFILES else "network": name for name in names}
 
 
 def _refuse(option: str) -> Callable[[str], str]:
@@ -142,7 +152,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--convergence-profile",
         type=_profile,
         metavar="NAME",
-        help="network profile of every session (perfect, lan, wan, lossy, flaky, chaos); goes before the marker's network=",
+        help="network profile (perfect, lan, wan, lossy, flaky, chaos) or noise profile (uniform, fast-restart, heavy-tail, "
+        "leader-target, swarm, pct) of every session, or both, with a comma; goes before the marker's network= and noise=",
     )
     group.addoption(
         "--convergence-metrics",

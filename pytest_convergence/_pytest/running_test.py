@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
 import pytest
@@ -12,6 +12,8 @@ from pytest_convergence._engine.run.options import UNSET, SessionOptions
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.marker import Plan, known_names
+from pytest_convergence.explore.explorers import Approach
+from pytest_convergence.explore.novelty import StateWatch
 from pytest_convergence.metrics import Tally
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ class Run:
         is_counted: whether the schedule has been counted.
         course: what its sessions follow, ``None`` for their own schedules.
         known_failure: the token that it tries, of those under which the test has failed before.
+        approach: how the search chose this run.
+        seen: the states that its sessions went through, if the search wants to know.
         in_order: the sessions that follow the course, in the order in which they were made.
     """
 
@@ -78,6 +82,8 @@ class Run:
     course: Course | None = None
     known_failure: str | None = None
     in_order: list[Session] = field(default_factory=list)
+    approach: Approach = Approach(None)  # noqa: RUF009 - a named tuple
+    seen: list[StateWatch] | None = None
 
 
 @final
@@ -117,25 +123,42 @@ class RunningTest:
         self.virtual_seconds = 0.0
         self.real_seconds = 0.0
         self._base_seed: int | None = plan.options.get("seed")
-        self.run = Run(0, self._base_seed, course=plan.course)
+        self.run = Run(0, self._base_seed, course=plan.course, approach=Approach(self._base_seed))
 
     def try_known(self, token: str) -> None:
         """The body is about to run under a schedule under which it has failed before."""
-        self.begin_run(0, course=Course.of_token(token))
-        self.run.known_failure, self.run.is_counted = token, False
+        self.begin_run(0, Approach(self._base_seed))
+        self.run.course, self.run.known_failure = Course.of_token(token), token
 
-    def begin_run(self, index: int, *, again: bool = False, course: Course | None = None) -> None:
-        """The body is about to run under schedule ``index``, or to run under it again, perhaps on another course."""
+    def seed_of(self, index: int) -> int | None:
+        """The seed of schedule ``index``; ``None`` for the first where the test names none."""
+        return derive_seed(self.nodeid, self._base_seed, index) if index else self._base_seed
+
+    def begin_run(self, index: int, approach: Approach, *, watched: bool = False) -> None:
+        """The body is about to run under schedule ``index``."""
         self._note_active()
-        seed = derive_seed(self.nodeid, self._base_seed, index) if index else self._base_seed
-        self.run = Run(index, seed, is_counted=again or course is not None, course=course or self.plan.course)
+        course = self.plan.course if approach.schedules is None else Course(approach.schedules)
+        self.run = Run(index, approach.seed, course=course, approach=approach, seen=[] if watched else None)
+
+    def begin_run_again(self, course: Course | None = None) -> None:
+        """The body is about to run under the same schedule once more, perhaps on another course."""
+        self._note_active()
+        last = self.run
+        self.run = Run(
+            last.index,
+            last.seed,
+            is_counted=True,
+            course=course or last.course,
+            approach=last.approach,
+        )
 
     # -- sessions ------------------------------------------------------------------------------------------------------
 
     def defaults(self) -> SessionOptions:
         """The options of a session of this test that is given none, in the present run."""
-        seed = self.run.seed
-        options = SessionOptions(seed=UNSET if seed is None else seed).over(self.plan.options)
+        seed, noise = self.run.seed, self.run.approach.noise
+        chosen = SessionOptions(seed=UNSET if seed is None else seed, noise=UNSET if noise is None else noise)
+        options = chosen.over(self.plan.options)
         if self.keeps_traces and not options.trace_window():
             options = SessionOptions(trace=True).over(options)
         return options
@@ -160,7 +183,13 @@ class RunningTest:
 
     def created(self, session: Session) -> None:
         """A session was made that belongs to this test."""
-        course = self.run.course
+        course, branches = self.run.course, self.run.approach.branches
+        if branches and session.schedule.kind == "seeded":
+            session.schedule = replace(session.schedule, branches=branches)
+        if self.run.seen is not None:
+            watch = StateWatch()
+            self.run.seen.append(watch)
+            session.watchers.append(watch.begin)
         if course is not None:
             course.set(session, len(self.run.in_order))
             self.run.in_order.append(session)

@@ -77,7 +77,7 @@ class _Search:
     def run(self, course: Course) -> BaseException | None:
         """Run the body once more; return what went wrong."""
         running = self._running
-        begin = functools.partial(running.begin_run, running.run.index, course=course)
+        begin = functools.partial(running.begin_run_again, course)
         _forget_output(self._item.config)
         try:
             renew_fixtures(self._item, begin)

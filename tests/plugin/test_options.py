@@ -86,7 +86,6 @@ def test_settings(convergence_session_factory):
         ("--convergence-schedules=many", "*a whole number is needed, not 'many'*"),
         ("--convergence-seed=x", "*a whole number is needed, not 'x'*"),
         ("--convergence-profile=losy", "*unknown network profile 'losy': did you mean 'lossy'?*"),
-        ("--convergence-profile=swarm", "*the profile 'swarm' is not available yet*"),
         ("--convergence-replay=abc", "*'abc' is no token of a schedule*"),
         ("--convergence-shrink-seconds=-1", "*a number of seconds >= 0 is needed, not '-1'*"),
         ("--convergence-shrink-seconds=x", "*a number of seconds is needed, not 'x'*"),

@@ -72,7 +72,7 @@ def test_the_first_failure_ends_it_and_says_how_to_run_it_again(run_suite: RunSu
             "test_fragile: converged after * of virtual time*",
             "Found by schedule * of 100: seed *; shrunk from * to 2 deviations in * runs, * s.",
             "run it again: pytest test_suite.py::test_fragile --convergence-replay=c1-*",
-            "*unreduced: pytest test_suite.py::test_fragile --convergence-seed=* --convergence-schedules=1",
+            "*unreduced: pytest test_suite.py::test_fragile --convergence-seed=* --convergence-schedules=1*",
         ]
     )
 

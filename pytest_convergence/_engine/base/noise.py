@@ -18,7 +18,7 @@ A profile changes how deviations are *drawn*. What was drawn is recorded by labe
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, final
 
 from pytest_convergence._engine.base.choices import Stream
@@ -101,10 +101,13 @@ def _swarm(stream: Stream) -> Noise:
     random = stream.random
     on: Collection[str] = [kind for kind in _SWITCHED if random() < 0.5]
     factors = {kind: _log_uniform(random(), 0.3, 10.0) if kind in on else 0.0 for kind in _SWITCHED}
-    factors["delay"] = min(factors["delay"], 1.0)
-    return replace(
-        STEADY,
-        **factors,
+    return Noise(
+        stall=factors["stall"],
+        pause=factors["pause"],
+        crash=factors["crash"],
+        partition=factors["partition"],
+        network=factors["network"],
+        delay=min(factors["delay"], 1.0),
         outage=_log_uniform(random(), 0.02, 2.0),
         near_sends=random() < 0.3,
         tail=0.05 * (random() < 0.2),

@@ -144,6 +144,8 @@ class Conduct:
         for name, behaviour in session.behaviours.items():
             self.cast.start_behaviour(session.agents[name], session.own_behaviour(name) or behaviour)
         disturbing.begin(fabric)
+        for begin in session.watchers:
+            begin(fabric.watchers)
         self.resolving.start()
         self.replication.start()
         self.cast.start()

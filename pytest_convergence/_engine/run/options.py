@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, final
 
+from pytest_convergence._engine.base.noise import check_noise
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.time import to_ns
 from pytest_convergence._engine.base.trace import DEFAULT_WINDOW
@@ -46,6 +47,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "faults": (),
     "schedules": 1,
     "explore": "random",
+    "noise": None,
     "sync": "delta",
     "resolve": "last-write",
     "seed": None,
@@ -78,6 +80,7 @@ class SessionOptions:
         faults: kinds of faults that schedules may inject.
         schedules: under how many schedules the test body runs.
         explore: how schedules are searched.
+        noise: the profile of noise of a seeded schedule; ``None`` for uniform noise, and in a search for all in turn.
         sync, resolve: how replicas exchange updates and resolve conflicts.
         seed: a whole number; derives every choice.
         timeout: virtual seconds that a run may take.
@@ -98,6 +101,7 @@ class SessionOptions:
     faults: Any = UNSET
     schedules: Any = UNSET
     explore: Any = UNSET
+    noise: Any = UNSET
     sync: Any = UNSET
     resolve: Any = UNSET
     seed: Any = UNSET
@@ -276,8 +280,13 @@ def _seconds(name: str, *, optional: bool = False) -> Callable[[Any], None]:
 def _check_explore(explore: Any) -> None:
     if explore not in _EXPLORERS:
         raise unknown_name("explore strategy", explore, _EXPLORERS)
-    if explore != "random":
+    if explore == "exhaustive":
         raise ConvergenceUsageError(f"explore={explore!r} is not available yet; use explore='random'.")
+
+
+def _check_noise(noise: Any) -> None:
+    if noise is not None:
+        check_noise(noise)
 
 
 def _check_sync(sync: Any) -> None:
@@ -329,6 +338,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
     "faults": _check_faults,
     "schedules": _whole("schedules", 1),
     "explore": _check_explore,
+    "noise": _check_noise,
     "sync": _check_sync,
     "resolve": _check_resolve,
     "seed": _check_seed,

@@ -62,6 +62,7 @@ class Session(Standing, Stating):
         state: where the session stands.
         is_recorded: whether the run is to record what its schedule chooses.
         recorded: what it chose, once it runs, if it is recorded.
+        watchers: are given the watchers of its fabric when it begins, and may add their own to them, by kind of event.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Session(Standing, Stating):
         self.schedule: Schedule = self._choose_schedule(seed_from or self.name)
         self.is_recorded = False
         self.recorded: RecordingChoices | None = None
+        self.watchers: list[Callable[[dict[str, list[Any]]], None]] = []
         self.properties: list[Property] = []
         self.conflict_handlers: list[Callable[[Conflict], Any]] = []
         self._finished_hook = finished
@@ -165,11 +167,13 @@ class Session(Standing, Stating):
         if schedule is not None:
             return Schedule.parse(schedule) if isinstance(schedule, str) else schedule
         seed: int | None = options.get("seed")
+        noise = options.get("noise") or "uniform"
         if seed is not None:
-            return Schedule.seeded(seed)
+            return Schedule.seeded(seed, noise=noise)
         if Network.of(options.get("network")).is_harmless and not options.get("faults"):
             return Schedule.calm()
-        return Schedule.seeded(int.from_bytes(hashlib.sha256(seed_from.encode()).digest()[:4], "big"))
+        seed = int.from_bytes(hashlib.sha256(seed_from.encode()).digest()[:4], "big")
+        return Schedule.seeded(seed, noise=noise)
 
     def _clock_of(self, name: str) -> Callable[[], int]:
         def now_ns() -> int:

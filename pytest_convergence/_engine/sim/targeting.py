@@ -50,7 +50,7 @@ class Targeting:
         self._partitions = partitions
         self._random = stream.random
         self._left = _MOST_STRIKES
-        self._ways = [kind for kind in ("crash", "pause") if kind in kinds]
+        self._ways: list[str] = [kind for kind in ("crash", "pause") if kind in kinds]
         if partitions is not None and len(names) > 1:
             self._ways += ["partition"] * 2  # the way that finds most: it goes on acting, and comes back
         if self._ways:
