@@ -36,18 +36,22 @@ GENERIC_PROPERTIES: Final = (
 _FACT_KINDS: Final = frozenset({"observe", "decide", "persist", "sync", "crash", "restart", "send"})
 """What checkers ask for sooner or later; the fabric shows a sending only while its agent has unsynced writes."""
 
+_ASKS_WHAT_WAS_SENT: Final = frozenset({"observe", "crash"})
+"""Before these, whether an agent has sent anything is read from its links: showing every sending would cost too much."""
+
 
 @final
 class Judge:
     """The checkers of one run, and its verdict."""
 
-    __slots__ = ("_conduct", "_judging", "_monitors", "_scope", "_watched", "counting", "violations")
+    __slots__ = ("_conduct", "_judging", "_monitors", "_scope", "_sent", "_watched", "counting", "violations")
 
     def __init__(self, conduct: Conduct) -> None:
         self._conduct = conduct
         self._monitors: list[Monitor] = []
         self._watched: set[str] = set()
         self._judging = False
+        self._sent: dict[str, int] = {}  # agents whose sendings are waited for, to how many they had sent
         self.violations: list[Violation] = []
         self.counting = Counting(conduct.world.now_ns)
         session = conduct.session
@@ -113,13 +117,29 @@ class Judge:
             return
         self._judging = True  # a predicate that writes would otherwise be judged inside its own judgement
         try:
-            found = [violation for monitor in self._monitors for violation in monitor.feed(event)]
+            found = self._feed_sendings(event) if event.kind in _ASKS_WHAT_WAS_SENT else []
+            found += [violation for monitor in self._monitors for violation in monitor.feed(event)]
+            if event.kind == "observe" and any("send" in monitor.kinds for monitor in self._monitors):
+                self._sent[event.agent] = self._count_sent(event.agent)
         except Exception as error:
             self._conduct.fail(error)
             return
         finally:
             self._judging = False
         self._note(found)
+
+    def _feed_sendings(self, event: TraceEvent) -> list[Violation]:
+        """Show that an agent has sent something since it said what waits for that, before what comes now."""
+        agent = event.agent
+        sent = self._sent.pop(agent, None)
+        if sent is None or self._count_sent(agent) == sent:
+            return []
+        sending = TraceEvent(-1, event.at_ns, "send", agent)
+        return [violation for monitor in self._monitors for violation in monitor.feed(sending)]
+
+    def _count_sent(self, agent: str) -> int:
+        node = self._conduct.fabric.nodes.get(agent)
+        return 0 if node is None else sum(link.number for link in node.links.values())
 
     def _after_step(self) -> None:
         self.feed(TraceEvent(-1, self._conduct.world.now_ns, "step", ""))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_convergence import Decide, LeaderFollower, Observe, Send, SetTimer
+from pytest_convergence import Decide, LeaderFollower, Observe, Persist, Send, SetTimer, Sync
 from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence.errors import AgentError, ConvergenceUsageError, PropertyViolation
@@ -314,3 +314,81 @@ def test_a_pattern_object_tells_by_itself_what_its_agents_observe():
     assert view is not None
     assert (view.leader, view.term) == ("b", 1)
     assert LeaderFollower().observed("a", []) is None
+
+
+# -- promises --------------------------------------------------------------------------------------------------------------
+
+
+PROMISES = ["promises_survive_restart"]
+
+
+def promising(tells: bool, before: bool = True) -> Any:
+    """An agent that promises 1 in its first life and 2 in its second, and syncs what it writes."""
+
+    async def member(agent: SimulatedAgent) -> None:
+        if agent.name != "a":
+            return
+        life = agent.storage.get("life", 1)
+        agent.storage.put("life", life + 1)
+        await agent.storage.sync()
+        if not before:
+            await agent.send("b")
+        agent.observe("promise", name="price", value=life)
+        if tells and before:
+            await agent.send("b")
+        await asyncio.sleep(1)
+        if life == 1:
+            agent.crash()
+
+    return member
+
+
+async def bring_back(session: Session) -> None:
+    await session.sleep(2)
+    session.agents["a"].restart()
+    await session.finished()
+
+
+def test_a_promise_that_was_told_binds_the_next_life_although_all_was_synced():
+    with pytest.raises(
+        PropertyViolation, match="told others that its price is 1, and after a restart it says 2"
+    ):
+        run_session(bring_back, agents=dict.fromkeys(THREE, promising(tells=True)), properties=PROMISES)
+
+
+def test_a_promise_that_nobody_was_told_binds_nobody():
+    for member in (promising(tells=False), promising(tells=True, before=False)):
+        run_session(bring_back, agents=dict.fromkeys(THREE, member), properties=PROMISES)
+
+
+class ForgetsItsTerm:
+    """Says that its term is the number of its life, the other way round."""
+
+    def __init__(self, name: str, agents: Sequence[str]) -> None:
+        self.name = name
+
+    def on_start(self, durable: Mapping[str, Any]) -> list[Any]:
+        term = 0 if "lived" in durable else 7
+        return [Persist("lived", True), Sync(), Observe("term", {"term": term}), Send("b", "hello", None)]
+
+    def on_message(self, sender: str, kind: str, payload: Any) -> list[Any]:
+        return []
+
+    def on_timer(self, name: str) -> list[Any]:
+        return []
+
+    def on_command(self, name: str, argument: Any) -> list[Any]:
+        return []
+
+
+def test_the_promises_of_machines_bind_their_next_lives_too():
+    async def scenario(session: Session) -> None:
+        await session.sleep(1)
+        session.agents["a"].crash()
+        session.agents["a"].restart()
+        await session.sleep(1)
+
+    with pytest.raises(
+        PropertyViolation, match="told others that its term is 7, and after a restart it says 0"
+    ):
+        run_session(scenario, pattern="leader-follower", agents=THREE, protocol=ForgetsItsTerm)

@@ -1,0 +1,1 @@
+"""The planted bugs, as users would write them: see ``python -m tests.quality.planted --help``."""
