@@ -7,7 +7,7 @@ import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 import pytest
@@ -17,6 +17,7 @@ from pytest_convergence._engine.run.hosting import run_in_world
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._pytest.async_fixtures import resolved, value_of
 from pytest_convergence._pytest.database import keep_failure, known_failures
+from pytest_convergence._pytest.examples import drawn_arguments
 from pytest_convergence._pytest.exploring import explorer_of
 from pytest_convergence._pytest.findings import effective_seed, schedule_words
 from pytest_convergence._pytest.leaks import Leaks
@@ -197,7 +198,9 @@ def _examples_on_the_loop(item: pytest.Function, running: RunningTest) -> Iterat
             async with resolved(item):
                 return await inner(*args, **{name: value_of(value) for name, value in kwargs.items()})
 
-        run_in_world(main, running.defaults(), seed=_world_seed(running))
+        examples = running.examples
+        with nullcontext() if examples is None else examples.one(drawn_arguments(item, kwargs)):
+            run_in_world(main, running.defaults(), seed=_world_seed(running))
 
     handle.inner_test = example
     try:

@@ -14,12 +14,12 @@ from pytest_convergence._pytest.running_test import Made, RunningTest
 from pytest_convergence._pytest.token_files import LONGEST_TOKEN
 
 __all__ = [
-    "describe_failure",
+    "again_line",
     "describe_interruption",
     "effective_seed",
+    "failure_sections",
     "replay_line",
     "schedule_words",
-    "search_on_line",
     "set_properties",
 ]
 
@@ -47,7 +47,7 @@ def schedule_words(running: RunningTest) -> str:
     return words
 
 
-def search_on_line(running: RunningTest) -> str:
+def _search_on_line(running: RunningTest) -> str:
     """Return the command that runs the test under the seed that found a failure; empty without one."""
     seed = running.found_seed
     return (
@@ -65,17 +65,23 @@ def replay_line(running: RunningTest, token: str, words: str) -> str:
         file = database.file_of(token, words)
         if file is not None:
             token = "@" + os.path.relpath(file, running.item.config.invocation_params.dir)
+    return " ".join(map(shlex.quote, ["pytest", _path_and_name(running), f"--convergence-replay={token}"]))
+
+
+def again_line(running: RunningTest) -> str:
+    """Return the command that runs the test again."""
+    return " ".join(map(shlex.quote, ["pytest", _path_and_name(running)]))
+
+
+def _path_and_name(running: RunningTest) -> str:
     path = os.path.relpath(running.item.path, running.item.config.invocation_params.dir)
-    name = f"{path}::{running.nodeid.partition('::')[2]}"
-    return " ".join(map(shlex.quote, ["pytest", name, f"--convergence-replay={token}"]))
+    return f"{path}::{running.nodeid.partition('::')[2]}"
 
 
 def _rerun_line(running: RunningTest, seed: int) -> str:
     """Return the command that runs the test under the present schedule alone."""
     config = running.item.config
-    rest = running.nodeid.partition("::")[2]
-    path = os.path.relpath(running.item.path, config.invocation_params.dir)
-    words = ["pytest", f"{path}::{rest}", f"--convergence-seed={seed}"]
+    words = ["pytest", _path_and_name(running), f"--convergence-seed={seed}"]
     if running.plan.schedules > 1:
         words.append("--convergence-schedules=1")
     given = split_profile(config.stash[SETTINGS].command_line.profile)
@@ -92,7 +98,18 @@ def _session_words(made: Made) -> str:
     return f"{made.label}: {made.session.state.value}, has not ended"
 
 
-def describe_failure(running: RunningTest) -> str | None:
+def failure_sections(running: RunningTest) -> list[tuple[str, str]]:
+    """Return what a failing test's report says of its sessions: the counterexamples, or what is known without."""
+    found = running.counterexample
+    if found is not None:
+        parts = [found.text(), _search_on_line(running)]
+        sections = [("convergence counterexample", "\n".join(filter(None, parts)))]
+        return sections + [("another convergence counterexample", other.text()) for other in running.others]
+    text = _describe_failure(running)
+    return [] if text is None else [("convergence", text)]
+
+
+def _describe_failure(running: RunningTest) -> str | None:
     """Return the text of a failure's section, or ``None`` if no session was involved."""
     sessions = [made for made in running.run.sessions if made.session.state is not SessionState.INITIALIZING]
     if not sessions:

@@ -42,6 +42,7 @@ class Plan:
         is_async: whether its body is a coroutine function that runs on the simulated loop.
         is_given: whether Hypothesis calls the body, example by example.
         course: what its sessions follow, where a schedule was pinned or is replayed.
+        is_machine: whether it is the ``TestCase`` of a ``ConvergenceStateMachine``.
     """
 
     options: SessionOptions
@@ -50,6 +51,7 @@ class Plan:
     is_async: bool
     is_given: bool
     course: Course | None = None
+    is_machine: bool = False
 
 
 PLAN: Final = pytest.StashKey[Plan]()
@@ -159,6 +161,11 @@ def _layered(marked: SessionOptions, settings: Settings) -> SessionOptions:
     return layers[0].over(marked).over(layers[1])
 
 
+def is_machine(item: pytest.Item) -> bool:
+    """Whether a test is the ``TestCase`` of a ``ConvergenceStateMachine``, which asks for no fixture and has no marker."""
+    return getattr(getattr(item, "cls", None), "convergence_machine", None) is not None
+
+
 def plan_of(item: pytest.Item) -> Plan:
     """Return the plan of a test, made when it was collected or now.
 
@@ -188,6 +195,7 @@ def plan_of(item: pytest.Item) -> Plan:
         is_async=marked is not None and is_function and is_async(obj),
         is_given=is_given,
         course=course,
+        is_machine=is_machine(item),
     )
     return plan
 
@@ -197,6 +205,16 @@ def _course(item: pytest.Item, options: SessionOptions) -> Course | None:
     pinned = options.get("schedule")
     token = item.config.stash[SETTINGS].replay or (pinned if isinstance(pinned, str) else None)
     return None if token is None else Course.of_token(token)
+
+
+def _refuse_replay(marked: list[str], given: list[str]) -> None:
+    """Refuse to replay a token on a test of Hypothesis: the token holds a schedule, and nothing else that was drawn."""
+    if given and (not marked or marked[0] in given):
+        raise pytest.UsageError(
+            f"--convergence-replay cannot replay {given[0]}: Hypothesis makes its examples, and a token holds the schedule "
+            "and nothing else that Hypothesis drew. Run the test again without the option (Hypothesis tries the failures in "
+            "its database first), or pin the example: @example(schedule=Schedule.parse(TOKEN), …), as its report shows it."
+        )
 
 
 def plan_all(items: Iterable[pytest.Item]) -> None:
@@ -213,10 +231,14 @@ def plan_all(items: Iterable[pytest.Item]) -> None:
         except ConvergenceUsageError as error:
             wrong.append(f"{item.nodeid}: {error}")
     marked = [item.nodeid for item in items if PLAN in item.stash and item.stash[PLAN].is_marked]
-    if len(marked) > 1 and items[0].config.stash[SETTINGS].replay is not None:
+    replay = items[0].config.stash[SETTINGS].replay
+    if len(marked) > 1 and replay is not None:
         raise pytest.UsageError(
             f"--convergence-replay replays one test, but {len(marked)} tests with the marker are selected "
             f"({marked[0]}, …). Name the one that the token belongs to: pytest path::test --convergence-replay=TOKEN"
         )
+    if replay is not None:
+        given = [item.nodeid for item in items if PLAN in item.stash and item.stash[PLAN].is_given]
+        _refuse_replay(marked, given)
     if wrong:
         raise pytest.UsageError("bad use of the marker 'convergence':\n  " + "\n  ".join(wrong))

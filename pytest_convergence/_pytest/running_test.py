@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -19,9 +20,10 @@ from pytest_convergence.metrics import Tally
 if TYPE_CHECKING:
     from pytest_convergence._engine.base.trace import Trace
     from pytest_convergence._engine.run.outcome import Outcome
+    from pytest_convergence._pytest.examples import Examples
     from pytest_convergence.explore.counterexample import Counterexample
 
-__all__ = ["RUNNING", "Made", "Run", "RunningTest", "derive_seed"]
+__all__ = ["RUNNING", "Made", "Run", "RunningTest", "derive_seed", "documents_of"]
 
 _KEPT_SESSIONS: Final = 8
 """How many sessions of a run are kept for the report: a test under Hypothesis makes hundreds."""
@@ -71,7 +73,7 @@ class Run:
         known_failure: the token that it tries, of those under which the test has failed before.
         approach: how the search chose this run.
         seen: the states that its sessions went through, if the search wants to know.
-        in_order: the sessions that follow the course, in the order in which they were made.
+        in_order: the sessions that follow the course or are examples, in the order in which they were made.
     """
 
     index: int
@@ -99,6 +101,8 @@ class RunningTest:
         keeps_traces: whether every outcome is kept for a comparison, and traces must be on.
         is_shrinking: whether the runs are trials, which nobody counts.
         counterexample: what was found, if a failure was shrunk.
+        others: further ones, where Hypothesis found several failures.
+        examples: the examples of Hypothesis, where it calls the body.
         found_by, found_seed: which schedule found it, in words, and its seed.
         notes: what else is to be said of a failure.
         said: what the summary is to say of it, though it has passed.
@@ -114,6 +118,8 @@ class RunningTest:
         self.keeps_traces = False
         self.is_shrinking = False
         self.counterexample: Counterexample | None = None
+        self.others: list[Counterexample] = []
+        self.examples: Examples | None = None
         self.found_by = ""
         self.found_seed: int | None = None
         self.notes: list[str] = []
@@ -152,6 +158,26 @@ class RunningTest:
             approach=last.approach,
         )
 
+    # -- examples of Hypothesis ----------------------------------------------------------------------------------------
+
+    def begin_example(self) -> None:
+        """Hypothesis begins another example, perhaps without having been expected."""
+        if self.examples is None:
+            from pytest_convergence._pytest.examples import Examples
+
+            self.examples = Examples(self)
+        self.examples.begin()
+
+    def example_failed(self, error: BaseException) -> None:
+        """The present example, of a state machine, has failed."""
+        if self.examples is not None:
+            self.examples.failed(error, {})
+
+    def explained(self, found: list[Counterexample]) -> None:
+        """The failures with which Hypothesis ended have been explained."""
+        if found:
+            self.counterexample, *self.others = found
+
     # -- sessions ------------------------------------------------------------------------------------------------------
 
     def defaults(self) -> SessionOptions:
@@ -178,11 +204,11 @@ class RunningTest:
         elif name is None:
             name = f"{self.item.name} session {run.made}"
         session = Session(known.completed(merged), name=name, seed_from=self.nodeid, finished=self.finished)
-        self.created(session)
+        self.created(session, is_given_one="schedule" in options)
         return session
 
-    def created(self, session: Session) -> None:
-        """A session was made that belongs to this test."""
+    def created(self, session: Session, *, is_given_one: bool = False) -> None:
+        """A session was made that belongs to this test; ``is_given_one`` if with a schedule of its own."""
         course, branches = self.run.course, self.run.approach.branches
         if branches and session.schedule.kind == "seeded":
             session.schedule = replace(session.schedule, branches=branches)
@@ -190,8 +216,11 @@ class RunningTest:
             watch = StateWatch()
             self.run.seen.append(watch)
             session.watchers.append(watch.begin)
-        if course is not None:
+        if course is not None and not (is_given_one and self.examples is not None):
             course.set(session, len(self.run.in_order))
+        if self.examples is not None:
+            session.is_recorded = True  # which example is the last is known afterwards
+        if course is not None or self.examples is not None:
             self.run.in_order.append(session)
         self._keep(session, None)
 
@@ -229,7 +258,7 @@ class RunningTest:
         for name, reached in session.sometimes_reached.items():
             self.reached[name] = self.reached.get(name, False) or reached
             self.tally.note_sometimes(f"{self.nodeid}: {name}", reached)
-        if self.plan.is_given or not self.run.is_counted:
+        if self.examples is not None or not self.run.is_counted:
             self.tally.schedules += 1  # each example of Hypothesis is a schedule of its own
             self.run.is_counted = True
         self.sessions_ended += 1
@@ -242,20 +271,19 @@ class RunningTest:
         """The traces of the present run, by session."""
         return {made.label: made.outcome.trace for made in self.run.sessions if made.outcome is not None}
 
-    def documents(self) -> dict[str, Any]:
-        """The documents that the replicas of the session hold that ended last, by agent; of those that are alive."""
-        ended = [made for made in self.run.sessions if made.outcome is not None]
-        agents = ended[-1].session.agents.values() if ended else ()
-        return {
-            agent.name: agent.state.as_dict() for agent in agents if agent.is_alive and agent.state.version
-        }
-
     def drain(self, *, last: bool = False) -> dict[str, Any] | None:
         """Hand over what was counted since the last time, as builtin types; ``last`` when the test is torn down."""
         if last:
             self._note_active()
         tally, self.tally = self.tally, Tally()
         return tally.as_wire() if tally or tally.active else None
+
+
+def documents_of(sessions: Sequence[Made]) -> dict[str, Any]:
+    """The documents that the replicas of the session hold that ended last, by agent; of those that are alive."""
+    ended = [made for made in sessions if made.outcome is not None]
+    agents = ended[-1].session.agents.values() if ended else ()
+    return {agent.name: agent.state.as_dict() for agent in agents if agent.is_alive and agent.state.version}
 
 
 RUNNING: Final = pytest.StashKey[RunningTest]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from contextlib import nullcontext
 from typing import Any, Final, final
 
 import pytest
@@ -11,10 +12,10 @@ from pytest_convergence._pytest import logs
 from pytest_convergence._pytest.async_fixtures import DEFERRED, deferring, refuse_unusable
 from pytest_convergence._pytest.body import call_body, is_ours
 from pytest_convergence._pytest.debugging import let_debugger_out
+from pytest_convergence._pytest.examples import followed
 from pytest_convergence._pytest.findings import (
-    describe_failure,
     describe_interruption,
-    search_on_line,
+    failure_sections,
     set_properties,
 )
 from pytest_convergence._pytest.marker import PLAN, check_names, plan_all, plan_of
@@ -108,9 +109,11 @@ class Runtime:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Once a test has passed, ask what it must have reached."""
+        """Follow the examples that Hypothesis makes; once a test has passed, ask what it must have reached."""
         __tracebackhide__ = True
-        yield
+        plan = item.stash.get(PLAN, None)
+        with nullcontext() if plan is None else followed(item, plan, self.running):
+            yield
         running = item.stash.get(RUNNING, None)
         if running is not None:
             check_passed(item, running)
@@ -131,16 +134,9 @@ class Runtime:
         set_properties(item, running)
         report = yield
         if report.failed:
-            text = describe_failure(running)
-            if running.counterexample is not None:
-                report.sections.append(
-                    (
-                        "convergence counterexample",
-                        f"{running.counterexample.text()}\n{search_on_line(running)}",
-                    )
-                )
-            elif text is not None:
-                report.sections.append(("convergence", text))
+            if running.examples is not None and call.excinfo is not None:
+                running.explained(running.examples.explain(call.excinfo.value))
+            report.sections += failure_sections(running)
         counted = running.drain(last=call.when == "teardown")
         if counted is not None:
             setattr(report, REPORT_ATTRIBUTE, counted)

@@ -24,14 +24,14 @@ from pytest_convergence._pytest.findings import replay_line
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import renew_fixtures
 from pytest_convergence._pytest.replaying import PYTHON, fingerprint_of, words_of_failure
-from pytest_convergence._pytest.running_test import RunningTest
+from pytest_convergence._pytest.running_test import RunningTest, documents_of
 from pytest_convergence._pytest.tracebacks import deepest_line
 from pytest_convergence.errors import AgentError, PropertyViolation
 from pytest_convergence.explore.counterexample import Counterexample, Told
 from pytest_convergence.explore.shrinking import Deviation, Shrinker
 from pytest_convergence.explore.wording import sentence
 
-__all__ = ["FAILURES", "counterexample_of"]
+__all__ = ["FAILURES", "counterexample_of", "first_line"]
 
 FAILURES: Final = (Exception, pytest.fail.Exception)
 """What counts as a failure of a test's body; a skip, or Ctrl-C, does not."""
@@ -145,15 +145,15 @@ class _Search:
             PYTHON,
         )
         return Counterexample(
-            failure=_first_line(final),
+            failure=first_line(final),
             deviations=tuple(map(Told, map(self._words, least), told)),
             is_minimal=self.is_minimal,
             outcome=ended[-1] if ended else None,
             violations=tuple(final.violations) if isinstance(final, PropertyViolation) else (),
             found="\n".join([self._how(found, least), *self.replayed]),
-            replay=replay_line(running, token, f"{running.nodeid}\n{_first_line(final)}"),
+            replay=replay_line(running, token, f"{running.nodeid}\n{first_line(final)}"),
             token=token,
-            documents=running.documents(),
+            documents=documents_of(running.run.sessions),
         )
 
     def _words(self, deviation: Deviation) -> str:
@@ -252,7 +252,8 @@ def _forget_output(config: pytest.Config) -> None:
         capture.read_global_capture()
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Say in a line what went wrong."""
     if isinstance(error, PropertyViolation) and error.violations:
         return f"violated: {error.violations[0]}"
     text = str(error).strip().splitlines()

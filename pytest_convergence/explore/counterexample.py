@@ -24,6 +24,7 @@ _MOST_DEVIATIONS: Final = 20
 _LONGEST_VIEW: Final = 160
 _CHANNELS: Final = ("user", "pattern", "sync", "handoff", "conflict")
 """Whose messages are drawn: all but acknowledgements."""
+_OUT_OF_TIME: Final = "the time to shrink was up"
 
 
 @final
@@ -55,6 +56,9 @@ class Counterexample:
         replay: the command that runs it again.
         token: the schedule as text.
         documents: agent -> the document that its replica held at the end, for those that had one.
+        pin: the code that pins it, if that is not the option of the marker; empty if there is none.
+        unreduced: why it may not be minimal; empty if there was no time to find out.
+        again: what to know about the command.
     """
 
     failure: str
@@ -66,6 +70,9 @@ class Counterexample:
     replay: str
     token: str
     documents: Mapping[str, Any] = field(default_factory=dict)
+    pin: str | None = None
+    unreduced: str = ""
+    again: str = ""
 
     def text(self) -> str:
         """The whole explanation, as plain text."""
@@ -79,9 +86,7 @@ class Counterexample:
             parts.append(
                 str(replace(self.outcome, reasons=(), violations=()) if self._says_why() else self.outcome)
             )
-        parts.append(
-            "\n".join([self.found, f"run it again: {self.replay}", f'  or pin it: schedule="{self.token}"'])
-        )
+        parts.append("\n".join([self.found, f"run it again: {self.replay}{self.again}", *self._pinning()]))
         return "\n\n".join(part for part in parts if part)
 
     def _says_why(self) -> bool:
@@ -93,6 +98,10 @@ class Counterexample:
             line for reason in outcome.reasons[:1] for line in reason.splitlines()[:1]
         ] == [self.failure]
 
+    def _pinning(self) -> list[str]:
+        pin = f'schedule="{self.token}"' if self.pin is None else self.pin
+        return [f"  or pin it: {pin}"] if pin else []
+
     def _because(self) -> str:
         if not self.deviations:
             return (
@@ -101,7 +110,7 @@ class Counterexample:
         number = len(self.deviations)
         lines = [
             f"It takes {number} deviation{'s' * (number != 1)} from the calm schedule"
-            f"{'' if self.is_minimal else ' (perhaps fewer: the time to shrink was up)'}:"
+            f"{'' if self.is_minimal else f' (perhaps fewer: {self.unreduced or _OUT_OF_TIME})'}:"
         ]
         for told in self.deviations[:_MOST_DEVIATIONS]:
             lines.append(f"  - {told.words}")

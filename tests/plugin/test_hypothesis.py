@@ -118,7 +118,14 @@ def test_given(convergence_session_factory, count):
         *_GIVEN,
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*count=3,", "*- convergence -*"])
+    result.stdout.fnmatch_lines(
+        [
+            "*count=3,",
+            "*- convergence counterexample -*",
+            "It needs nothing to go wrong*",
+            "*pin it: @example(count=3)",
+        ]
+    )
 
 
 def test_the_inner_test_is_put_back(run_suite: RunSuite) -> None:

@@ -301,7 +301,7 @@ class Conduct:
         failure = error
         if isinstance(error, Exception) and type(error).__module__.partition(".")[0] not in TOOLS:
             failure = AgentError(f"agent {name!r} raised {type(error).__name__}{where}: {error}", agent=name)
-            failure.__cause__ = error
+            failure.__cause__ = failure.__context__ = error  # as `raise … from` does: tools look at either
         self.end_with(failure)
 
     def end_with(self, error: BaseException) -> None:
