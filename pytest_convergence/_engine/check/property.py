@@ -101,12 +101,14 @@ class FinalState:
         core: the agents that are alive and can reach one another.
         views: what the live agents expose.
         settled: whether faults had stopped and the world had come to rest (or had the time to).
+        moving: what still goes on that is no periodic upkeep, in words; nothing once the run is quiescent.
     """
 
     at_ns: int
     core: tuple[str, ...] = ()
     views: Mapping[str, Any] = field(default_factory=dict)
     settled: bool = True
+    moving: tuple[str, ...] = ()
 
     def demands_progress(self, scope: Scope) -> bool:
         """Whether liveness can be asked for: the world has settled and the core is a quorum."""

@@ -36,6 +36,7 @@ from pytest_convergence._engine.check.fair_vote import FAIR_VOTE
 from pytest_convergence._engine.check.first_come_order import FIRST_COME_ORDER
 from pytest_convergence._engine.check.handler_idempotent import HANDLER_IDEMPOTENT
 from pytest_convergence._engine.check.hedge_idempotent import HEDGE_IDEMPOTENT
+from pytest_convergence._engine.check.idempotent_resync import IDEMPOTENT_RESYNC
 from pytest_convergence._engine.check.integrity import INTEGRITY
 from pytest_convergence._engine.check.last_write_rule import LAST_WRITE_RULE
 from pytest_convergence._engine.check.late_bid_rejected import LATE_BID_REJECTED
@@ -56,6 +57,7 @@ from pytest_convergence._engine.check.no_stale_effect import NO_STALE_EFFECT
 from pytest_convergence._engine.check.no_stale_read import NO_STALE_READ
 from pytest_convergence._engine.check.no_starvation import NO_STARVATION
 from pytest_convergence._engine.check.no_unexpected import NO_UNEXPECTED
+from pytest_convergence._engine.check.no_unhandled_exception import NO_UNHANDLED_EXCEPTION
 from pytest_convergence._engine.check.one_result_per_task import ONE_RESULT_PER_TASK
 from pytest_convergence._engine.check.one_verdict import ONE_VERDICT
 from pytest_convergence._engine.check.per_key_order import PER_KEY_ORDER
@@ -63,6 +65,7 @@ from pytest_convergence._engine.check.pivot_no_undo import PIVOT_NO_UNDO
 from pytest_convergence._engine.check.priority_rule import PRIORITY_RULE
 from pytest_convergence._engine.check.promises_survive_restart import PROMISES_SURVIVE_RESTART
 from pytest_convergence._engine.check.property import Property
+from pytest_convergence._engine.check.quiescence import QUIESCENCE
 from pytest_convergence._engine.check.reply_before_sync import REPLY_BEFORE_SYNC
 from pytest_convergence._engine.check.restart_intensity import RESTART_INTENSITY
 from pytest_convergence._engine.check.restart_scope import RESTART_SCOPE
@@ -89,6 +92,8 @@ __all__ = ["BUILT_IN", "PropertyRegistry", "find_property"]
 BUILT_IN: Final[Mapping[str, Property]] = {
     each.name: each
     for each in (
+        NO_UNHANDLED_EXCEPTION,
+        QUIESCENCE,
         PROMISES_SURVIVE_RESTART,
         REPLY_BEFORE_SYNC,
         CONVERGENCE,
@@ -110,6 +115,7 @@ BUILT_IN: Final[Mapping[str, Property]] = {
         SEC,
         MONOTONIC_VERSION,
         SYNC_EQUIVALENCE,
+        IDEMPOTENT_RESYNC,
         NO_ACKED_LOSS,
         EFFECT_AT_MOST_ONCE,
         NO_UNEXPECTED,

@@ -57,6 +57,7 @@ class Reactive(Pattern):
             "pivot_no_undo",
             "no_feedback_loop",
             "trigger_once",
+            "quiescence",
         )
 
     def validate(self, agents: Sequence[str]) -> None:

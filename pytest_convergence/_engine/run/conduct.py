@@ -362,6 +362,21 @@ class Conduct:
         waits = self.resolving.is_waiting() or self.session.handoffs.is_busy()
         return waits or any(getattr(event[2], "__func__", None) in _ARRIVALS for event in self.world.events)
 
+    def moving(self) -> tuple[str, ...]:
+        """What goes on that is no upkeep, in words."""
+        if self._settling is None or not self._settling.restless:
+            return ()
+        found = []
+        if self.world.now_ns - self.ending.changed_ns < self.window_ns():
+            found.append("views change")
+        if self.cast.works():
+            found.append("functions of the pattern run")
+        return (*found, "messages are on their way") if self._may_be_sent() else tuple(found)
+
+    def _may_be_sent(self) -> bool:
+        """Whether messages of the agents are on their way, or somebody is about to send one."""
+        return self.user_messages_in_flight() or self.loop.is_ready
+
     def is_still(self) -> bool:
         """Whether nothing at all is left to happen that could change a view."""
         if self.loop.is_ready:

@@ -30,6 +30,8 @@ GENERIC_PROPERTIES: Final = (
     "sec",
     "monotonic_version",
     "sync_equivalence",
+    "idempotent_resync",
+    "no_unhandled_exception",
 )
 """Properties that every session is checked for; they speak of facts that agents observe, and cost nothing without."""
 
@@ -147,6 +149,8 @@ class Judge:
     def _note(self, found: list[Violation]) -> None:
         if found:
             self.violations += found
+        # An exception of an agent's fails the run as what it is, an AgentError with its cause.
+        if any(violation.property != "no_unhandled_exception" for violation in found):
             self._conduct.fail(self._violation())
 
     def _violation(self) -> PropertyViolation:
@@ -161,6 +165,7 @@ class Judge:
             core=self.core(),
             views=conduct.views(),
             settled=conduct.ending.settled,
+            moving=conduct.moving(),
         )
         try:
             found = [violation for monitor in self._monitors for violation in monitor.finish(final_state)]

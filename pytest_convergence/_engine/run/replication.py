@@ -5,7 +5,8 @@
 2. Which machine that is, the strategy decides (``sync=``). What its messages weigh and how long they take is counted here,
    and so is how long replicas do not hold the same updates.
 3. When a replica learns that another holds the same updates, it says so as a fact (``replica``), with a fingerprint of its
-   document: equal updates must mean equal documents. What nobody can compare need not be said.
+   document: equal updates must mean equal documents. What nobody can compare need not be said. When it is sent what it has
+   it says so again: nothing may have changed.
 """
 
 from __future__ import annotations
@@ -95,9 +96,11 @@ class _Watched:
         return self._counted(self._machine.on_timer(name))
 
     def on_message(self, sender: str, kind: str, payload: Any) -> list[Effect]:
+        before = self._replica.clock
         effects = self._counted(self._machine.on_message(sender, kind, payload))
         clock = self._replica.clock
-        if clock != self._observed and getattr(payload, "clock", None) == clock:
+        resent = clock == before and getattr(payload, "delta", None) is not None
+        if (resent or clock != self._observed) and getattr(payload, "clock", None) == clock:
             self._observed = clock
             effects.append(Observe("replica", self._replica.facts()))
         return effects

@@ -31,9 +31,25 @@ _WINDOWS: Final = 100
 
 @final
 class Settling:
-    """Waits until the views of a run are stable, then calls ``done``."""
+    """Waits until the views of a run are stable, then calls ``done``.
 
-    __slots__ = ("_conduct", "_done", "_last", "_limit_ns", "_since_ns", "_window_ns", "changed_ns", "stable")
+    Attributes:
+        changed_ns: when a view changed last.
+        stable: whether no view changed any more.
+        restless: whether messages, work or changes went on until the time was up.
+    """
+
+    __slots__ = (
+        "_conduct",
+        "_done",
+        "_last",
+        "_limit_ns",
+        "_since_ns",
+        "_window_ns",
+        "changed_ns",
+        "restless",
+        "stable",
+    )
 
     def __init__(self, conduct: Conduct, done: Callable[[], None]) -> None:
         self._conduct = conduct
@@ -47,6 +63,7 @@ class Settling:
         self._since_ns = world.now_ns
         self.changed_ns = world.now_ns
         self.stable = True
+        self.restless = False
 
     def begin(self) -> None:
         """Start to wait; may call ``done`` at once."""
@@ -77,6 +94,7 @@ class Settling:
         if now_ns - self._since_ns >= self._window_ns or (seen == self._last and conduct.is_still()):
             self._done()
         elif now_ns >= self._limit_ns:
+            self.restless = True
             self.stable = now_ns - self.changed_ns >= self._window_ns and not conduct.cast.works()
             self._done()
         else:

@@ -135,6 +135,39 @@ async def states(agent: SimulatedAgent, *, add: bool) -> None:
             replica.observe()
 
 
+async def versions(agent: SimulatedAgent, *, per_message: bool) -> None:
+    """Tells whoever has an older version its state. The bug: a version for each message, not for each change."""
+    counts = dict.fromkeys(AGENTS, 0)
+    version = 0
+    agent.expose(lambda: counts)
+
+    def observe() -> None:
+        agent.observe("replica", seen=dict(counts), state=dict(counts), version=version)
+
+    async def work() -> None:
+        nonlocal version
+        for _ in range(ROUNDS):
+            counts[agent.name] += 1
+            version += 1
+            observe()
+            await asyncio.sleep(0.05)
+
+    async def tell() -> None:
+        for _ in range(40):
+            for peer in agent.peers:
+                await agent.send(peer, counts, type="state")
+            await asyncio.sleep(0.2)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work())
+        group.create_task(tell())
+        async for message in agent.inbox:
+            news = any(count > counts[name] for name, count in message.payload.items())
+            counts.update({name: max(count, counts[name]) for name, count in message.payload.items()})
+            version += news or per_message
+            observe()
+
+
 def found(behaviour: Behaviour, seed: int, network: str = "flaky") -> str:
     """Run the behaviour in three agents; return what was violated, how the run ended, or nothing."""
     session = ConvergenceEngine().create_session(
@@ -164,6 +197,9 @@ def _with(function: Callable[..., Any], **chosen: bool) -> Behaviour:
         pytest.param(_with(events, twice=True), "sec", 10, 8, id="event applied twice"),
         pytest.param(_with(deltas, until_acked=False), "sync_equivalence", 10, 8, id="delta since last sent"),
         pytest.param(_with(states, add=True), "sec", 10, 10, id="counters summed on merge"),
+        pytest.param(
+            _with(versions, per_message=True), "idempotent_resync", 10, 10, id="a version for each message"
+        ),
     ],
 )
 def test_a_bug_in_a_synchronisation_is_caught(bug: Behaviour, name: str, seeds: int, at_least: int) -> None:
@@ -178,6 +214,7 @@ def test_a_bug_in_a_synchronisation_is_caught(bug: Behaviour, name: str, seeds: 
         pytest.param(_with(events, twice=False), id="events"),
         pytest.param(_with(deltas, until_acked=True), id="deltas"),
         pytest.param(_with(states, add=False), id="states"),
+        pytest.param(_with(versions, per_message=False), id="versions"),
     ],
 )
 def test_without_the_bug_nothing_is_reported(correct: Behaviour, network: str) -> None:

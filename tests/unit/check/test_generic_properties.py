@@ -1,0 +1,110 @@
+"""The properties that hold for all agents: nobody dies unheard, and in the end all come to rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_convergence import AgentError, Network, PropertyViolation, SimulatedAgent
+from pytest_convergence._engine.base.trace import TraceEvent
+from pytest_convergence._engine.check.property import FinalState, Scope
+from pytest_convergence._engine.check.registry import find_property
+from tests.unit.sim.harness import run_session
+
+
+async def careless(agent: SimulatedAgent) -> None:
+    async for message in agent.inbox:
+        await agent.reply(message, 10 // message.payload)
+
+
+async def careful(agent: SimulatedAgent) -> None:
+    async for message in agent.inbox:
+        try:
+            await agent.reply(message, 10 // message.payload)
+        except ZeroDivisionError:
+            await agent.reply(message, "no")
+
+
+async def asks_for_zero(agent: SimulatedAgent) -> None:
+    await agent.send("server", 0)
+
+
+def test_an_agent_that_dies_of_what_it_did_not_declare_breaks_a_property_by_name():
+    with pytest.raises(AgentError, match="server") as caught:
+        run_session(agents={"server": careless, "client": asks_for_zero})
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert caught.value.outcome is not None
+    (violation,) = caught.value.outcome.violations
+    assert (violation.property, violation.agents) == ("no_unhandled_exception", ("server",))
+    assert "ZeroDivisionError" in violation.message
+
+
+def test_an_agent_that_handles_its_exceptions_or_crashes_by_itself_does_not():
+    async def gives_up(agent: SimulatedAgent) -> None:
+        agent.crash()
+
+    outcome = run_session(agents={"server": careful, "client": asks_for_zero, "third": gives_up})
+    assert outcome.violations == ()
+
+
+async def echo(agent: SimulatedAgent) -> None:
+    """The bug: answers answers."""
+    async for message in agent.inbox:
+        await agent.send(message.sender, message.payload)
+
+
+async def answers_once(agent: SimulatedAgent) -> None:
+    async for message in agent.inbox:
+        if message.type != "answer":
+            await agent.send(message.sender, message.payload, type="answer")
+
+
+async def starts(session: Any) -> None:
+    await session.agents["a"].send("b", "hello")
+
+
+def test_agents_that_answer_answers_never_come_to_rest():
+    with pytest.raises(
+        PropertyViolation, match="quiescence: the agents never come to rest: messages are on their way"
+    ):
+        run_session(
+            starts,
+            agents={"a": echo, "b": echo},
+            properties=["quiescence"],
+            network=Network(latency=0.5),
+            timeout=60,
+        )
+
+
+@pytest.mark.parametrize("network", ["perfect", "lan", "wan", "lossy", "flaky", "chaos"])
+def test_agents_that_answer_once_come_to_rest(network: str):
+    for seed in range(5):
+        outcome = run_session(
+            starts,
+            agents={"a": answers_once, "b": answers_once},
+            properties=["quiescence"],
+            network=network,
+            seed=seed,
+        )
+        assert outcome.violations == ()
+
+
+def test_quiescence_speaks_of_the_end_alone():
+    checker = find_property("quiescence").checker(Scope(("a",)))
+    assert checker.feed(TraceEvent(-1, 0, "observe", "a", None, {"fact": "term"})) is None
+    assert checker.finish(FinalState(0)) is None
+
+
+def test_two_equal_reports_of_a_replica_are_no_change():
+    checker = find_property("idempotent_resync").checker(Scope(("a",)))
+
+    def replica(**data: Any) -> Any:
+        return checker.feed(TraceEvent(-1, 0, "observe", "a", None, {"fact": "replica", **data}))
+
+    assert replica(seen=[1], state=1, version=1) is None
+    assert replica(seen=[1], state=1, version=1) is None
+    assert replica(seen=[1], state=1) is None
+    assert replica(seen=[1, 2], state=2, version=2) is None
+    assert "its state became 3" in replica(seen=[1, 2], state=3, version=2).message
+    assert "its version went from 2 to 4" in replica(seen=[1, 2], state=3, version=4).message
