@@ -27,6 +27,7 @@ from pytest_convergence._pytest.running_test import Made, RunningTest, documents
 from pytest_convergence._pytest.search import FAILURES, first_line
 from pytest_convergence.errors import PropertyViolation
 from pytest_convergence.explore.counterexample import Counterexample, Told
+from pytest_convergence.explore.explorers import Approach
 from pytest_convergence.explore.wording import sentence
 
 __all__ = ["Examples", "drawn_arguments", "followed"]
