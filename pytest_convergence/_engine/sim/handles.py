@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ready", "StepHandle", "TimerStep", "WakeUp"]
 
-WakeUp: TypeAlias = "tuple[Callable[..., object], tuple[Any, ...], Context, Life]"
-"""A task of ours wants to be woken: nobody else can cancel that, so it needs no handle to hold on to."""
+WakeUp: TypeAlias = "tuple[Callable[[Any], object], Any, Context, Life]"
+"""A task of ours wants to be woken by something: nobody else can cancel that, so it needs no handle to hold on to."""
 
 
 class StepHandle(asyncio.Handle):

@@ -95,7 +95,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         batch = min(_STEPS_PER_BATCH, max(1, world.max_events - world.happened + 1))
         world.account(self._run_turns(batch, batch + _EVENTS_PER_INSTANT))
 
-    def _run_turns(self, batch: int, most: int) -> int:  # noqa: C901, PLR0912 - the hot loop: calls cost more than branches
+    def _run_turns(self, batch: int, most: int) -> int:  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls cost more than branches
         """Run turns until ``batch`` steps are full, no more than ``most`` at one instant; return how many there were."""
         world, ready, driver, owner = self.world, self._ready, self.driver, OWNER
         events, enqueue, pop, popleft = world.events, self._ready_append, heapq.heappop, ready.popleft
@@ -111,36 +111,46 @@ class WorldLoop(asyncio.SelectorEventLoop):
                         world.now_ns = max(world.now_ns, world.timeout_ns)
                         world.time_is_up()
                         break
-            while events and events[0][0] <= due_ns and steps < most:
-                at_ns, _, function, argument = pop(events)
-                steps += 1
-                if function is enqueue:
-                    if argument._callback is None:
+            if events and events[0][0] <= due_ns:
+                while True:
+                    at_ns, _, function, argument = pop(events)
+                    steps += 1
+                    if function is not enqueue or argument._callback is not None:
+                        if at_ns > world.now_ns:
+                            world.now_ns = at_ns
+                        if function is enqueue:
+                            argument._scheduled = False
+                        function(argument)
+                        if world.after_step is not None:
+                            world.after_step()
+                    else:
                         world.timer_discarded()
-                        continue
-                    argument._scheduled = False
-                if at_ns > world.now_ns:
-                    world.now_ns = at_ns
-                function(argument)
-                if world.after_step is not None:
-                    world.after_step()
+                    if not events or events[0][0] > due_ns or steps >= most:
+                        break
             for _ in range(len(ready)):
                 steps += 1
                 first: Any = popleft()
                 if type(first) is tuple:
-                    callback, args, context, life = first
-                elif (callback := first._callback) is None:
-                    continue
+                    callback, argument, context, life = first
+                    life.steps = step = life.steps + 1
+                    if step >= life.fuse and not life.node.may_step(life, first):
+                        continue
+                    try:
+                        context.run(callback, argument)
+                    except BaseException as error:
+                        self._callback_failed(first, error)
                 else:
-                    args, context = first._args, first._context
+                    if (callback := first._callback) is None:
+                        continue
+                    context = first._context
                     life = context.get(owner) or driver
-                life.steps = step = life.steps + 1
-                if step >= life.fuse and not life.node.may_step(life, first):
-                    continue
-                try:
-                    context.run(callback, *args)
-                except BaseException as error:
-                    self._callback_failed(first, error)
+                    life.steps = step = life.steps + 1
+                    if step >= life.fuse and not life.node.may_step(life, first):
+                        continue
+                    try:
+                        context.run(callback, *first._args)
+                    except BaseException as error:
+                        self._callback_failed(first, error)
                 if world.after_step is not None:
                     world.after_step()
             if self._stopping:
@@ -157,7 +167,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._ready.extendleft(reversed(steps))
 
     def _callback_failed(self, ready: Ready, error: BaseException) -> None:
-        handle = StepHandle(*ready[:3]) if isinstance(ready, tuple) else ready
+        handle = StepHandle(ready[0], (ready[1],), ready[2]) if isinstance(ready, tuple) else ready
         if isinstance(error, SystemExit | KeyboardInterrupt):
             task = getattr(handle._callback, "__self__", None)
             if isinstance(task, WorldTask):
@@ -182,8 +192,8 @@ class WorldLoop(asyncio.SelectorEventLoop):
             self._check_closed()
         if context is not None and type(callback) is _BuiltIn:
             task: Any = callback.__self__  # type: ignore[attr-defined]
-            if type(task) is WorldTask:
-                self._ready_append((callback, args, context, task.life or self.driver))
+            if type(task) is WorldTask and len(args) == 1:
+                self._ready_append((callback, args[0], context, task.life or self.driver))
                 return _WOKEN
         handle = StepHandle(callback, args, copy_context() if context is None else context)
         self._ready_append(handle)

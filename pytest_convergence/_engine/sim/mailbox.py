@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeAlias, final
+from collections.abc import Callable, Generator
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 from pytest_convergence._engine.base.messages import InFlight, Message
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.handles import Ready, WakeUp
+    from pytest_convergence._engine.sim.loop import WorldLoop
     from pytest_convergence._engine.sim.node import Node
 
 __all__ = ["Mailbox"]
@@ -26,8 +30,52 @@ _named: Final = tuple.__new__
 _REQUESTS_REMEMBERED: Final = 1_024
 """How many of the latest requests a mailbox knows, to tell late replies from messages."""
 
+_NOBODY: Final = 0
+_FOR_A_MESSAGE: Final = 1
+_FOR_EVER: Final = 2
+"""Who sleeps: nobody, one who waits for a message, or one who is content to wait for ever."""
+
 _Waiter: TypeAlias = "tuple[asyncio.Future[None], str | None, str | None, bool]"
 """Who waits: the future that wakes it, the sender and the type that it waits for, and whether it may wait for ever."""
+
+
+@final
+class Sleeper:
+    """What a receiver awaits that takes whatever comes: as a future, but made once, and waking costs one ``append``.
+
+    It is what asyncio's tasks ask of a future, and no more: one task at a time may await it, and its result is nothing.
+
+    Attributes:
+        wake_up: what makes the task that sleeps ready; ``None`` while none sleeps, or the one that did is to run.
+    """
+
+    __slots__ = ("__await__", "_asyncio_future_blocking", "_enqueue", "_loop", "wake_up")
+
+    result: Final = {}.clear  # asked by the task that was woken: it returns None, and has no frame
+
+    def __init__(self, loop: WorldLoop) -> None:
+        self._loop = loop
+        self._enqueue: Callable[[Ready], None] = loop._ready_append
+        self._asyncio_future_blocking = False
+        self.wake_up: WakeUp | None = None
+        # The task is given the sleeper itself, once, by an iterator of C's.
+        self.__await__: Callable[[], Generator[Any, None, None]] = (self,).__iter__  # type: ignore[assignment]
+
+    def add_done_callback(self, wake: Any, *, context: Context) -> None:
+        """A task has gone to sleep."""
+        self.wake_up = (wake, self, context, wake.__self__.life or self._loop.driver)
+
+    def wake(self) -> None:
+        """Wake the task, if one sleeps."""
+        wake_up = self.wake_up
+        if wake_up is not None:
+            self.wake_up = None
+            self._enqueue(wake_up)
+
+    def cancel(self, msg: object = None) -> bool:
+        """The task is to be cancelled: it does that itself when it wakes."""
+        self.wake()
+        return False
 
 
 @final
@@ -40,23 +88,29 @@ class Mailbox:
 
     __slots__ = (
         "_asked",
+        "_asleep",
         "_born",
+        "_enqueue",
         "_fabric",
         "_life",
         "_loop",
         "_node",
         "_received",
         "_replies",
+        "_sleeper",
         "_waiters",
         "messages",
     )
 
-    def __init__(self, node: Node, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, node: Node, loop: WorldLoop) -> None:
         self._node = node
         self._life = node.life
         self._fabric = node.fabric
         self._loop = loop
         self._received = RECEIVE | node.index << AGENT_SHIFT
+        self._sleeper = Sleeper(loop)  # older than all who wait beside it
+        self._asleep = _NOBODY
+        self._enqueue = loop._ready_append
         self._waiters: list[_Waiter] = []
         self._born = node.fabric.uid
         self._asked: deque[int] = deque(maxlen=_REQUESTS_REMEMBERED)
@@ -73,12 +127,13 @@ class Mailbox:
             self._node.arrive(message)  # also what was sent before this life ended, and arrives in the next
             return
         self.messages.append(message)
-        if self._waiters:
-            future, sender, kind, _ = self._waiters[0]
-            if sender is None and kind is None and not future.done():
-                future.set_result(None)
-            else:
-                self._wake(message)
+        sleeper = self._sleeper
+        wake_up = sleeper.wake_up
+        if wake_up is not None:
+            sleeper.wake_up = None
+            self._enqueue(wake_up)
+        elif self._waiters:
+            self._wake(message)
 
     def deliver(self, message: InFlight) -> None:
         """Take a message from the network."""
@@ -89,6 +144,9 @@ class Mailbox:
         self._wake(message)
 
     def _wake(self, message: InFlight) -> None:
+        if self._sleeper.wake_up is not None:
+            self._sleeper.wake()
+            return
         for future, sender, kind, _ in self._waiters:
             if not future.done() and _fits(message, sender, kind):
                 future.set_result(None)
@@ -134,24 +192,38 @@ class Mailbox:
         """Wait for the oldest message that fits, and take it."""
         message = self.take(sender, kind)
         while message is None:
-            future: asyncio.Future[None] = asyncio.Future(loop=self._loop)
-            waiter = (future, sender, kind, False)
-            waiters = self._waiters
-            waiters.append(waiter)
-            try:
-                await future
-            finally:
-                if waiters[-1] is waiter:
-                    waiters.pop()
-                else:
-                    self._waiters.remove(waiter)
-                if waiters:
-                    self._pass_on()
+            await self._wait(sender, kind, _FOR_A_MESSAGE)
             message = self.take(sender, kind)
         return message
 
+    async def _wait(self, sender: str | None, kind: str | None, why: int) -> None:
+        """Wait until there may be a message that fits."""
+        waiters = self._waiters
+        if sender is None and kind is None and not self._asleep and not waiters:
+            sleeper = self._sleeper
+            sleeper._asyncio_future_blocking = True  # asyncio's sign of an "await", taken down by the task
+            self._asleep = why
+            try:
+                await sleeper
+            finally:
+                self._asleep = _NOBODY
+                if waiters:
+                    self._pass_on()
+            return
+        future: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+        waiter = (future, sender, kind, why == _FOR_EVER)
+        waiters.append(waiter)
+        try:
+            await future
+        finally:
+            waiters.remove(waiter)
+            if waiters or self._asleep:
+                self._pass_on()
+
     def _pass_on(self) -> None:
         """Wake another receiver: one that was woken and cancelled at once would leave its message asleep."""
+        if self.messages:
+            self._sleeper.wake()
         for message in self.messages:
             for future, sender, kind, _ in self._waiters:
                 if not future.done() and _fits(message, sender, kind):
@@ -174,36 +246,35 @@ class Mailbox:
     @property
     def is_idle(self) -> bool:
         """Whether an ``async for … in agent.inbox`` waits here and nobody else: it is content to wait for ever."""
-        return (
-            bool(self._waiters) and not self._replies and all(forever for _, _, _, forever in self._waiters)
-        )
+        if self._replies or self._asleep == _FOR_A_MESSAGE or not (self._asleep or self._waiters):
+            return False
+        return all(forever for _, _, _, forever in self._waiters)
 
     def __aiter__(self) -> Mailbox:
         return self
 
     async def __anext__(self) -> Message:
-        if self.messages and (message := self.take()) is not None:
-            return message
-        # The common case, without a second coroutine.
-        while True:
-            future: asyncio.Future[None] = asyncio.Future(loop=self._loop)
-            waiter = (future, None, None, True)
-            waiters = self._waiters
-            waiters.append(waiter)
+        messages = self.messages
+        while not messages:
+            if self._asleep or self._waiters:
+                await self._wait(None, None, _FOR_EVER)
+                continue
+            # The common case, without a second coroutine.
+            sleeper = self._sleeper
+            sleeper._asyncio_future_blocking = True
+            self._asleep = _FOR_EVER
             try:
-                await future
+                await sleeper
             finally:
-                waiters.remove(waiter)
-                if waiters:
+                self._asleep = _NOBODY
+                if self._waiters:
                     self._pass_on()
-            messages = self.messages
-            if messages:
-                taken = messages.popleft()
-                fabric = self._fabric
-                record = fabric.record
-                if record is not None:
-                    record((fabric.world.now_ns, self._received, taken[6]))
-                return _named(Message, taken)
+        taken = messages.popleft()
+        fabric = self._fabric
+        record = fabric.record
+        if record is not None:
+            record((fabric.world.now_ns, self._received, taken[6]))
+        return _named(Message, taken)
 
 
 def _fits(message: InFlight, sender: str | None, kind: str | None) -> bool:
