@@ -142,8 +142,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
                 else:
                     if (callback := first._callback) is None:
                         continue
-                    context = first._context
-                    life = context.get(owner) or driver
+                    life = (context := first._context).get(owner) or driver
                     life.steps = step = life.steps + 1
                     if step >= life.fuse and not life.node.may_step(life, first):
                         continue
