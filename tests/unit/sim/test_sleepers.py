@@ -57,7 +57,7 @@ def test_a_receiver_that_was_woken_and_is_cancelled_at_once_wakes_the_next_one()
 
 def test_two_loops_over_one_inbox_share_what_comes_and_the_first_to_sleep_is_the_first_to_wake():
     async def receiver(agent: SimulatedAgent) -> list[tuple[str, int]]:
-        got = []
+        got: list[tuple[str, int]] = []
 
         async def loop(name: str) -> None:
             async for message in agent.inbox:
