@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import ModuleType
 
     from pytest_convergence._engine.check.property import Property
@@ -49,6 +49,17 @@ def pytest_convergence_properties(config: pytest.Config) -> Property | Iterable[
     may be returned too: all properties that it defines are meant. Called once, when tests that use this plugin have been
     collected, so a ``conftest.py`` or an installed plugin may implement it. A name may be given once; those of the built-in
     properties are taken.
+
+    Args:
+        config: the configuration of the pytest session.
+    """
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_convergence_step_reader(config: pytest.Config) -> Callable[[str], str] | None:
+    """Return what reads the commands of ``--convergence-step``, in place of the terminal: prompt in, line out.
+
+    It raises :class:`EOFError` when there are no more. The first answer that is not ``None`` counts.
 
     Args:
         config: the configuration of the pytest session.

@@ -231,13 +231,18 @@ def plan_all(items: Iterable[pytest.Item]) -> None:
         except ConvergenceUsageError as error:
             wrong.append(f"{item.nodeid}: {error}")
     marked = [item.nodeid for item in items if PLAN in item.stash and item.stash[PLAN].is_marked]
-    replay = items[0].config.stash[SETTINGS].replay
-    if len(marked) > 1 and replay is not None:
+    settings = items[0].config.stash[SETTINGS]
+    if len(marked) > 1 and settings.steps:
+        raise pytest.UsageError(
+            f"--convergence-step walks through one test, but {len(marked)} tests with the marker are selected "
+            f"({marked[0]}, …). Name one: pytest path::test --convergence-step"
+        )
+    if len(marked) > 1 and settings.replay is not None:
         raise pytest.UsageError(
             f"--convergence-replay replays one test, but {len(marked)} tests with the marker are selected "
             f"({marked[0]}, …). Name the one that the token belongs to: pytest path::test --convergence-replay=TOKEN"
         )
-    if replay is not None:
+    if settings.replay is not None:
         given = [item.nodeid for item in items if PLAN in item.stash and item.stash[PLAN].is_given]
         _refuse_replay(marked, given)
     if wrong:

@@ -52,6 +52,7 @@ class Settings(NamedTuple):
         replay: the token of the schedule to run, instead of any other.
         shrink_seconds: real seconds that the reduction of a failure may take.
         database: the directory in which known failures are kept, ``None`` for nowhere.
+        steps: whether the run of the one selected test is walked through when it has ended.
         strict: whether it is an error of a test if its *sometimes* properties are never reached.
     """
 
@@ -62,6 +63,7 @@ class Settings(NamedTuple):
     replay: str | None = None
     shrink_seconds: float = DEFAULT_SHRINK_SECONDS
     database: Path | None = None
+    steps: bool = False
     strict: bool = False
 
 
@@ -179,6 +181,11 @@ def add_options(parser: pytest.Parser) -> None:
         help=f"how long a failure may be reduced to what matters (default {DEFAULT_SHRINK_SECONDS:g}; 0: not at all)",
     )
     group.addoption(
+        "--convergence-step",
+        action="store_true",
+        help="walk through the run of the one selected test, event by event, when it has ended",
+    )
+    group.addoption(
         "--convergence-strict",
         action="store_true",
         default=None,
@@ -292,8 +299,24 @@ def read_settings(config: pytest.Config) -> Settings:
             DEFAULT_SHRINK_SECONDS,
         ),
         database=_directory(config),
+        steps=_steps(config),
         strict=bool(config.getini("convergence_strict") if strict is None else strict),
     )
+
+
+def _steps(config: pytest.Config) -> bool:
+    """Whether runs are walked through in this terminal.
+
+    Raises:
+        pytest.UsageError: tests run in workers of xdist.
+    """
+    wanted = bool(config.getoption("convergence_step"))
+    if wanted and (hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"):
+        raise pytest.UsageError(
+            "--convergence-step walks through a run in this terminal, and workers of xdist have none: run it without -n (or "
+            "with -n0)."
+        )
+    return wanted
 
 
 def _directory(config: pytest.Config) -> Path | None:

@@ -19,6 +19,7 @@ from pytest_convergence._pytest.findings import (
     set_properties,
 )
 from pytest_convergence._pytest.marker import PLAN, check_names, plan_all, plan_of
+from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import SET_UP, note_set_up
 from pytest_convergence._pytest.reporting import (
     REPORT_ATTRIBUTE,
@@ -28,6 +29,7 @@ from pytest_convergence._pytest.reporting import (
     merging_of,
 )
 from pytest_convergence._pytest.running_test import RUNNING, RunningTest
+from pytest_convergence._pytest.stepping import check_terminal, step_through
 from pytest_convergence._pytest.strictness import check_passed
 from pytest_convergence._pytest.tracebacks import without_machinery
 from pytest_convergence.errors import ConvergenceUsageError
@@ -137,6 +139,8 @@ class Runtime:
             if running.examples is not None and call.excinfo is not None:
                 running.explained(running.examples.explain(call.excinfo.value))
             report.sections += failure_sections(running)
+        if call.when == "call" and item.config.stash[SETTINGS].steps:
+            step_through(running, None if call.excinfo is None else call.excinfo.value)
         counted = running.drain(last=call.when == "teardown")
         if counted is not None:
             setattr(report, REPORT_ATTRIBUTE, counted)
@@ -188,6 +192,7 @@ def collected(config: pytest.Config, concerned: Iterable[pytest.Item], items: li
     try:
         check_names(config)
         plan_all(concerned)
+        check_terminal(config)
     except pytest.UsageError as error:
         if is_controller(config):
             raise
