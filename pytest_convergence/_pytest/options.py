@@ -180,6 +180,13 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help=f"how long a failure may be reduced to what matters (default {DEFAULT_SHRINK_SECONDS:g}; 0: not at all)",
     )
+    _add_switches(group)
+    for option in _NOT_YET:
+        group.addoption(option, type=_refuse(option), help=argparse.SUPPRESS)
+    _add_ini_keys(parser)
+
+
+def _add_switches(group: pytest.OptionGroup) -> None:
     group.addoption(
         "--convergence-step",
         action="store_true",
@@ -196,9 +203,6 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="where failures are kept, which the next run tries first (default .convergence in the rootdir); none: nowhere",
     )
-    for option in _NOT_YET:
-        group.addoption(option, type=_refuse(option), help=argparse.SUPPRESS)
-    _add_ini_keys(parser)
 
 
 def _add_ini_keys(parser: pytest.Parser) -> None:

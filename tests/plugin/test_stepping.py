@@ -59,7 +59,7 @@ def _walk(
 def _after(shown: list[str], command: str) -> list[str]:
     """What was shown between a command and the next one."""
     start = shown.index(f"(step) {command}") + 1
-    rest = shown[start:]
+    rest = [line for line in shown[start:] if line]
     return rest[: next((place for place, line in enumerate(rest) if line.startswith("(step)")), len(rest))]
 
 
