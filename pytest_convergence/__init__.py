@@ -91,6 +91,7 @@ if TYPE_CHECKING:
         StaleScheduleWarning,
         StaleTokenError,
     )
+    from pytest_convergence.explore.states import MachineState, StateSpace, StateViolation, explore_states
 
 __all__ = [
     "ConvergenceEngine",
@@ -179,6 +180,10 @@ __all__ = [
     "UNKNOWN",
     "Trace",
     "TraceEvent",
+    "explore_states",
+    "StateSpace",
+    "StateViolation",
+    "MachineState",
     "assert_merge_laws",
     "Full",
     "Delta",
@@ -290,6 +295,10 @@ _HOMES: Final = {
     "DELETED": "_engine.state.updates",
     "Trace": "_engine.base.trace",
     "TraceEvent": "_engine.base.trace",
+    "explore_states": "explore.states",
+    "StateSpace": "explore.states",
+    "StateViolation": "explore.states",
+    "MachineState": "explore.states",
     "assert_merge_laws": "_engine.state.laws",
     "Full": "_engine.state.sync",
     "Delta": "_engine.state.sync",

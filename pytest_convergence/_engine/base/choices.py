@@ -17,7 +17,10 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol, final
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.base.directing import Director
 
 __all__ = [
     "CalmChoices",
@@ -293,15 +296,19 @@ class RecordingChoices:
         deviations: label -> option, in the order in which the run asked.
         words: label -> the option in words.
         domains: label -> what might have been chosen there.
+        director: of the inner choices, if they have one.
     """
 
-    __slots__ = ("_inner", "deviations", "domains", "words")
+    __slots__ = ("_inner", "deviations", "director", "domains", "words")
 
     def __init__(self, inner: Choices) -> None:
         self._inner = inner
         self.deviations: dict[str, int] = {}
         self.words: dict[str, str] = {}
         self.domains: dict[str, Domain] = {}
+        self.director: Director | None = getattr(inner, "director", None)
+        if self.director is not None:  # what it delays is known when it arrives
+            self.director.listener = self._keep
 
     def _keep(self, stem: str, number: int, option: int, domain: Domain) -> None:
         label = f"{stem} #{number}"

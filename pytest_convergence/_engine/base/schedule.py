@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from pytest_convergence._engine.base.choices import (
@@ -14,6 +14,7 @@ from pytest_convergence._engine.base.choices import (
     Stream,
     TapeChoices,
 )
+from pytest_convergence._engine.base.directing import Director
 from pytest_convergence._engine.base.noise import check_noise
 from pytest_convergence._engine.base.priorities import PriorityChoices
 from pytest_convergence._engine.base.time import format_ns
@@ -34,12 +35,13 @@ class Schedule:
     Attributes:
         seed: derives the private entropy of every agent (``agent.random``, ``random.*``, ``uuid4`` …); under a seeded
             schedule also every choice.
-        kind: ``calm``, ``seeded``, ``listed`` or ``tape``.
+        kind: ``calm``, ``seeded``, ``listed``, ``tape`` or ``directed``.
         deviations: the departures from calm of a listed schedule, label and option.
         tape: the bytes of a tape schedule.
         faults: the kinds of faults that this schedule may inject on top of those of the session.
         noise: the profile of a seeded schedule, see :mod:`pytest_convergence._engine.base.noise`.
         branches: of a seeded schedule: from an instant on (virtual nanoseconds) what is chosen derives from another seed.
+        director: lays down the order of deliveries of a directed schedule, and logs what came about in its one run.
     """
 
     seed: int = 0
@@ -49,6 +51,7 @@ class Schedule:
     faults: tuple[str, ...] = ()
     noise: str = "uniform"
     branches: tuple[tuple[int, int], ...] = ()
+    director: Director | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def calm(cls) -> Schedule:
@@ -76,6 +79,11 @@ class Schedule:
     def of(cls, deviations: Mapping[str, int], *, seed: int = 0, faults: tuple[str, ...] = ()) -> Schedule:
         """Calm but for the named deviations, as a counterexample lists them."""
         return cls(seed=seed, kind="listed", deviations=tuple(deviations.items()), faults=tuple(faults))
+
+    @classmethod
+    def directed(cls, director: Director) -> Schedule:
+        """Calm but for the order of deliveries, which ``director`` lays down; for one run."""
+        return cls(kind="directed", director=director)
 
     @classmethod
     def parse(cls, token: str) -> Schedule:
@@ -134,7 +142,7 @@ class Schedule:
             return RecordedChoices(dict(self.deviations))
         if self.kind == "tape":
             return TapeChoices(self.tape)
-        return CalmChoices()
+        return CalmChoices() if self.director is None else self.director
 
     def __str__(self) -> str:
         if self.kind == "seeded":
@@ -146,6 +154,8 @@ class Schedule:
             return "calm"
         if self.kind == "listed":
             return f"calm but for {len(self.deviations)} deviation{'s' * (len(self.deviations) != 1)}"
+        if self.kind == "directed":
+            return "an order of deliveries"
         return f"tape of {sum(map(bool, self.tape))} deviating cells"
 
     def __repr__(self) -> str:
@@ -160,6 +170,8 @@ class Schedule:
             deviating = {cell: byte for cell, byte in enumerate(self.tape) if byte}
             faults = f", faults={self.faults!r}" if self.faults else ""
             return f"Schedule.from_tape({deviating!r}, cells={len(self.tape)}, seed={self.seed}{faults})"
+        if self.kind == "directed":
+            return "<Schedule: an order of deliveries>"
         return "Schedule.calm()"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

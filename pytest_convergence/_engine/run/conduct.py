@@ -42,6 +42,7 @@ from pytest_convergence._engine.sim.mailbox import Mailbox
 from pytest_convergence._engine.sim.node import Node
 from pytest_convergence._engine.sim.shims.asking import TOOLS
 from pytest_convergence._engine.sim.tasks import WorldTask, cancel
+from pytest_convergence._engine.sim.turns import Turnstile
 from pytest_convergence._engine.sim.world import OWNER
 from pytest_convergence._engine.state.values import checksum_of
 from pytest_convergence.errors import AgentError, BudgetExceeded, DeadlockError
@@ -55,7 +56,7 @@ SCENARIO: Final = "scenario"
 """The lane of what the test itself does."""
 
 _LONGEST_SLEEP_NS: Final = 60 * NS_PER_SECOND
-_ARRIVALS: Final = frozenset({Node.arrive, Mailbox.arrive, MachineHost.take, Gate.take})
+_ARRIVALS: Final = frozenset({Node.arrive, Mailbox.arrive, MachineHost.take, Gate.take, Turnstile.take})
 """What the network calls with a message of the user's agents."""
 
 _EMPTY: Final = checksum_of({})
@@ -360,6 +361,8 @@ class Conduct:
     def user_messages_in_flight(self) -> bool:
         """Whether a message of the user's agents is on its way, a conflict to be answered, a work between two owners."""
         waits = self.resolving.is_waiting() or self.session.handoffs.is_busy()
+        sequencer = self.fabric.sequencer
+        waits = waits or (sequencer is not None and sequencer.holds)
         return waits or any(getattr(event[2], "__func__", None) in _ARRIVALS for event in self.world.events)
 
     def moving(self) -> tuple[str, ...]:

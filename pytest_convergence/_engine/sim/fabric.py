@@ -13,9 +13,11 @@ from pytest_convergence._engine.base.trace import AGENT_SHIFT, CODE, DEFAULT_WIN
 from pytest_convergence._engine.sim.conditions import FateDomain, Network
 from pytest_convergence._engine.sim.links import Link
 from pytest_convergence._engine.sim.node import Node
+from pytest_convergence._engine.sim.turns import Sequencer, Turnstile
 from pytest_convergence._engine.sim.world import World
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.base.directing import Director
     from pytest_convergence._engine.sim.faults import StepPlan
     from pytest_convergence._engine.sim.loop import WorldLoop
     from pytest_convergence._engine.sim.rules import Rule
@@ -43,6 +45,7 @@ class Fabric:
         seed: what the private entropy of its agents derives from.
         closed: whether the session is over: nothing of it moves or is recorded any more.
         cuts: whether a partition is in force.
+        sequencer: what carries out an order of deliveries that is laid down; ``None`` where the network decides.
         shared_fate: what decides the fate of a message where links need no labels of their own.
         views_watched: whether somebody waits for a machine's view to change.
         watchers: called with each event that has a detail, by kind; what properties are fed from.
@@ -68,6 +71,7 @@ class Fabric:
         "record",
         "rules",
         "seed",
+        "sequencer",
         "shared_fate",
         "trace",
         "tracing",
@@ -97,6 +101,8 @@ class Fabric:
         self.fates = FateDomain(conditions, noise)
         shared: Callable[[FateDomain], Callable[[], int]] | None = getattr(choices, "shared", None)
         self.shared_fate: Callable[[], int] | None = None if shared is None else shared(self.fates)
+        director: Director | None = getattr(choices, "director", None)
+        self.sequencer = None if director is None else Sequencer(self, director)
         self.nodes: dict[str, Node] = {}
         self.rules: list[Rule] = []
         self.seed = seed
@@ -160,7 +166,10 @@ class Fabric:
         """Return the link from ``source`` to the node ``target_name``, made at its first use."""
         link = source.links.get(target_name)
         if link is None:
-            link = source.links[target_name] = Link(self, source, self.nodes[target_name])
+            target = self.nodes[target_name]
+            link = source.links[target_name] = Link(
+                self, source, target if self.sequencer is None else self.sequencer.before(target)
+            )
             if self.rules:
                 self._apply(link)
         return link
@@ -213,7 +222,7 @@ class Fabric:
             for watch in watchers:
                 watch(event)
 
-    def mark(self, code: int, node: Node, message: InFlight) -> None:
+    def mark(self, code: int, node: Node | Turnstile, message: InFlight) -> None:
         """Record an event about a message."""
         if self.record is not None:
             self.record((self.world.now_ns, code | node.index << AGENT_SHIFT, message[6]))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.fabric import Fabric
     from pytest_convergence._engine.sim.node import Node
     from pytest_convergence._engine.sim.rules import Rule
+    from pytest_convergence._engine.sim.turns import Turnstile
 
 __all__ = ["Held", "Link"]
 
@@ -45,7 +46,7 @@ class Link:
     # As small as can be: a session of a hundred agents has ten thousand links, and they are met at random.
     __slots__ = ("_fabric", "_fate", "_last_ns", "cut", "number", "rules", "source", "target")
 
-    def __init__(self, fabric: Fabric, source: Node, target: Node) -> None:
+    def __init__(self, fabric: Fabric, source: Node, target: Node | Turnstile) -> None:
         self._fabric = fabric
         shared = fabric.shared_fate
         self._fate: Callable[[], int] = (

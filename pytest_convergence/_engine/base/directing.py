@@ -1,0 +1,143 @@
+"""A run whose order of deliveries is laid down from outside, and the log of the order that came about.
+
+1. A *delivery* is a message that reaches its recipient. It is named by the label of its choice, ``deliver a→b #3``, so
+   it can be written as a deviation: "delayed by so much".
+2. A :class:`Director` holds, for each recipient, the deliveries that come first, in order; what comes after them is free,
+   and arrives as under the calm schedule. It says nothing about the order between recipients, which nobody can notice.
+3. When a message is posted, the director notes how many deliveries there were before: those to the sender are what the
+   message may be a consequence of.
+4. Whoever carries it out (:mod:`pytest_convergence._engine.sim.turns`) holds back what is too early. A wanted delivery
+   that never comes is no hang: after a while the rest is let go, and the run has *strayed*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, final
+
+from pytest_convergence._engine.base.choices import Domain, Next
+
+__all__ = ["Delivery", "Director"]
+
+_STEM: Final = "deliver "
+
+
+class Delivery(NamedTuple):
+    """One message that reached its recipient.
+
+    Attributes:
+        label: names it: ``deliver sender→recipient #number``; a further copy adds its number.
+        sender, recipient: who sent it, and whom it reached.
+        known: how many deliveries of the run came before it was posted.
+        at_ns: when, in virtual nanoseconds.
+    """
+
+    label: str
+    sender: str
+    recipient: str
+    known: int
+    at_ns: int
+
+
+@final
+class Director:
+    """The :class:`~pytest_convergence._engine.base.choices.Choices` of a run whose order of deliveries is laid down.
+
+    Everything else is calm.
+
+    Attributes:
+        orders: recipient -> the labels of its first deliveries, in order.
+        until_ns: when the last of them came in the run that they were taken from.
+        log: the deliveries that came about, in the order of virtual time.
+        overtaking: whether messages of one link may overtake each other.
+        strayed: what was wanted and did not come about, in words; empty if all did.
+        delays: label -> the option that delays a message as it was delayed here.
+        listener: told of each of those, with the domain of its option.
+    """
+
+    __slots__ = (
+        "_posted",
+        "delays",
+        "listener",
+        "log",
+        "orders",
+        "overtaking",
+        "strayed",
+        "until_ns",
+    )
+
+    def __init__(self, orders: Mapping[str, Sequence[str]] | None = None, *, until_ns: int = 0) -> None:
+        self.orders: dict[str, tuple[str, ...]] = {
+            name: tuple(labels) for name, labels in (orders or {}).items()
+        }
+        self.until_ns = until_ns
+        self.log: list[Delivery] = []
+        self.overtaking = False
+        self.strayed = ""
+        self.delays: dict[str, int] = {}
+        self.listener: Callable[[str, int, int, Domain], None] | None = None
+        self._posted: dict[str, int] = {}
+
+    @property
+    def director(self) -> Director:
+        """Itself: what asks a schedule for its director need not know what else records the choices."""
+        return self
+
+    def every(self, stem: str, domain: Domain) -> Callable[[], int]:
+        """Answer 0 for ever; of messages, note when they were posted."""
+        if not stem.startswith(_STEM):
+            return _calm
+        posted, log = self._posted, self.log
+        number = 0
+
+        def answer() -> int:
+            nonlocal number
+            number += 1
+            posted[f"{stem} #{number}"] = len(log)
+            return 0
+
+        return answer
+
+    def rare(self, stem: str, rate: float, domain: Domain) -> Next:
+        """Never deviate."""
+        return _never
+
+    def known_to(self, label: str) -> int | None:
+        """How many deliveries came before a message was posted; ``None`` if it was posted when choices were over."""
+        return self._posted.get(label)
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Note a delivery."""
+        self.log.append(delivery)
+
+    def delay(self, stem: str, number: int, option: int, domain: Domain) -> None:
+        """Note that a message was held back, as an option of its link's domain."""
+        self.delays[f"{stem} #{number}"] = option
+        if self.listener is not None:
+            self.listener(stem, number, option, domain)
+
+    def stray(self, words: str) -> None:
+        """Note what did not come about as laid down; the first is kept."""
+        self.strayed = self.strayed or words
+
+    def check(self) -> str:
+        """Return what did not come about as laid down, in words, once the run is over; empty if all did."""
+        came: dict[str, list[str]] = {}
+        for delivery in self.log:
+            came.setdefault(delivery.recipient, []).append(delivery.label)
+        for recipient, labels in self.orders.items():
+            found = tuple(came.get(recipient, ())[: len(labels)])
+            if found != labels:
+                place = next(
+                    (i for i, (a, b) in enumerate(zip(found, labels, strict=False)) if a != b), len(found)
+                )
+                self.stray(f"{labels[place]} did not come as delivery {place + 1} of {recipient}")
+        return self.strayed
+
+
+def _calm() -> int:
+    return 0
+
+
+def _never(after: int) -> Any:
+    return None

@@ -1,0 +1,198 @@
+"""Exhaustive exploration runs each order of deliveries that makes a difference, once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytest_convergence import Consensus, ConvergenceEngine, Network, Outcome, Schedule
+from pytest_convergence._engine.base.directing import Director
+from pytest_convergence.explore.exhaustive import Exhaustive
+
+
+def explored(most: int = 1_000, **options: Any) -> tuple[Exhaustive, list[Outcome]]:
+    """Run a session under each of its orders; at each of them, check that its delays alone bring it about again."""
+    search, outcomes = Exhaustive(), []
+    while search.runs < most and search.advance():
+        outcome = run(search.schedule(), **options)
+        search.ran()
+        (again,) = search.schedules()
+        assert run(again, **options).results == outcome.results
+        outcomes.append(outcome)
+    return search, outcomes
+
+
+def run(schedule: Schedule, *, scenario: Any = None, **options: Any) -> Outcome:
+    return ConvergenceEngine().create_session("explored", schedule=schedule, **options).run(scenario)
+
+
+def sending(*messages: tuple[str, Any]) -> Callable[[Any], Any]:
+    async def behaviour(agent: Any) -> None:
+        for to, payload in messages:
+            await agent.send(to, payload)
+
+    return behaviour
+
+
+def receiving(count: int) -> Callable[[Any], Any]:
+    async def behaviour(agent: Any) -> tuple[Any, ...]:
+        return tuple([(await agent.receive()).payload for _ in range(count)])
+
+    return behaviour
+
+
+@pytest.mark.parametrize("count", range(1, 6))
+def test_messages_from_k_agents_to_one_come_in_k_factorial_orders(count):
+    senders = {f"sender-{number}": sending(("sink", number)) for number in range(count)}
+    search, outcomes = explored(agents={"sink": receiving(count), **senders})
+    assert search.summary == f"exhausted: {math.factorial(count)} schedule{'s' * (count > 1)}"
+    assert len({outcome.results["sink"] for outcome in outcomes}) == math.factorial(count)
+
+
+@pytest.mark.parametrize("count", range(1, 6))
+def test_messages_to_k_agents_have_one_order(count):
+    sinks = {f"sink-{number}": receiving(1) for number in range(count)}
+    search, _ = explored(agents={"source": sending(*((name, 0) for name in sinks)), **sinks})
+    assert search.summary == "exhausted: 1 schedule"
+
+
+def test_orders_at_different_agents_multiply():
+    both = sending(("left", 1), ("right", 1))
+    search, outcomes = explored(
+        agents={"one": both, "two": both, "left": receiving(2), "right": receiving(2)}
+    )
+    assert search.runs == len(outcomes) == 4
+
+
+def test_two_writers_and_a_reader_show_all_and_only_the_distinct_outcomes():
+    async def store(agent: Any) -> Any:
+        value = None
+        for _ in range(3):
+            message = await agent.receive()
+            if message.type == "read":
+                await agent.reply(message, value)
+            else:
+                value = message.payload
+        return value
+
+    async def reader(agent: Any) -> Any:
+        return await agent.request("store", None, type="read")
+
+    search, outcomes = explored(
+        agents={"store": store, "one": sending(("store", 1)), "two": sending(("store", 2)), "reader": reader}
+    )
+    seen = [(outcome.results["reader"], outcome.results["store"]) for outcome in outcomes]
+    assert sorted(seen, key=str) == [(1, 1), (1, 2), (2, 1), (2, 2), (None, 1), (None, 2)]
+    assert search.is_exhausted
+
+
+def test_messages_of_one_link_keep_their_order():
+    search, outcomes = explored(agents={"source": sending(("sink", 1), ("sink", 2)), "sink": receiving(2)})
+    assert [outcome.results["sink"] for outcome in outcomes] == [(1, 2)]
+    assert search.summary == "exhausted: 1 schedule"
+
+
+@pytest.mark.parametrize(
+    "options", [{"network": Network(reorder=0.1)}, {"faults": ["reorder"]}], ids=["network", "fault"]
+)
+def test_where_the_network_reorders_messages_of_one_link_come_in_any_order(options):
+    agents = {"source": sending(("sink", 1), ("sink", 2), ("sink", 3)), "sink": receiving(3)}
+    search, outcomes = explored(agents=agents, **options)
+    assert len({outcome.results["sink"] for outcome in outcomes}) == search.runs == 6
+
+
+def test_a_consequence_never_comes_before_its_cause():
+    async def middle(agent: Any) -> None:
+        message = await agent.receive()
+        await agent.send("sink", ("after", message.payload))
+
+    agents = {"source": sending(("sink", "first"), ("middle", 1)), "middle": middle, "sink": receiving(2)}
+    search, outcomes = explored(agents=agents)
+    # "first" was sent before "middle" got its message, but may be slower than the long way round.
+    assert {outcome.results["sink"] for outcome in outcomes} == {
+        ("first", ("after", 1)),
+        (("after", 1), "first"),
+    }
+    assert search.runs == 2
+
+    async def reporting(agent: Any) -> tuple[Any, ...]:
+        first = (await agent.receive()).payload
+        await agent.send("middle", 2)
+        return first, (await agent.receive()).payload
+
+    search, _ = explored(agents={"source": sending(("sink", 0)), "middle": middle, "sink": reporting})
+    assert search.runs == 1
+
+
+def test_a_reference_protocol_is_explored_to_the_end():
+    search, seen = Exhaustive(), []
+    votes = dict.fromkeys(["a", "b", "c"], "commit")
+    while search.advance():
+        session = ConvergenceEngine().create_session(
+            "commit",
+            pattern=Consensus(algorithm="two-phase-commit"),
+            agents=list(votes),
+            schedule=search.schedule(),
+        )
+        seen.append(session.run(proposals=votes).output)
+        search.ran()
+    # Votes to the coordinator, and acknowledgements to it, in either order.
+    assert search.summary == "exhausted: 4 schedules"
+    assert seen == ["commit"] * 4
+
+
+def test_the_limit_says_how_much_is_known_to_be_left():
+    senders = {f"sender-{number}": sending(("sink", number)) for number in range(5)}
+    search, _ = explored(7, agents={"sink": receiving(5), **senders})
+    assert not search.is_exhausted
+    assert search.summary.startswith("explored 7 schedules of at least ")
+    assert search.summary.endswith(", not exhausted")
+
+
+def test_what_depends_on_the_test_itself_is_found_out():
+    """The scenario looks at one agent and lets another act: no message tells of that."""
+    search = Exhaustive()
+    while search.advance():
+        seen: list[int] = []
+
+        async def sink(agent: Any, seen: list[int] = seen) -> None:
+            async for message in agent.inbox:
+                seen.append(message.payload)
+
+        async def scenario(session: Any, seen: list[int] = seen) -> None:
+            await session.agents["a"].send("sink", 1)
+            while not seen:
+                await session.sleep(0.01)
+            await session.agents["b"].send("sink", 2)
+
+        run(search.schedule(), agents={"sink": sink, "a": None, "b": None}, scenario=scenario)
+        search.ran()
+    assert search.strayed
+    assert "did not come about" in search.summary
+
+
+def test_an_order_that_cannot_come_about_is_no_hang():
+    director = Director({"sink": ["deliver a→sink #2", "deliver a→sink #1"]})
+    agents = {"sink": receiving(1), "a": sending(("sink", 1))}
+    assert run(Schedule.directed(director), agents=agents).results["sink"] == (1,)
+    assert director.check() == "deliver a→sink #2 never came"
+
+
+def test_sessions_of_one_test_are_explored_one_after_the_other():
+    search, seen = Exhaustive(), []
+    agents = {"sink": receiving(2), "a": sending(("sink", 1)), "b": sending(("sink", 2))}
+    while search.advance():
+        seen.append(tuple(run(search.schedule(number), agents=agents).results["sink"] for number in (0, 1)))
+        search.ran()
+    assert len(set(seen)) == len(seen) == 4
+
+
+def test_a_directed_schedule_has_no_token_until_it_is_written_as_delays():
+    schedule = Schedule.directed(Director())
+    assert str(schedule) == "an order of deliveries"
+    assert not schedule.is_calm
+    with pytest.raises(ValueError, match="has no token"):
+        _ = schedule.token
