@@ -66,8 +66,8 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
     for index in range(plan.schedules):
         approach = explorer.approach(index)
         if approach is None:
-            break
-        if index or again or tried:
+            break  # nothing is left to try
+        if index or again or tried or approach.schedules is not None:
             watched = explorer.watches
             renew_fixtures(item, functools.partial(running.begin_run, index, approach, watched=watched))
         leaks = Leaks(item) if again else None
@@ -77,6 +77,8 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
         explorer.ran(approach, running.run.seen or ())
         if leaks is not None:
             _run_again(item, running, once, leaks)
+    if explorer.summary:
+        running.said.append(f"{running.nodeid}: {explorer.summary}")
 
 
 def _run_again(
@@ -132,7 +134,7 @@ def _may_shrink(item: pytest.Function, running: RunningTest, seconds: float) -> 
         if made.session.state is not SessionState.INITIALIZING
     ]
     return item.config.stash[SETTINGS].shrink_seconds > _LEAST_RUNS * seconds and any(
-        schedule.kind == "seeded" or schedule.deviations for schedule in followed
+        schedule.kind in ("seeded", "directed") or schedule.deviations for schedule in followed
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -26,7 +27,7 @@ class Course:
         python: the version of Python that they were found on; empty if that is not known.
     """
 
-    schedules: tuple[Schedule, ...] = ()
+    schedules: Sequence[Schedule] = ()
     recorded: bool = False
     fingerprint: str = ""
     python: str = ""

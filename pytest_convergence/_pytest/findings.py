@@ -42,7 +42,9 @@ def schedule_words(running: RunningTest) -> str:
     words = "calm" if seed is None else f"seed {seed}"
     if running.run.sessions:
         words = str(running.run.sessions[-1].session.schedule)
-    if running.plan.schedules > 1:
+    if running.plan.options.get("explore") == "exhaustive" and running.plan.course is None:
+        words = f"schedule {running.run.index + 1} of an exhaustive search"
+    elif running.plan.schedules > 1:
         words = f"schedule {running.run.index + 1} of {running.plan.schedules}: {words}"
     return words
 

@@ -15,7 +15,7 @@ from pytest_convergence._engine.check.registry import PropertyRegistry
 from pytest_convergence._engine.patterns.pattern import Pattern
 from pytest_convergence._engine.patterns.registry import PatternRegistry
 from pytest_convergence._engine.run.known import Known
-from pytest_convergence._engine.run.options import SessionOptions
+from pytest_convergence._engine.run.options import UNSET, SessionOptions
 from pytest_convergence._pytest.bodies import is_async
 from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.options import SETTINGS, Settings, split_profile
@@ -97,6 +97,10 @@ def _answers(config: pytest.Config, what: str) -> list[Any]:
             found += answer
     return found
 
+
+_MOST_EXHAUSTIVE: Final = 10_000
+"""Where an exhaustive search stops that is given no number of schedules."""
+_FAULTS_OF_ORDER: Final = frozenset({"reorder", "delay"})
 
 _HOOKS: Final = {"pattern": "pytest_convergence_patterns", "property": "pytest_convergence_properties"}
 _KINDS: Final[dict[str, type]] = {"pattern": Pattern, "property": Property}
@@ -181,7 +185,7 @@ def plan_of(item: pytest.Item) -> Plan:
     is_given = bool(getattr(obj, "is_hypothesis_test", False))
     # pytest calls the methods of unittest.TestCase in a way of its own, without fixtures as arguments.
     is_function = isinstance(item, pytest.Function) and not getattr(item, "nofuncargs", False)
-    schedules: int = options.get("schedules")
+    schedules = _schedules(options)
     if marked is not None and not is_function and schedules > 1:
         raise ConvergenceUsageError(
             f"schedules={schedules}: only test functions and methods of plain classes can be repeated."
@@ -198,6 +202,23 @@ def plan_of(item: pytest.Item) -> Plan:
         is_machine=is_machine(item),
     )
     return plan
+
+
+def _schedules(options: SessionOptions) -> int:
+    """Under how many schedules to run, at the most.
+
+    Raises:
+        ConvergenceUsageError: an exhaustive search was asked for faults that it does not inject.
+    """
+    if options.get("explore") != "exhaustive":
+        return int(options.get("schedules"))
+    for kind in options.get("faults"):
+        if kind not in _FAULTS_OF_ORDER:
+            raise ConvergenceUsageError(
+                f"faults={[kind]!r}: explore='exhaustive' goes through the orders of messages, and injects no other "
+                "fault than 'reorder'. Let the test itself crash agents or cut links, or search with explore='random'."
+            )
+    return _MOST_EXHAUSTIVE if options.schedules is UNSET else int(options.schedules)
 
 
 def _course(item: pytest.Item, options: SessionOptions) -> Course | None:

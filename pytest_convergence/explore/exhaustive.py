@@ -14,36 +14,87 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import final
+from typing import Final, final, overload
 
 from pytest_convergence._engine.base.directing import Director
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence.explore.dpor import OrderSearch, Step
+from pytest_convergence.explore.explorers import Approach
+from pytest_convergence.explore.novelty import StateWatch
 
 __all__ = ["Exhaustive"]
+
+_MOST_SESSIONS: Final = 1_000
+
+
+@final
+class _Directed(Sequence[Schedule]):
+    """The schedules of the sessions of a run, made when they are asked for: nobody knows how many there will be."""
+
+    __slots__ = ("_search", "made")
+
+    def __init__(self, search: Exhaustive) -> None:
+        self._search = search
+        self.made: dict[int, Schedule] = {}
+
+    def __len__(self) -> int:
+        return _MOST_SESSIONS
+
+    @overload
+    def __getitem__(self, number: int) -> Schedule: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Schedule]: ...
+
+    def __getitem__(self, number: int | slice) -> Schedule | Sequence[Schedule]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(_MOST_SESSIONS)[number]]
+        if number not in self.made:
+            self.made[number] = self._search.schedule(number)
+        return self.made[number]
 
 
 @final
 class Exhaustive:
     """Chooses the schedules of the runs of one test, one after another.
 
-    Before each run ask :meth:`advance`; give the n-th session of the run :meth:`schedule` (n); afterwards call :meth:`ran`.
+    It is an :class:`~pytest_convergence.explore.explorers.Explorer`. Without a test, ask :meth:`advance` before each run,
+    give its n-th session :meth:`schedule` (n), and call :meth:`learn` after it.
 
     Attributes:
         runs: how many runs were made.
+        is_exhausted: whether there is nothing left to try.
         strayed: what did not come about as laid down, in words, for each run where something did not.
     """
 
-    __slots__ = ("_bits", "_directors", "_places", "_search", "is_exhausted", "runs", "strayed")
+    __slots__ = ("_bits", "_directors", "_places", "_search", "_seed", "is_exhausted", "runs", "strayed")
 
-    def __init__(self) -> None:
+    def __init__(self, *, seed: int | None = None) -> None:
         self._search = OrderSearch()
+        self._seed = seed
         self._bits: dict[Hashable, int] = {}
         self._places: dict[int, tuple[int, str, str, int]] = {}
         self._directors: dict[int, Director] = {}
         self.is_exhausted = False
         self.runs = 0
         self.strayed: list[str] = []
+
+    # -- as an explorer ------------------------------------------------------------------------------------------------
+
+    def approach(self, index: int) -> Approach | None:
+        """Return what the next run follows."""
+        return Approach(self._seed, schedules=_Directed(self)) if self.advance() else None
+
+    @property
+    def watches(self) -> bool:
+        """It learns from what was delivered, and not from states."""
+        return False
+
+    def ran(self, approach: Approach, seen: Sequence[StateWatch]) -> None:
+        """Learn from the run, and look whether anything is left to try."""
+        self.learn()
+
+    # -- the search ----------------------------------------------------------------------------------------------------
 
     def advance(self) -> bool:
         """Lay down the next run; return whether there is one."""
@@ -61,9 +112,9 @@ class Exhaustive:
                 orders.setdefault(recipient, []).append(label)
                 until_ns = max(until_ns, at_ns)
         director = self._directors[number] = Director(orders, until_ns=until_ns)
-        return Schedule.directed(director)
+        return Schedule.directed(director, seed=self._seed or 0)
 
-    def ran(self) -> None:
+    def learn(self) -> None:
         """Learn from the run that was just made."""
         self.runs += 1
         directors = sorted(self._directors.items())
@@ -73,12 +124,12 @@ class Exhaustive:
         missing = next((step for step in prefix if step.bit not in steps), None)
         if missing is not None and not strayed:
             strayed = f"{self._places[missing.bit][2]} never came"
+        if not strayed:
+            ahead = [steps.pop(step.bit) for step in prefix]
+            if not self._search.ran([*ahead, *steps.values()]):
+                strayed = "an order came about a second time"
         if strayed:
             self.strayed.append(strayed)
-            return
-        ahead = [steps.pop(step.bit) for step in prefix]
-        if not self._search.ran([*ahead, *steps.values()]):
-            self.strayed.append("an order came about a second time")
 
     def _steps(self, number: int, director: Director) -> list[Step]:
         """The deliveries of one session as steps. Everything in an earlier session happened before them."""
@@ -109,6 +160,11 @@ class Exhaustive:
         return [Schedule.of(director.delays) for _, director in sorted(self._directors.items())]
 
     @property
+    def left(self) -> int:
+        """How many runs are known to be left; each may lead to more."""
+        return self._search.pending
+
+    @property
     def summary(self) -> str:
         """How far it got, in words."""
         runs = f"{self.runs:,} schedule{'s' * (self.runs != 1)}"
@@ -117,6 +173,6 @@ class Exhaustive:
                 f"explored {runs}, but {len(self.strayed):,} did not come about as laid down ({self.strayed[0]}): "
                 "something besides messages decides what is sent, so there may be more"
             )
-        if self.is_exhausted:
+        if self.is_exhausted or not self.left:
             return f"exhausted: {runs}"
-        return f"explored {runs} of at least {self.runs + self._search.pending:,}, not exhausted"
+        return f"explored {runs} of at least {self.runs + self.left:,}, not exhausted"

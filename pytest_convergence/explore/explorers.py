@@ -35,7 +35,7 @@ class Approach(NamedTuple):
     seed: int | None
     noise: str | None = None
     branches: tuple[tuple[int, int], ...] = ()
-    schedules: tuple[Schedule, ...] | None = None
+    schedules: Sequence[Schedule] | None = None
 
 
 class Explorer(Protocol):
@@ -52,6 +52,11 @@ class Explorer(Protocol):
 
     def ran(self, approach: Approach, seen: Sequence[StateWatch]) -> None:
         """Hear that a run has passed, and what its sessions went through."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """How far the search got, in words, if there is something to say of it."""
         ...
 
 
@@ -111,6 +116,11 @@ class RandomExplorer:
         if index == 0:
             return Approach(seed, self._noise)
         return Approach(seed, self._noise or ROTATION[index % len(ROTATION)])
+
+    @property
+    def summary(self) -> str:
+        """Nothing: it is never at an end."""
+        return ""
 
     def _branch(self, seed: int) -> Approach:
         few = [self._entries[self._random.randrange(len(self._entries))] for _ in range(_CANDIDATES)]

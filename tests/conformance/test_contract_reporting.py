@@ -153,7 +153,7 @@ def test_an_option_that_cannot_be_honoured_is_refused_by_name(run, argument, mes
         ("pattern='concensus', agents=2", "unknown pattern 'concensus': did you mean 'consensus'"),
         ("agents=2, network='losy'", "unknown network profile 'losy': did you mean 'lossy'"),
         ("agents=0", "agents=0: a session needs at least one agent"),
-        ("agents=2, explore='pct'", "explore='pct' is not available yet"),
+        ("agents=2, explore='ptc'", "unknown explore strategy 'ptc': did you mean 'pct'"),
         ("agents=2, sync='crtd'", "unknown sync strategy 'crtd': did you mean 'crdt'"),
         ("agents=2, schedule='c1-x'", "the token 'c1-x' cannot be read"),
         ("agents=2, goal=None", "'goal' is no option of the marker"),

@@ -133,8 +133,7 @@ def test_states_set_what_each_replica_starts_with(convergence_engine):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("explore", "pct", "explore='pct' is not available yet"),
-        ("explore", "exhaustive", "explore='exhaustive' is not available yet"),
+        ("explore", "exaustive", "unknown explore strategy 'exaustive': did you mean 'exhaustive'"),
         ("resolve", "votin", "'voting'"),
         ("schedule", "some-token", "'some-token' is no token of a schedule"),
     ],

@@ -102,6 +102,16 @@ class Director:
         """Never deviate."""
         return _never
 
+    def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
+        """Nobody wants to know: nothing does."""
+
+    def begin(self) -> Director:
+        """A run begins, or begins again: forget what came about in the one before; return itself."""
+        self.log, self.delays, self._posted = [], {}, {}
+        self.strayed = ""
+        self.listener = None
+        return self
+
     def known_to(self, label: str) -> int | None:
         """How many deliveries came before a message was posted; ``None`` if it was posted when choices were over."""
         return self._posted.get(label)

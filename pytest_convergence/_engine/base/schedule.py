@@ -41,7 +41,7 @@ class Schedule:
         faults: the kinds of faults that this schedule may inject on top of those of the session.
         noise: the profile of a seeded schedule, see :mod:`pytest_convergence._engine.base.noise`.
         branches: of a seeded schedule: from an instant on (virtual nanoseconds) what is chosen derives from another seed.
-        director: lays down the order of deliveries of a directed schedule, and logs what came about in its one run.
+        director: lays down the order of deliveries of a directed schedule, and logs what came about in the last run.
     """
 
     seed: int = 0
@@ -81,9 +81,9 @@ class Schedule:
         return cls(seed=seed, kind="listed", deviations=tuple(deviations.items()), faults=tuple(faults))
 
     @classmethod
-    def directed(cls, director: Director) -> Schedule:
-        """Calm but for the order of deliveries, which ``director`` lays down; for one run."""
-        return cls(kind="directed", director=director)
+    def directed(cls, director: Director, *, seed: int = 0) -> Schedule:
+        """Calm but for the order of deliveries, which ``director`` lays down; for one run at a time."""
+        return cls(seed=seed, kind="directed", director=director)
 
     @classmethod
     def parse(cls, token: str) -> Schedule:
@@ -142,7 +142,7 @@ class Schedule:
             return RecordedChoices(dict(self.deviations))
         if self.kind == "tape":
             return TapeChoices(self.tape)
-        return CalmChoices() if self.director is None else self.director
+        return CalmChoices() if self.director is None else self.director.begin()
 
     def __str__(self) -> str:
         if self.kind == "seeded":

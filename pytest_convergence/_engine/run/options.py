@@ -280,8 +280,6 @@ def _seconds(name: str, *, optional: bool = False) -> Callable[[Any], None]:
 def _check_explore(explore: Any) -> None:
     if explore not in _EXPLORERS:
         raise unknown_name("explore strategy", explore, _EXPLORERS)
-    if explore == "exhaustive":
-        raise ConvergenceUsageError(f"explore={explore!r} is not available yet; use explore='random'.")
 
 
 def _check_noise(noise: Any) -> None:

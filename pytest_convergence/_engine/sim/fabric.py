@@ -147,6 +147,8 @@ class Fabric:
         Another session may go on in the same world, so events of this one may still come up.
         """
         self.closed = True
+        if self.sequencer is not None:
+            self.sequencer.close()
         self.record = None
         self.tracing = False
         self.watchers.clear()

@@ -46,6 +46,11 @@ class Sequencer:
             turnstile = self._turnstiles[node.name] = Turnstile(self._fabric, self.director, node)
         return turnstile
 
+    def close(self) -> None:
+        """The run is over: what still waits is later than its end."""
+        for turnstile in self._turnstiles.values():
+            turnstile.close()
+
     @property
     def holds(self) -> bool:
         """Whether some message waits for its turn."""
@@ -76,7 +81,7 @@ class Turnstile:
         "_fabric",
         "_is_due",
         "_last_ns",
-        "_late",
+        "_latest",
         "_node",
         "_order",
         "_place",
@@ -95,7 +100,7 @@ class Turnstile:
         self._is_due = False
         self._alarm: _Alarm | None = None
         self._copies: dict[str, int] = {}
-        self._late: dict[str, int] = {}
+        self._latest: dict[str, int] = {}  # of each sender, the greatest number that was delivered
         self.name = node.name
         self.index = node.index
         self.waiting: dict[str, tuple[InFlight, int, bool, bool]] = {}
@@ -159,17 +164,28 @@ class Turnstile:
         fabric, director = self._fabric, self._director
         now_ns = self._last_ns = fabric.world.now_ns
         sender, recipient, number = message[0], message[1], message[4]
-        stem = f"deliver {sender}→{recipient}"
-        latest = self._late.get(sender, 0)
-        if now_ns > came_ns and not is_copy:
-            kind = OVERTAKEN if number < latest else ON_TIME
-            director.delay(stem, number, kind | now_ns - came_ns << 2, fabric.fates)
-        self._late[sender] = max(number, latest)
-        known = director.known_to(f"{stem} #{number}") or 0
+        if not is_copy:
+            self._note_delay(message, now_ns - came_ns)
+        self._latest[sender] = max(number, self._latest.get(sender, 0))
+        known = director.known_to(f"deliver {sender}→{recipient} #{number}") or 0
         director.deliver(Delivery(label, sender, recipient, known, now_ns))
         if is_upkeep:
             fabric.world.background += 1
         self._pass(message, is_upkeep)
+
+    def _note_delay(self, message: InFlight, delay_ns: int) -> None:
+        if delay_ns:
+            kind = OVERTAKEN if message[4] < self._latest.get(message[0], 0) else ON_TIME
+            stem = f"deliver {message[0]}→{message[1]}"
+            self._director.delay(stem, message[4], kind | delay_ns << 2, self._fabric.fates)
+
+    def close(self) -> None:
+        """Note of what still waits that it is later than the end."""
+        later_ns = self._fabric.world.now_ns + 1
+        for message, came_ns, _, is_copy in self.waiting.values():
+            if not is_copy:
+                self._note_delay(message, later_ns - came_ns)
+                later_ns += 1
 
     def _pass(self, message: InFlight, is_upkeep: bool) -> None:
         node = self._node

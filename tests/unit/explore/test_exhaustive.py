@@ -18,7 +18,7 @@ def explored(most: int = 1_000, **options: Any) -> tuple[Exhaustive, list[Outcom
     search, outcomes = Exhaustive(), []
     while search.runs < most and search.advance():
         outcome = run(search.schedule(), **options)
-        search.ran()
+        search.learn()
         (again,) = search.schedules()
         assert run(again, **options).results == outcome.results
         outcomes.append(outcome)
@@ -138,7 +138,7 @@ def test_a_reference_protocol_is_explored_to_the_end():
             schedule=search.schedule(),
         )
         seen.append(session.run(proposals=votes).output)
-        search.ran()
+        search.learn()
     # Votes to the coordinator, and acknowledgements to it, in either order.
     assert search.summary == "exhausted: 4 schedules"
     assert seen == ["commit"] * 4
@@ -169,7 +169,7 @@ def test_what_depends_on_the_test_itself_is_found_out():
             await session.agents["b"].send("sink", 2)
 
         run(search.schedule(), agents={"sink": sink, "a": None, "b": None}, scenario=scenario)
-        search.ran()
+        search.learn()
     assert search.strayed
     assert "did not come about" in search.summary
 
@@ -186,7 +186,7 @@ def test_sessions_of_one_test_are_explored_one_after_the_other():
     agents = {"sink": receiving(2), "a": sending(("sink", 1)), "b": sending(("sink", 2))}
     while search.advance():
         seen.append(tuple(run(search.schedule(number), agents=agents).results["sink"] for number in (0, 1)))
-        search.ran()
+        search.learn()
     assert len(set(seen)) == len(seen) == 4
 
 

@@ -1,0 +1,135 @@
+"""``explore="exhaustive"``: the body of a test under every order of deliveries that makes a difference."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+RACE = """
+import pytest
+
+async def store(agent):
+    value = 0
+    async for message in agent.inbox:
+        if message.type == "read":
+            await agent.reply(message, value)
+        else:
+            value = message.payload
+
+async def adder(agent):
+    value = await agent.request("store", type="read")
+    await agent.send("store", value + 1, type="write")
+
+async def auditor(agent):
+    await agent.receive(); await agent.receive()
+
+AGENTS = {"store": store, "one": adder, "two": adder}
+"""
+
+
+@pytest.fixture
+def race(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makepyfile(race=RACE)
+    pytester.syspathinsert()
+    return pytester
+
+
+def test_a_search_that_came_to_its_end_says_so(race):
+    race.makepyfile(
+        """
+        import pytest
+        from race import AGENTS
+
+        @pytest.mark.convergence(agents=AGENTS, explore="exhaustive")
+        def test_adding(convergence_session):
+            convergence_session.run()
+
+        @pytest.mark.convergence(agents=AGENTS, explore="exhaustive", schedules=2)
+        async def test_stopped(convergence_session):
+            await convergence_session.execute()
+        """
+    )
+    result = race.runpytest_subprocess("-p", "no:randomly")
+    result.assert_outcomes(passed=2)
+    # Reads and writes of two adders: 4! / (2! 2!) interleavings.
+    result.stdout.re_match_lines(
+        [
+            r".*::test_adding: exhausted: 6 schedules$",
+            r".*::test_stopped: explored 2 schedules of at least [3-6], not exhausted$",
+        ]
+    )
+
+
+def test_a_failure_is_told_as_deviations_and_can_be_replayed(race):
+    race.makepyfile(
+        """
+        import pytest
+        from race import AGENTS
+
+        seen = []
+
+        @pytest.mark.convergence(agents=AGENTS, explore="exhaustive")
+        def test_nothing_is_lost(convergence_session):
+            async def scenario(session):
+                await session.finished()
+                return await session.agents["one"].request("store", type="read")
+            assert convergence_session.run(scenario).output == 2
+        """
+    )
+    result = race.runpytest_subprocess("-p", "no:randomly")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*convergence counterexample*", "*assert 1 == 2*"])
+    token = re.search(r"--convergence-replay=(\S+)", result.stdout.str())
+    assert token is not None
+    again = race.runpytest_subprocess("-p", "no:randomly", f"--convergence-replay={token[1]}")
+    again.stdout.fnmatch_lines(["*assert 1 == 2*"])
+
+
+LOST = """
+import pytest
+
+async def sink(agent):
+    first = (await agent.receive()).payload
+    assert first != 3, "three came first"
+
+def sender(number):
+    async def send(agent):
+        await agent.send("sink", number)
+    return send
+
+@pytest.mark.convergence(
+    agents={"sink": sink, **{f"sender-{number}": sender(number) for number in range(4)}}, explore="exhaustive"
+)
+def test_first(convergence_session):
+    convergence_session.run()
+"""
+
+
+def test_an_order_that_only_a_search_finds_is_reduced_to_the_delays_that_it_needs(pytester):
+    pytester.makepyfile(LOST)
+    result = pytester.runpytest_subprocess("-p", "no:randomly")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*three came first*",
+            "It takes 3 deviations from the calm schedule:",
+            "*message sender-?→sink #1 delayed *",
+        ]
+    )
+
+
+def test_each_schedule_twice_is_the_same_twice(race):
+    race.makepyfile(
+        """
+        import pytest
+        from race import AGENTS
+
+        @pytest.mark.convergence(agents=AGENTS, explore="exhaustive")
+        def test_adding(convergence_session):
+            convergence_session.run()
+        """
+    )
+    result = race.runpytest_subprocess("-p", "no:randomly", "--convergence-check-determinism")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*::test_adding: exhausted: 6 schedules"])
