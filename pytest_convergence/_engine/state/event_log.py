@@ -16,7 +16,7 @@ from typing import Any, final
 
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.state.live import LiveUpdates
-from pytest_convergence._engine.state.updates import Update, causal_key
+from pytest_convergence._engine.state.updates import Dot, Update, causal_key
 
 __all__ = ["EventLog", "Events", "Snapshot", "fold_events"]
 
@@ -77,11 +77,14 @@ class EventLog:
         snapshot: what all that is not kept as events has come to.
     """
 
-    __slots__ = ("_events", "snapshot")
+    __slots__ = ("_dropped", "_events", "snapshot")
 
     def __init__(self, snapshot: Snapshot | None = None, events: Iterable[Update] = ()) -> None:
         self.snapshot = snapshot or Snapshot()
         self._events: dict[str, list[Update]] = {}
+        self._dropped: set[Dot] = (
+            set()
+        )  # have no effect any more, and wait among the events for the next snapshot
         for event in sorted(events, key=causal_key):
             self.append(event)
 
@@ -125,8 +128,21 @@ class EventLog:
 
     def compact(self) -> None:
         """Put a snapshot in the place of everything so far."""
-        self.snapshot = Snapshot(self.clock, tuple(self.fold()))
+        kept = tuple(update for update in self.fold() if update.dot not in self._dropped)
+        self.snapshot = Snapshot(self.clock, kept)
         self._events.clear()
+        self._dropped.clear()
+
+    def drop(self, updates: Iterable[Update]) -> bool:
+        """Leave these updates, which have no effect any more, out of snapshots; return whether the present one changes."""
+        self._dropped.update(update.dot for update in updates)
+        before = self.snapshot.updates
+        kept = tuple(update for update in before if update.dot not in self._dropped)
+        if len(kept) == len(before):
+            return False
+        self.snapshot = Snapshot(self.snapshot.clock, kept)
+        self._dropped.difference_update(update.dot for update in before)
+        return True
 
     def __len__(self) -> int:
         return sum(map(len, self._events.values()))

@@ -59,10 +59,16 @@ class EventSync(Spreading):
         self._compacted: list[Update] | None = [] if replica.clock else None
         self._unkept: list[Update] = []
         replica.on_change = self._note
+        replica.on_drop = self._drop
 
     def _note(self, update: Update, replaced: tuple[Update, ...]) -> None:
         if self.log.append(update):  # a local write; what came from peers is in the log already
             self._unkept.append(update)
+
+    def _drop(self, updates: tuple[Update, ...]) -> None:
+        """Deletes that have done their work leave the snapshot too; those in the log wait for the next one."""
+        if self.log.drop(updates):
+            self._compacted = self._compacted or []
 
     # ------------------------------------------------------------------------------------------------------ durability
 

@@ -115,7 +115,15 @@ class GossipSync:
         else:
             effects.extend(self._keeper.keep())
             effects.extend(self._answer(sender, kind, message.clock))
+        if self.replica.has_tombstones:
+            self._drop_tombstones()
         return [*effects, *self._go_on()]
+
+    def _drop_tombstones(self) -> None:
+        """Drop deletes that everybody has, once all that anybody wrote before is here (as in :mod:`.spreading`)."""
+        known, clock = self._known, self.replica.clock
+        if len(known) == len(self._ahead) and all(known[name][name] <= clock[name] for name in known):
+            self.replica.drop_tombstones(lambda dot: all(each.covers(*dot) for each in known.values()))
 
     def on_timer(self, name: str) -> list[Effect]:
         """Tell the next partner that is not known to have everything."""

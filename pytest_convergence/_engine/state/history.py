@@ -33,20 +33,28 @@ class _Change(NamedTuple):
 class History:
     """Counts versions, and keeps the last changes so that they can be undone in thought."""
 
-    __slots__ = ("_changes", "version")
+    __slots__ = ("_changes", "_dropped", "version")
 
     def __init__(self, length: int) -> None:
         self.version = 0
         self._changes: deque[_Change] = deque(maxlen=length)
+        self._dropped: list[tuple[int, tuple[Update, ...]]] = []
 
     def add(self, update: Update, replaced: tuple[Update, ...]) -> None:
         """Note that ``update`` became live, in place of ``replaced``."""
         self.version += 1
         self._changes.append(_Change(update, replaced))
 
+    def drop(self, updates: tuple[Update, ...]) -> None:
+        """Note that ``updates``, which the document does not show, are kept no more. Versions before may still need them."""
+        oldest = self.version - len(self._changes)
+        self._dropped = [(at, dropped) for at, dropped in self._dropped if at > oldest]
+        self._dropped.append((self.version, updates))
+
     def forget(self, version: int) -> None:
         """Start anew at ``version``, or at the present one if that is later: versions only grow."""
         self._changes.clear()
+        self._dropped.clear()
         self.version = max(self.version, version)
 
     def versions(self) -> tuple[Version, ...]:
@@ -69,8 +77,9 @@ class History:
                 f"version {version!r} is not in the history: versions {oldest} to {self.version} are kept."
             )
         then = {update.dot: update for update in live}
+        then.update((each.dot, each) for at, dropped in self._dropped if version < at for each in dropped)
         for added, replaced in islice(reversed(self._changes), self.version - version):
-            del then[added.dot]
+            then.pop(added.dot, None)
             then.update((update.dot, update) for update in replaced)
         return list(then.values())
 

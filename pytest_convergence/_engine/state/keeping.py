@@ -26,11 +26,17 @@ class Keeper:
         self._replica = replica
         self._unkept: dict[Dot, Update | None] = {update.dot: update for update in replica.updates}
         replica.on_change = self._note
+        replica.on_drop = self._drop
 
     def _note(self, update: Update, replaced: tuple[Update, ...]) -> None:
         self._unkept[update.dot] = update
         for other in replaced:
             self._unkept[other.dot] = None
+
+    def _drop(self, updates: tuple[Update, ...]) -> None:
+        """These are kept no more; to remove them from the storage there is time until the next writing."""
+        for update in updates:
+            self._unkept[update.dot] = None
 
     def restore(self, durable: Mapping[str, Any]) -> bool:
         """Make the replica what was kept; return whether anything was."""

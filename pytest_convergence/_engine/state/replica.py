@@ -78,6 +78,7 @@ class Replica(Writing):
         "_joining",
         "_live",
         "_now_ns",
+        "_tombstones",
         "_unencoded",
         "_views",
         "_waiting",
@@ -85,6 +86,7 @@ class Replica(Writing):
         "court",
         "on_change",
         "on_conflict",
+        "on_drop",
         "on_update",
     )
 
@@ -103,6 +105,7 @@ class Replica(Writing):
         self.on_update: Callable[[Update], None] | None = None
         self.on_conflict = on_conflict
         self.on_change: Callable[[Update, tuple[Update, ...]], None] | None = None
+        self.on_drop: Callable[[tuple[Update, ...]], None] | None = None
         self._now_ns = now_ns or _no_clock
         self.court = Court(agent, resolve)
         self._history = History(history)
@@ -118,6 +121,7 @@ class Replica(Writing):
         self._views: dict[str, Document | None] = {}
         self._contested: dict[str, set[Dot]] = {}
         self._waiting: dict[Dot, Update] = {}
+        self._tombstones: dict[Dot, Update] = {}  # live deletes
         self._joining: dict[str, int] = {}
         self._conflicts = ConflictLog()
         self._decided: Decided = {}
@@ -275,10 +279,8 @@ class Replica(Writing):
         self._conflicts = met
         for update in sorted((each for each in updates if clock.covers(*each.dot)), key=causal_key):
             for other in self._live.replaced_by(update):
-                self._live.discard(other)
-                self._by_author[other.dot.agent].pop(other.dot.counter, None)
-            self._live.add(update)
-            self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
+                self._remove(other)
+            self._keep(update)
             self._views[update.segments[0]] = self._unencoded[update.segments[0]] = None
         self._history.forget(version)
         for group in rival_groups(self._live):
@@ -304,13 +306,9 @@ class Replica(Writing):
         contested = self._contested.get(segment)
         replaced = self._live.replaced_by(update)
         for other in replaced:
-            self._live.discard(other)
-            self._by_author[other.dot.agent].pop(other.dot.counter, None)
-            if contested is not None:
-                contested.discard(other.dot)
+            self._remove(other)
         unseen = () if local else self._unseen(update)
-        self._live.add(update)
-        self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
+        self._keep(update)
         self._history.add(update, replaced)
         self._checksum, self._unencoded[segment] = None, None
         # An update that comes last in the order can be applied on top: one that has seen everything, or whose time is
@@ -335,6 +333,51 @@ class Replica(Writing):
                 if undoes(conflict, update):
                     self._decided.pop(conflict.id, None)
                     self._meet(conflict.writes)
+
+    def _keep(self, update: Update) -> None:
+        self._live.add(update)
+        self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
+        if update.operation == "delete":
+            self._tombstones[update.dot] = update
+
+    def _remove(self, update: Update) -> None:
+        self._live.discard(update)
+        self._by_author[update.dot.agent].pop(update.dot.counter, None)
+        self._tombstones.pop(update.dot, None)
+        contested = self._contested.get(update.segments[0])
+        if contested is not None:
+            contested.discard(update.dot)
+
+    @property
+    def has_tombstones(self) -> bool:
+        """Whether deletes are kept that :meth:`drop_tombstones` may come to drop.
+
+        Where conflicts are settled by what was there before, or by others, writes must agree about what they found: there
+        deletes are kept.
+        """
+        return bool(self._tombstones) and not (self.court.needs_ancestor or self.court.plan.asks)
+
+    def drop_tombstones(self, is_stable: Callable[[Dot], bool]) -> None:
+        """Drop the deletes that have done their work: stable ones, which hide nothing of what is here.
+
+        A delete is *causally stable* once no write can come any more whose author had not seen it; it then only hides
+        what is here, written before it or beside it (C. Baquero, P. Almeida, A. Shoker, Making Operation-Based CRDTs
+        Operation-Based, 2014, section 5). The document, the clock and the version stay as they are.
+        """
+        stable = {dot: each for dot, each in self._tombstones.items() if is_stable(dot)}
+        dropped = tuple(each for each in stable.values() if self._hides_nothing(each, stable))
+        if not dropped:
+            return
+        for each in dropped:
+            self._remove(each)
+        self._history.drop(dropped)
+        if self.on_drop is not None:
+            self.on_drop(dropped)
+
+    def _hides_nothing(self, delete: Update, stable: Mapping[Dot, Update]) -> bool:
+        return all(
+            other.dot in stable or other.has_seen(delete) for other in self._live.overlapping(delete.segments)
+        )
 
     def _unseen(self, update: Update) -> tuple[Update, ...]:
         """The live updates that overlap ``update`` and that its author had not seen."""

@@ -17,7 +17,9 @@ Theory of operation (P. Almeida, A. Shoker, C. Baquero, Delta State Replicated D
    restarted machine begins with it: its own updates keep their numbers, and no acknowledgement becomes untrue.
 5. Nothing is compared that need not be: who may lack something is a small set (*behind*), looked at when one of them
    speaks or the timer fires. With n agents a message costs work in proportion to n, not to its square.
-6. Taking in is idempotent, so loss, duplication and reordering cost messages and never change the outcome.
+6. A delete need not be kept once it is *causally stable*: all peers have it, and all that they wrote before they had it is
+   here. Whoever hears from all knows; it tells the others when all are level (``state_settled``).
+7. Taking in is idempotent, so loss, duplication and reordering cost messages and never change the outcome.
 
 All peers synchronise with all others.
 """
@@ -37,7 +39,7 @@ from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = ["KINDS", "RESEND_TIMER", "Peer", "Spreading", "SyncMessage", "SyncTiming"]
 
-KINDS: Final = ("state_update", "state_ack", "sync_request", "sync_response")
+KINDS: Final = ("state_update", "state_ack", "state_settled", "sync_request", "sync_response")
 """The kinds of messages that replicas exchange."""
 
 RESEND_TIMER: Final = "sync.resend"
@@ -190,13 +192,19 @@ class Spreading(ABC):
             raise unknown_name("kind of sync message", kind, KINDS)
         message: SyncMessage = payload
         self._learn(peer, message)
+        if kind == "state_settled" and self.replica.has_tombstones:
+            settled = message.stable
+            self.replica.drop_tombstones(lambda dot: settled.covers(*dot))
         effects: list[Effect] = []
         if kind == "sync_request":
             effects.append(self._tell(peer, "sync_response", message.clock))
         elif message.delta is not None:
             effects.extend(self._join(peer, kind, message.delta))
         self._catch_up(peer)
-        return [*effects, *self._announce(), *self._arm()]
+        effects += self._announce()
+        if not self._behind and self.replica.has_tombstones:
+            self._drop_tombstones()
+        return [*effects, *self._arm()]
 
     def on_timer(self, name: str) -> list[Effect]:
         """Tell again whoever is due."""
@@ -294,9 +302,15 @@ class Spreading(ABC):
         """Tell everybody, once, that everybody has what was written here: then nobody needs to relay it."""
         own = self.replica.agent
         if len(self._peers) > 1 and self._announced[own] < self.replica.clock[own] and not self.pending:
-            self._announced = self._stable = self.replica.clock
+            self._announced = self._stable = clock = self.replica.clock
+            level = self.replica.has_tombstones and all(peer.acked == clock for peer in self._peers.values())
             for peer in self._peers.values():
-                yield Send(peer.name, "state_ack", self._message())
+                yield Send(peer.name, "state_settled" if level else "state_ack", self._message())
+
+    def _drop_tombstones(self) -> None:
+        clock, peers = self.replica.clock, self._peers.values()
+        if all(peer.acked[peer.name] <= clock[peer.name] for peer in peers):
+            self.replica.drop_tombstones(lambda dot: all(peer.acked.covers(*dot) for peer in peers))
 
     def _arm(self) -> Iterator[Effect]:
         if not self._behind:
