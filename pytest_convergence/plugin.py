@@ -42,9 +42,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "convergence(*, pattern, agents, network, faults, schedules, explore, sync, resolve, seed, timeout, trace, "
         "max_events, real_timeout, properties): run the test in a simulated world with these agents and this network.",
     )
-    config.stash[options.SETTINGS] = options.read_settings(config)
+    settings = config.stash[options.SETTINGS] = options.read_settings(config)
     if is_controller(config):
         config.pluginmanager.register(Summary(config), "convergence-summary")
+        if settings.report is not None and not (
+            config.getoption("help", False) or config.getoption("version", 0)
+        ):
+            from pytest_convergence._pytest.report_files import begin_reports
+
+            begin_reports(config, settings.report)
     if any(map(config.pluginmanager.has_plugin, _ASYNC_PLUGINS)):
         from pytest_convergence._pytest.collecting import AsyncCollection
 

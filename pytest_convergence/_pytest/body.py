@@ -133,8 +133,11 @@ def _may_shrink(item: pytest.Function, running: RunningTest, seconds: float) -> 
         for made in running.run.sessions
         if made.session.state is not SessionState.INITIALIZING
     ]
-    return item.config.stash[SETTINGS].shrink_seconds > _LEAST_RUNS * seconds and any(
-        schedule.kind in ("seeded", "directed") or schedule.deviations for schedule in followed
+    settings = item.config.stash[SETTINGS]
+    # A report shows what agents held at every step, which is recorded in a run of its own.
+    wanted = bool(followed) and settings.report is not None
+    return settings.shrink_seconds > _LEAST_RUNS * seconds and (
+        wanted or any(schedule.kind in ("seeded", "directed") or schedule.deviations for schedule in followed)
     )
 
 

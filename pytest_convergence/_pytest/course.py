@@ -23,12 +23,14 @@ class Course:
     Attributes:
         schedules: of the sessions, in the order in which they are made; sessions beyond them choose for themselves.
         recorded: whether what is chosen is recorded.
+        takes_snapshots: whether what agents hold is kept after each step, for a report.
         fingerprint: of the run that the schedules were taken from; empty if that is not known.
         python: the version of Python that they were found on; empty if that is not known.
     """
 
     schedules: Sequence[Schedule] = ()
     recorded: bool = False
+    takes_snapshots: bool = False
     fingerprint: str = ""
     python: str = ""
 
@@ -50,3 +52,4 @@ class Course:
         if number < len(self.schedules):
             session.schedule = self.schedules[number]
         session.is_recorded = self.recorded
+        session.takes_snapshots = self.takes_snapshots

@@ -142,7 +142,10 @@ def _told(sessions: tuple[Session, ...]) -> Iterator[Told]:
         if session.recorded is not None:
             for label, words in session.recorded.words.items():
                 said = sentence(label, words)
-                yield Told(f"session {number}: {said}" if len(sessions) > 1 else said)
+                if len(sessions) > 1:
+                    yield Told(f"session {number}: {said}")
+                else:
+                    yield Told(said, label=label)
 
 
 def _recorded(sessions: list[Session]) -> Recorded:

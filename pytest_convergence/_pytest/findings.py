@@ -19,6 +19,7 @@ __all__ = [
     "effective_seed",
     "failure_sections",
     "replay_line",
+    "rerun_line",
     "schedule_words",
     "set_properties",
 ]
@@ -53,7 +54,7 @@ def _search_on_line(running: RunningTest) -> str:
     """Return the command that runs the test under the seed that found a failure; empty without one."""
     seed = running.found_seed
     return (
-        "" if seed is None or running.run.approach.branches else f"  unreduced: {_rerun_line(running, seed)}"
+        "" if seed is None or running.run.approach.branches else f"  unreduced: {rerun_line(running, seed)}"
     )
 
 
@@ -80,7 +81,7 @@ def _path_and_name(running: RunningTest) -> str:
     return f"{path}::{running.nodeid.partition('::')[2]}"
 
 
-def _rerun_line(running: RunningTest, seed: int) -> str:
+def rerun_line(running: RunningTest, seed: int) -> str:
     """Return the command that runs the test under the present schedule alone."""
     config = running.item.config
     words = ["pytest", _path_and_name(running), f"--convergence-seed={seed}"]
@@ -120,7 +121,7 @@ def _describe_failure(running: RunningTest) -> str | None:
     lines += map(_session_words, sessions[-_MOST_SESSIONS:])
     seed = effective_seed(running)
     if seed is not None:
-        lines.append(f"run it again: {_rerun_line(running, seed)}")
+        lines.append(f"run it again: {rerun_line(running, seed)}")
         lines.append(f"         or: seed={seed} in the marker")
     return "\n".join(lines)
 
@@ -132,7 +133,7 @@ def describe_interruption(running: RunningTest) -> str | None:
     session = running.run.sessions[-1]
     words = f"interrupted: {running.nodeid}, session {session.label!r}, {schedule_words(running)}"
     seed = effective_seed(running)
-    return words if seed is None else f"{words}\nrun it again: {_rerun_line(running, seed)}"
+    return words if seed is None else f"{words}\nrun it again: {rerun_line(running, seed)}"
 
 
 def set_properties(item: pytest.Item, running: RunningTest) -> None:

@@ -29,10 +29,6 @@ DEFAULT_SHRINK_SECONDS: Final = 20.0
 
 _DATABASE: Final = ".convergence"
 
-_NOT_YET: Final = {
-    "--convergence-report": "writing diagrams is not available yet; outcome.trace.render() draws a run",
-}
-
 
 class Layer(NamedTuple):
     """What one source (the command line, the ini file) says about every test; ``None`` where it says nothing."""
@@ -54,6 +50,7 @@ class Settings(NamedTuple):
         database: the directory in which known failures are kept, ``None`` for nowhere.
         steps: whether the run of the one selected test is walked through when it has ended.
         strict: whether it is an error of a test if its *sometimes* properties are never reached.
+        report: the directory for files about failing tests.
     """
 
     command_line: Layer
@@ -65,6 +62,7 @@ class Settings(NamedTuple):
     database: Path | None = None
     steps: bool = False
     strict: bool = False
+    report: Path | None = None
 
 
 SETTINGS: Final = pytest.StashKey[Settings]()
@@ -128,13 +126,6 @@ def split_profile(text: str | None) -> dict[str, str]:
     return {"noise" if name in NOISE_PROFILES else "network": name for name in names}
 
 
-def _refuse(option: str) -> Callable[[str], str]:
-    def refuse(text: str) -> str:
-        raise argparse.ArgumentTypeError(_NOT_YET[option])
-
-    return refuse
-
-
 def add_options(parser: pytest.Parser) -> None:
     """Register the options of the command line and their ini twins."""
     group = parser.getgroup("convergence", "agents that must agree, in a simulated world")
@@ -181,8 +172,6 @@ def add_options(parser: pytest.Parser) -> None:
         help=f"how long a failure may be reduced to what matters (default {DEFAULT_SHRINK_SECONDS:g}; 0: not at all)",
     )
     _add_switches(group)
-    for option in _NOT_YET:
-        group.addoption(option, type=_refuse(option), help=argparse.SUPPRESS)
     _add_ini_keys(parser)
 
 
@@ -203,6 +192,11 @@ def _add_switches(group: pytest.OptionGroup) -> None:
         metavar="DIR",
         help="where failures are kept, which the next run tries first (default .convergence in the rootdir); none: nowhere",
     )
+    group.addoption(
+        "--convergence-report",
+        metavar="DIR",
+        help="write files about each failing test to DIR: a page for the browser, JSON, a Mermaid diagram, a ShiViz log",
+    )
 
 
 def _add_ini_keys(parser: pytest.Parser) -> None:
@@ -214,6 +208,7 @@ def _add_ini_keys(parser: pytest.Parser) -> None:
     parser.addini(
         "convergence_profile", "like --convergence-profile, but the marker goes before it", default=None
     )
+    parser.addini("convergence_report", "like --convergence-report; relative to the rootdir", default=None)
     parser.addini("convergence_metrics", "like --convergence-metrics; relative to the rootdir", default=None)
     parser.addini(
         "convergence_check_determinism", "like --convergence-check-determinism", type="bool", default=False
@@ -230,7 +225,6 @@ _RESERVED: Final = {
     "convergence_replay": (
         "a token belongs to one test; give --convergence-replay=TOKEN with that test, or pin it by schedule= in its marker"
     ),
-    "convergence_report": _NOT_YET["--convergence-report"],
 }
 """Ini keys that would have no effect."""
 
@@ -259,6 +253,18 @@ def _ini(config: pytest.Config, name: str, parse: Callable[[str], _T]) -> _T | N
         raise pytest.UsageError(f"ini key {name}: {error}") from None
 
 
+def _path(config: pytest.Config, name: str) -> Path | None:
+    """Return the path that an option names (from where pytest was started) or its ini twin (from the rootdir)."""
+    resolved = getattr(config, "workerinput", {}).get(name)  # a worker of xdist may run elsewhere
+    if resolved:
+        return Path(resolved)
+    given: str | None = config.getoption(name)
+    if given:
+        return config.invocation_params.dir / given
+    written = _ini(config, name, str)
+    return config.rootpath / written if written else None
+
+
 def read_settings(config: pytest.Config) -> Settings:
     """Gather what the command line and the ini file say.
 
@@ -267,8 +273,6 @@ def read_settings(config: pytest.Config) -> Settings:
     """
     _refuse_reserved(config)
     option: Callable[[str], Any] = config.getoption
-    metrics = option("convergence_metrics")
-    metrics_ini = _ini(config, "convergence_metrics", str)
     check = option("convergence_check_determinism")
     strict = option("convergence_strict")
     return Settings(
@@ -282,13 +286,8 @@ def read_settings(config: pytest.Config) -> Settings:
             seed=_ini(config, "convergence_seed", _whole),
             profile=_ini(config, "convergence_profile", _profile),
         ),
-        metrics=(
-            config.invocation_params.dir / metrics
-            if metrics
-            else config.rootpath / metrics_ini
-            if metrics_ini
-            else None
-        ),
+        metrics=_path(config, "convergence_metrics"),
+        report=_path(config, "convergence_report"),
         check_determinism=bool(config.getini("convergence_check_determinism") if check is None else check),
         replay=option("convergence_replay"),
         shrink_seconds=next(

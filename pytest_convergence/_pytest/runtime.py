@@ -138,7 +138,10 @@ class Runtime:
         if report.failed:
             if running.examples is not None and call.excinfo is not None:
                 running.explained(running.examples.explain(call.excinfo.value))
-            report.sections += failure_sections(running)
+            sections = failure_sections(running)
+            if sections and call.excinfo is not None and item.config.stash[SETTINGS].report is not None:
+                sections[0] = _with_files(running, call.excinfo.value, sections[0], report)
+            report.sections += sections
         if call.when == "call" and item.config.stash[SETTINGS].steps:
             step_through(running, None if call.excinfo is None else call.excinfo.value)
         counted = running.drain(last=call.when == "teardown")
@@ -169,6 +172,24 @@ class Runtime:
     def pytest_enter_pdb(self, pdb: Any) -> None:
         """A debugger opens inside a run, perhaps."""
         let_debugger_out(pdb)
+
+
+def _with_files(
+    running: RunningTest, failure: BaseException, section: tuple[str, str], report: pytest.TestReport
+) -> tuple[str, str]:
+    """Write the files about a failing test; return its section with the line that says where they are."""
+    from pytest_convergence._pytest.report_files import FILES_ATTRIBUTE, write_files
+
+    title, text = section
+    try:
+        written, where = write_files(running, failure, text)
+    except OSError as error:
+        where = f"the report could not be written: {error}"
+    else:
+        if written is None:
+            return section
+        setattr(report, FILES_ATTRIBUTE, written)
+    return title, f"{text}\n{where}"
 
 
 def runtime_of(config: pytest.Config) -> Runtime:

@@ -146,7 +146,7 @@ class _Search:
         )
         return Counterexample(
             failure=first_line(final),
-            deviations=tuple(map(Told, map(self._words, least), told)),
+            deviations=tuple(map(Told, map(self._words, least), told, self._labels(least))),
             is_minimal=self.is_minimal,
             outcome=ended[-1] if ended else None,
             violations=tuple(final.violations) if isinstance(final, PropertyViolation) else (),
@@ -161,6 +161,10 @@ class _Search:
             deviation.label, self.words.get((deviation.session, deviation.label), str(deviation.option))
         )
         return f"session {deviation.session + 1}: {words}" if len(self._bases) > 1 else words
+
+    def _labels(self, least: Sequence[Deviation]) -> list[str]:
+        """By which labels the events of the run are found again; of several sessions only one is told."""
+        return [one.label if len(self._bases) == 1 else "" for one in least]
 
     def _how(self, found: Sequence[Deviation], least: Sequence[Deviation]) -> str:
         """Say how the failure was found, and what its reduction cost."""
@@ -182,7 +186,9 @@ class _Search:
             )
             for number, base in enumerate(self._bases)
         ]
-        return Course(tuple(schedules), recorded=recorded)
+        # The run that is told is the last recorded one; only a report of it needs to know what agents held.
+        shown = recorded and self._item.config.stash[SETTINGS].report is not None
+        return Course(tuple(schedules), recorded=recorded, takes_snapshots=shown)
 
     def fails(self, deviations: Sequence[Deviation]) -> bool:
         """Whether the same failure comes about under these deviations alone."""

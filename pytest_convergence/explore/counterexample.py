@@ -35,10 +35,12 @@ class Told:
     Attributes:
         words: what happened.
         without: what became of the run when this alone did not happen; empty if that was not tried.
+        label: of the choice, such as ``deliver planner→coder #3``.
     """
 
     words: str
     without: str = ""
+    label: str = ""
 
 
 @final

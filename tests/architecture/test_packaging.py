@@ -3,7 +3,9 @@
 import re
 import subprocess
 import tomllib
+import zipfile
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,19 @@ def test_the_plugin_is_found_by_its_entry_point() -> None:
 
 def test_the_package_says_that_it_is_typed() -> None:
     assert resources.files("pytest_convergence").joinpath("py.typed").is_file()
+
+
+def test_the_wheel_holds_what_the_pages_of_reports_are_made_of(tmp_path: Path) -> None:
+    source = ROOT / "pytest_convergence" / "explore" / "report" / "assets"
+    assets = {path.name for path in source.iterdir()}
+    assert {"report.html", "report.css", "report.js", "index.html"} <= assets
+    hatchling = pytest.importorskip("hatchling.builders.wheel", reason="the extra 'test' has hatchling")
+    wheel = next(
+        iter(hatchling.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"]))
+    )
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name.rpartition("/")[2] for name in archive.namelist() if "explore/report/assets/" in name}
+    assert held == assets
 
 
 def test_the_readme_has_two_set_up_and_go_commands() -> None:

@@ -134,7 +134,6 @@ def test_it(convergence_session):
     ("argument", "message"),
     [
         ("--convergence-replay=TOKEN", "'TOKEN' is no token of a schedule"),
-        ("--convergence-report=DIR", "not available yet"),
         ("--convergence-profile=losy", "did you mean 'lossy'"),
         ("--convergence-seed=x", "a whole number is needed, not 'x'"),
         ("--convergence-schedules=0", "a whole number >= 1 is needed, not '0'"),

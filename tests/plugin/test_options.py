@@ -89,7 +89,6 @@ def test_settings(convergence_session_factory):
         ("--convergence-replay=abc", "*'abc' is no token of a schedule*"),
         ("--convergence-shrink-seconds=-1", "*a number of seconds >= 0 is needed, not '-1'*"),
         ("--convergence-shrink-seconds=x", "*a number of seconds is needed, not 'x'*"),
-        ("--convergence-report=out", "*writing diagrams is not available yet*"),
     ],
 )
 def test_a_bad_argument_is_a_usage_error(run_suite: RunSuite, argument: str, said: str) -> None:
@@ -111,7 +110,6 @@ def test_a_bad_argument_is_a_usage_error(run_suite: RunSuite, argument: str, sai
             "*ini key convergence_profile: unknown profile 'wann': did you mean 'wan'?*",
         ),
         ("convergence_replay = abc", "*ini key convergence_replay: a token belongs to one test*"),
-        ("convergence_report = out", "*ini key convergence_report: writing diagrams is not available yet*"),
     ],
 )
 def test_a_bad_ini_value_is_a_usage_error(
@@ -125,8 +123,15 @@ def test_a_bad_ini_value_is_a_usage_error(
 
 def test_the_help_lists_what_is_available(run_suite: RunSuite) -> None:
     shown = run_suite("", "--help").stdout.str()
-    for option in ("schedules", "seed", "profile", "metrics", "check-determinism", "shrink-seconds"):
+    for option in (
+        "schedules",
+        "seed",
+        "profile",
+        "metrics",
+        "check-determinism",
+        "shrink-seconds",
+        "report",
+    ):
         assert f"--convergence-{option}" in shown
         assert f"convergence_{option.replace('-', '_')} (" in shown
     assert "--convergence-replay=TOKEN" in shown
-    assert "--convergence-report" not in shown

@@ -25,6 +25,10 @@ DEFAULT_PATTERN: Final = r"(?P<host>\S+) (?P<clock>\{[^{}]*\})\s*\n(?P<event>.*)
 """What ShiViz expects unless told otherwise: host and clock on one line, what happened on the next."""
 
 
+_UNSAFE: Final = re.compile(r"[\s{}\"\\]")
+"""What a host's name cannot hold, between the patterns that find it."""
+
+
 class LoggedEvent(NamedTuple):
     """One event of a log: where it happened, when (by its vector clock), and what."""
 
@@ -79,11 +83,33 @@ def write_shiviz(events: Iterable[LoggedEvent]) -> str:
 
 
 def render_shiviz(trace: Trace) -> str:
-    """Write a trace as a log, with the clocks that follow from its messages."""
+    """Write a trace as a log, with the clocks that follow from its messages.
+
+    The format cannot quote: in the names of hosts ``_`` stands for what it would not understand.
+    """
+    hosts = _hosts(trace.agents)
     return write_shiviz(
-        LoggedEvent(event.agent.replace(" ", "_"), clock, f"{format_ns(event.at_ns)} {_what(event)}")
+        LoggedEvent(
+            hosts[event.agent],
+            VectorClock({hosts[agent]: count for agent, count in clock.items()}),
+            f"{format_ns(event.at_ns)} {_what(event)}",
+        )
         for event, clock in Causality(trace).clocks()
     )
+
+
+def _hosts(agents: Iterable[str]) -> dict[str, str]:
+    """Names without blanks, braces and quotes, still one for each agent."""
+    hosts: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for agent in agents:
+        plain = host = _UNSAFE.sub("_", agent) or "_"
+        number = 1
+        while host in taken:
+            number += 1
+            host = f"{plain}_{number}"
+        hosts[agent] = taken.setdefault(host, host)
+    return hosts
 
 
 def _what(event: TraceEvent) -> str:

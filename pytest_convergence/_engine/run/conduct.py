@@ -32,7 +32,8 @@ from pytest_convergence._engine.run.replication import Replication
 from pytest_convergence._engine.run.reports import deadlock_message
 from pytest_convergence._engine.run.resolving import Resolving
 from pytest_convergence._engine.run.settling import Settling
-from pytest_convergence._engine.run.sharing import join, leave
+from pytest_convergence._engine.run.sharing import join, leave, watch_steps
+from pytest_convergence._engine.run.snapshots import Snapshots
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.handles import TimerStep
@@ -136,6 +137,9 @@ class Conduct:
             node.on_crash.append(self._crashed)
         join(self.world, self)
         self.judge.begin()
+        if session.takes_snapshots:
+            session.snapshots = Snapshots(self)
+            watch_steps(self.world)
         disturbing.skew_clocks()
         self.replication = Replication(self)
         self.cast.host_pattern()

@@ -28,6 +28,7 @@ from pytest_convergence._engine.run.options import SessionOptions, is_machine_cl
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.progress import Iterations, Phase, PhaseScope, Progress
 from pytest_convergence._engine.run.replicated import ReplicatedLog
+from pytest_convergence._engine.run.snapshots import Snapshots
 from pytest_convergence._engine.run.standing import Standing
 from pytest_convergence._engine.run.stating import Stating
 from pytest_convergence._engine.sim.conditions import Network
@@ -63,6 +64,8 @@ class Session(Standing, Stating):
         is_recorded: whether the run is to record what its schedule chooses.
         recorded: what it chose, once it runs, if it is recorded.
         watchers: are given the watchers of its fabric when it begins, and may add their own to them, by kind of event.
+        takes_snapshots: whether what agents hold is to be kept after each step, for a report of the run.
+        snapshots: what they held, once it runs, if snapshots are taken.
     """
 
     def __init__(
@@ -89,6 +92,8 @@ class Session(Standing, Stating):
         self.is_recorded = False
         self.recorded: RecordingChoices | None = None
         self.watchers: list[Callable[[dict[str, list[Any]]], None]] = []
+        self.takes_snapshots = False
+        self.snapshots: Snapshots | None = None
         self.properties: list[Property] = []
         self.conflict_handlers: list[Callable[[Conflict], Any]] = []
         self._finished_hook = finished

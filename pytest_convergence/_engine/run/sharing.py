@@ -65,8 +65,11 @@ def leave(world: World, conduct: Conduct) -> None:
 
 
 def watch_steps(world: World) -> None:
-    """Call back after every step those sessions that have a property which must always hold."""
+    """Call back after every step those sessions that have a property which must always hold, or that take snapshots."""
     watchers = [conduct.after_step for conduct in world.sessions if conduct.after_step is not None]
+    watchers += [
+        conduct.session.snapshots.look for conduct in world.sessions if conduct.session.snapshots is not None
+    ]
     if len(watchers) <= 1:
         world.after_step = watchers[0] if watchers else None
     else:

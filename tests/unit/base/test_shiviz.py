@@ -115,3 +115,17 @@ def test_a_trace_becomes_a_log_with_the_clocks_of_its_messages() -> None:
 def test_what_is_no_log_is_refused(text: str, pattern: str, message: str) -> None:
     with pytest.raises(ConvergenceUsageError, match=message):
         parse_shiviz(text, pattern)
+
+
+def test_agents_may_have_any_name() -> None:
+    names = ['the "first"', "the {first}", "the__first_", "a b"]
+
+    async def scenario(session: Any) -> None:
+        for name in names[1:]:
+            await session.agents[names[0]].send(name, "hello")
+
+    trace = run_session(scenario, agents=names).trace
+    log = parse_shiviz(render_shiviz(trace))
+    assert len(log) == sum(1 for _ in Causality(trace).clocks())
+    assert len({event.host for event in log}) == len({event.agent for event in trace})
+    assert all(event.clock[event.host] for event in log)
