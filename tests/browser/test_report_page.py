@@ -9,11 +9,10 @@ from pytest_convergence.explore.report.document import document_of
 from pytest_convergence.explore.report.page import index_page, report_page
 from tests.unit.explore.report.stories import HOSTILE, run_pair, story_of
 
-pytest.importorskip("selenium", reason="the extra 'browser' has selenium")
-
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
+_webdriver = pytest.importorskip("selenium.webdriver", reason="the extra 'browser' has selenium")
+ActionChains: Any = _webdriver.ActionChains
+Keys: Any = _webdriver.Keys
+ScrollOrigin: Any = pytest.importorskip("selenium.webdriver.common.actions.wheel_input").ScrollOrigin
 
 Show = Callable[[str], Any]
 
@@ -26,10 +25,10 @@ class Page:
         self.document = document
 
     def find(self, selector: str) -> Any:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
+        return self.driver.find_element("css selector", selector)
 
     def all(self, selector: str) -> list[Any]:
-        elements: list[Any] = self.driver.find_elements(By.CSS_SELECTOR, selector)
+        elements: list[Any] = self.driver.find_elements("css selector", selector)
         return elements
 
     def text(self, selector: str) -> str:
@@ -54,7 +53,7 @@ class Page:
             if all(event[name] == value for name, value in wanted.items())
         )
 
-    def at(self, place: int) -> ActionChains:
+    def at(self, place: int) -> Any:
         """The mouse, moved to an event on the timeline."""
         self.ask("timeline.reveal(arguments[0])", place)
         point = self.ask("return timeline.pointOf(arguments[0])", place)
@@ -149,8 +148,6 @@ def test_zoom_by_buttons_wheel_and_keys(page: Page) -> None:
     canvas = page.find("#timeline")
     under = "return timeline.positionAt(timeline.width / 2)"
     middle = page.ask(under)
-    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
-
     ActionChains(page.driver).scroll_from_origin(ScrollOrigin.from_element(canvas), 0, -300).perform()
     assert page.ask("return timeline.scale") > closer
     assert page.ask(under) == pytest.approx(middle, abs=0.2), "what is under the mouse stays there"
@@ -375,10 +372,10 @@ def test_the_index_lists_reports_and_links_to_them(show: Show) -> None:
         "files": {"html": "a-1.html", "json": "a-1.json", "mmd": "a-1.mmd", "shiviz.log": "a-1.shiviz.log"},
     }
     driver = show(index_page({"format": "x", "version": 1, "reports": [report, report]}))
-    assert driver.find_element(By.ID, "number").text == "2 failing tests of the last run"
-    link = driver.find_element(By.CSS_SELECTOR, "a.test")
+    assert driver.find_element("id", "number").text == "2 failing tests of the last run"
+    link = driver.find_element("css selector", "a.test")
     assert link.get_attribute("href").endswith("/a-1.html")
     assert "</script>" in link.text
     assert driver.get_log("browser") == []
     driver = show(index_page({"format": "x", "version": 1, "reports": []}))
-    assert driver.find_element(By.ID, "number").text == "No test of the last run failed."
+    assert driver.find_element("id", "number").text == "No test of the last run failed."
