@@ -72,7 +72,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     concerned = [
         item
         for item in items
-        if "convergence" in item.keywords or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        if "convergence" in item.keywords
+        or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        or hasattr(getattr(item, "cls", None), "convergence_machine")  # asks for no fixture
     ]
     if concerned:
         from pytest_convergence._pytest import runtime

@@ -40,12 +40,13 @@ _AGAIN: Final = "  (Hypothesis tries the failures in its database first)"
 
 
 class _Failed(NamedTuple):
-    """A failing example: what it raised, the sessions that it made, and what Hypothesis drew for it."""
+    """A failing example: what it raised, the sessions that it made, what Hypothesis drew for it, and for whom."""
 
     error: BaseException
     sessions: tuple[Made, ...]
     in_order: tuple[Session, ...]
     arguments: Mapping[str, Any]
+    is_machine: bool
 
 
 @final
@@ -64,13 +65,15 @@ class Examples:
         running = self._running
         running.begin_run(0, Approach(running.seed_of(0)))
 
-    def failed(self, error: BaseException, arguments: Mapping[str, Any]) -> None:
-        """The present example has failed."""
+    def failed(self, error: BaseException, arguments: Mapping[str, Any] | None) -> None:
+        """The present example has failed; a state machine has no ``arguments``."""
         if type(error).__module__.partition(".")[0] == "hypothesis":
             return  # it rejects the example, or finds fault with the test
         self._first_failure = self._first_failure or self._ran
         run = self._running.run
-        self._failed.append(_Failed(error, tuple(run.sessions), tuple(run.in_order), arguments))
+        self._failed.append(
+            _Failed(error, tuple(run.sessions), tuple(run.in_order), arguments or {}, arguments is None)
+        )
 
     @contextmanager
     def one(self, arguments: Mapping[str, Any]) -> Iterator[None]:
@@ -107,6 +110,7 @@ class Examples:
             replay=again_line(self._running),
             token=token,
             again=_AGAIN,
+            has_rules=failed.is_machine,
             documents=documents_of(failed.sessions),
             pin=self._pin(failed),
             unreduced="" if drawn else "Hypothesis did not draw the schedule, so it was not reduced",
@@ -123,8 +127,6 @@ class Examples:
 
     def _pin(self, failed: _Failed) -> str:
         """Return the line that pins the example; empty where Hypothesis has no such line."""
-        if self._running.plan.is_machine:
-            return ""
         words = []
         for name, value in failed.arguments.items():
             if isinstance(value, Schedule):

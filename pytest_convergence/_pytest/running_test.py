@@ -171,7 +171,7 @@ class RunningTest:
     def example_failed(self, error: BaseException) -> None:
         """The present example, of a state machine, has failed."""
         if self.examples is not None:
-            self.examples.failed(error, {})
+            self.examples.failed(error, None)
 
     def explained(self, found: list[Counterexample]) -> None:
         """The failures with which Hypothesis ended have been explained."""

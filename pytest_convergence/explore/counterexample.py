@@ -61,6 +61,7 @@ class Counterexample:
         pin: the code that pins it, if that is not the option of the marker; empty if there is none.
         unreduced: why it may not be minimal; empty if there was no time to find out.
         again: what to know about the command.
+        has_rules: whether rules of a state machine led there, which are shown elsewhere.
     """
 
     failure: str
@@ -75,6 +76,7 @@ class Counterexample:
     pin: str | None = None
     unreduced: str = ""
     again: str = ""
+    has_rules: bool = False
 
     def text(self) -> str:
         """The whole explanation, as plain text."""
@@ -105,6 +107,8 @@ class Counterexample:
         return [f"  or pin it: {pin}"] if pin else []
 
     def _because(self) -> str:
+        if not self.deviations and self.has_rules:
+            return "Besides what the rules do, nothing needs to go wrong: it fails under the calm schedule."
         if not self.deviations:
             return (
                 "It needs nothing to go wrong: it fails under the calm schedule, in order and without faults."

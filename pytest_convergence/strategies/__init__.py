@@ -22,6 +22,7 @@ from pytest_convergence.strategies.faults import fault_plans
 from pytest_convergence.strategies.orderings import message_orderings, messages
 from pytest_convergence.strategies.schedules import schedules
 from pytest_convergence.strategies.sessions import goals, networks, proposals
+from pytest_convergence.strategies.stateful import ConvergenceStateMachine
 from pytest_convergence.strategies.states import ConflictingStates, conflicting_states, deltas
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "lamport_clocks",
     "hybrid_clocks",
     "assert_merge_laws",
+    "ConvergenceStateMachine",
     "ConflictingStates",
     "History",
     "HistoryEvent",

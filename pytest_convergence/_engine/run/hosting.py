@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, final
 
 from pytest_convergence._engine.base.choices import CalmChoices
 from pytest_convergence._engine.base.time import NS_PER_SECOND
@@ -22,7 +22,7 @@ from pytest_convergence._engine.sim.watchdog import Overrun, guard
 from pytest_convergence._engine.sim.world import World
 from pytest_convergence.errors import BudgetExceeded, ConvergenceUsageError, DeadlockError
 
-__all__ = ["current_loop", "real_seconds", "run_in_world", "stream"]
+__all__ = ["OpenRun", "current_loop", "real_seconds", "run_in_world", "stream"]
 
 _CALM: Final = Network()
 _TEST: Final = "test"
@@ -106,9 +106,97 @@ def over_real_time(stack: str, options: SessionOptions) -> BudgetExceeded:
     )
 
 
+@final
+class OpenRun:
+    """A coroutine function in a fresh world that is carried on bit by bit: between two bits the world stands still.
+
+    Outside of :meth:`go_on` no loop runs and nothing is simulated, but the collector of garbage stays off until
+    :meth:`close`, or it would decide when things end that belong to the run.
+
+    Attributes:
+        loop: the simulated loop; who stops it ends the present bit.
+    """
+
+    def __init__(
+        self, main: Callable[[], Coroutine[Any, Any, Any]], options: SessionOptions, *, seed: int = 0
+    ) -> None:
+        self._options = options
+        self.loop = make_loop(seed, options)
+        self._inside = InsideRun()
+        self._inside.collection.enter()
+        world, collection = self.loop.world, self._inside.collection
+        world.upkeep.append(lambda: collection.point(world.happened))
+        self._is_open = True
+        self._task, self._failure = _begin(self.loop, main)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the function has returned, or the run was ended from outside."""
+        return self._task.done() or bool(self._failure)
+
+    def go_on(self) -> None:
+        """Run until somebody stops the loop, or the function returns.
+
+        Raises:
+            BudgetExceeded, DeadlockError: as for :func:`run_in_world`; the budget of real time is that of one bit.
+        """
+        with self._entered():
+            self.loop.run_forever()
+        if self._failure:
+            raise self._failure[0]
+
+    def result(self) -> Any:
+        """What the function returned, or raised."""
+        return self._task.result()
+
+    def close(self) -> None:
+        """Clear the world away, whatever still runs in it. Closing twice does nothing."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        world = self.loop.world
+        try:
+            with self._entered():
+                try:
+                    _finish(self.loop)
+                finally:
+                    world.close()
+                    for left in self.loop.live_tasks():
+                        _bury(left)
+        finally:
+            world.closed = True
+            self._inside.collection.leave()
+            self.loop.close()
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        loop = self.loop
+        with self._inside.again(), guard(self._options.get("real_timeout"), "a convergence run") as budget:
+            loop.budget = budget
+            try:
+                yield
+            except Overrun:
+                loop.cancelled_by = over_real_time(budget.stack, self._options)
+                raise loop.cancelled_by from None
+            except KeyboardInterrupt as interrupt:
+                loop.cancelled_by = interrupt
+                raise
+
+
 def _run(loop: WorldLoop, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    task, failure = _begin(loop, main)
+    loop.run_forever()
+    if failure:
+        raise failure[0]
+    return task.result()
+
+
+def _begin(
+    loop: WorldLoop, main: Callable[[], Coroutine[Any, Any, Any]]
+) -> tuple[WorldTask, list[BaseException]]:
+    """Make the task of ``main()``, whose end stops the loop; what ends the run from outside goes into the list."""
     world = loop.world
-    task = loop.create_task(main(), name="main")
+    task: WorldTask = loop.create_task(main(), name="main")
     failure: list[BaseException] = []
 
     def fail(error: BaseException) -> None:
@@ -130,10 +218,7 @@ def _run(loop: WorldLoop, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
     world.fail, world.idle = fail, idle
     task.add_done_callback(lambda _: loop.stop())
-    loop.run_forever()
-    if failure:
-        raise failure[0]
-    return task.result()
+    return task, failure
 
 
 def _finish(loop: WorldLoop) -> None:

@@ -242,6 +242,17 @@ class Session(Standing, Stating):
         conduct = await self._perform(scenario, timeout, inputs)
         return raise_or_return(conduct)
 
+    def stepped(
+        self, scenario: Scenario, inputs: dict[str, Any]
+    ) -> Callable[[], Coroutine[Any, Any, Conduct]]:
+        """Return the coroutine function of a run that is driven from outside, step by step."""
+        self._check(scenario, inputs, None)
+        return lambda: self._perform(scenario, None, inputs)
+
+    def abandon(self) -> None:
+        """Nobody is to be told how the run ends: it is cleared away unfinished."""
+        self._finished_hook = None
+
     def _check(self, scenario: Scenario | None, inputs: Mapping[str, Any], timeout: float | None) -> None:
         if self.state is not SessionState.INITIALIZING:
             raise ConvergenceUsageError(

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from threading import Lock
 from types import BuiltinFunctionType, MethodType
@@ -213,3 +214,13 @@ class InsideRun:
     def __exit__(self, *_: object) -> None:
         RUNS.pop()
         self.collection.leave()
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Enter for a bit of a run whose garbage is looked after from its beginning to its end."""
+        install()
+        RUNS.append(self)
+        try:
+            yield
+        finally:
+            RUNS.pop()
