@@ -34,7 +34,9 @@ def test_every_python_block_says_what_it_is() -> None:
 
 @pytest.mark.parametrize("block", _RUNNING, ids=_ids(_RUNNING))
 def test_a_code_block_runs(block: Block, pytester: pytest.Pytester) -> None:
-    tests = len(re.findall(r"^(?:    )?(?:async )?def test_", block.text, re.MULTILINE))
+    tests = len(
+        re.findall(r"^(?:    )?(?:async )?def test_|^Test\w+ = \w+\.TestCase$", block.text, re.MULTILINE)
+    )
     result = _run(block, pytester)
     outcomes = result.parseoutcomes()
     assert set(outcomes) <= {"passed"}, f"{block.place} does not pass:\n{result.stdout}"
