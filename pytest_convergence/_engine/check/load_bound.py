@@ -39,6 +39,10 @@ class _Checker:
         capacity = self._capacity.get(said.agent)
         if said.fact not in GAINS or said.task in works:
             return None
+        if said.fact == "taken" and data.get("reason") == "failure-recovery":
+            return (
+                None  # it saves the work of a failed owner, room or not; if it acts on it, that is room taken
+            )
         works[said.task] = None
         if capacity is None or len(works) <= capacity:
             return None

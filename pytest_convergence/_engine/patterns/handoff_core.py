@@ -12,10 +12,17 @@ from pytest_convergence._engine.patterns.durable import Slots
 from pytest_convergence._engine.patterns.failure_detector import PhiAccrual, Suspicion
 from pytest_convergence._engine.patterns.handoff import HandoffState, HandoffTiming, Work, guardians_of
 
-__all__ = ["HOLDING", "Core", "Entry", "Lease", "Role", "Search", "Watch"]
+__all__ = ["FULL", "HOLDING", "Core", "Entry", "Lease", "Role", "Search", "Watch"]
 
 _KEY: Final = "work "
 _BACKOFF: Final = 8
+FULL: Final = "full"
+"""Why an agent refuses a work that it has no room for."""
+
+_MOST_WAITING: Final = 1024
+"""So many hand-offs are told when there is room again; more find out by asking."""
+_INVITED_FOR: Final = 4
+"""For how many retries room is kept for somebody who was told of it."""
 
 
 class Role(StrEnum):
@@ -51,6 +58,7 @@ class Search:
         answers: what the others said of themselves, while it looks for a candidate.
         refused: who refused, and why.
         copied: whether guardians may have a copy of the record under which the candidate would own the work.
+        waits: how often in a row nobody had room.
     """
 
     __slots__ = (
@@ -64,6 +72,7 @@ class Search:
         "state",
         "tickets",
         "tries",
+        "waits",
     )
 
     def __init__(self, plan: dict[str, Any], tickets: list[str], deadline_ns: int | None) -> None:
@@ -77,6 +86,7 @@ class Search:
         self.answers = CapabilityRegistry()
         self.refused: dict[str, str] = {}
         self.copied = False
+        self.waits = 0
 
 
 @final
@@ -247,9 +257,22 @@ class Core:
 
     Attributes:
         holding, reserved: the ids of the works that it owns, and of those that it keeps room for.
+        waiting: who found no room here, as giver and work, first come first served.
+        invited: who was told that there is room, and when.
     """
 
-    __slots__ = ("_declared", "agents", "entries", "holding", "name", "now", "reserved", "timing")
+    __slots__ = (
+        "_declared",
+        "agents",
+        "entries",
+        "holding",
+        "invited",
+        "name",
+        "now",
+        "reserved",
+        "timing",
+        "waiting",
+    )
 
     def __init__(
         self, name: str, agents: Sequence[str], now: Callable[[], int], timing: HandoffTiming
@@ -261,6 +284,8 @@ class Core:
         self.entries: dict[str, Entry] = {}
         self.holding: set[str] = set()
         self.reserved: set[str] = set()
+        self.waiting: dict[tuple[str, str], None] = {}
+        self.invited: dict[tuple[str, str], int] = {}
         self._declared = Standing(name)
 
     @property
@@ -319,8 +344,29 @@ class Core:
             missing = sorted(set(work.capabilities) - set(standing.capabilities))
             return f"cannot do {', '.join(missing)}"
         if not standing.has_room:
-            return "full"
+            return FULL
         return "the hop budget is used up" if work.hops > work.max_hops else None
+
+    def found_no_room(self, giver: str, id: str) -> None:
+        """Somebody is to be told when there is room again."""
+        if len(self.waiting) < _MOST_WAITING:
+            self.waiting.setdefault((giver, id), None)
+
+    def invite(self) -> list[tuple[str, str]]:
+        """Choose who is told now that there is room: as many as there is room for."""
+        standing = self.standing()
+        if standing.capacity is None or not standing.has_room:
+            return []
+        now_ns = self.now()
+        since_ns = now_ns - _INVITED_FOR * self.timing.retry_ns
+        for each in [each for each, at_ns in self.invited.items() if at_ns < since_ns]:
+            del self.invited[each]
+        room = max(0, standing.capacity - standing.load - len(self.invited))
+        chosen = list(self.waiting)[:room]
+        for each in chosen:
+            del self.waiting[each]
+            self.invited[each] = now_ns
+        return chosen
 
     # -- effects ---------------------------------------------------------------------------------------------------
 

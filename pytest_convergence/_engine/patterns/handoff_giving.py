@@ -1,7 +1,9 @@
 """The giver's side of a hand-off: find a taker, offer, commit, transfer.
 
 1. *Ask* (only where no taker was named): everybody says what it can do and how loaded it is; the least loaded capable
-   one is chosen, then by priority, then by name. One that refuses or stays silent is followed by the next.
+   one is chosen, then by priority, then by name. One that refuses or stays silent is followed by the next. Where all are
+   full the giver waits, and whoever has room again tells those that it has sent away, in their order and as many as there
+   is room for. Asking again, at intervals that double up to a bound, is only for the case that this word is lost.
 2. *Offer*: a soft question. Nothing binds anybody yet; the offer expires.
 3. *Commit*: with the acceptance in hand the giver writes that it has given the work away, to whom, under which token.
    From here on it does not act on the work, whatever happens.
@@ -25,7 +27,7 @@ from pytest_convergence._engine.patterns.handoff import (
     advance_handoff,
     continuation_of,
 )
-from pytest_convergence._engine.patterns.handoff_core import Core, Entry, Role, Search
+from pytest_convergence._engine.patterns.handoff_core import FULL, Core, Entry, Role, Search
 from pytest_convergence._engine.state.values import checksum_of
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ __all__ = ["Giving"]
 _FINAL: Final = frozenset({HandoffState.REFUSED, HandoffState.EXPIRED, HandoffState.TRANSFERRED})
 _OFFERED_EVERY: Final = 2
 """The longest wait before an offer is repeated, in retries: the time that it has is short."""
+_LONGEST_WAIT: Final = 3
+"""How often the wait for somebody to have room doubles, before all are asked again."""
 _PATIENCE: Final = 4
 """How often a candidate that was found is asked before the next one is."""
 
@@ -168,16 +172,28 @@ class Giving:
     def on_query(self, sender: str, payload: Any) -> list[Effect]:
         """Somebody looks for a taker."""
         standing = self._core.standing(but=payload["id"])
+        if standing.declared and not standing.has_room:
+            self._core.found_no_room(sender, payload["id"])
         return [Send(sender, "handoff_standing", {"id": payload["id"], "standing": standing.wire()})]
 
     def on_standing(self, sender: str, payload: Any) -> list[Effect]:
-        """An agent says what it can do."""
+        """An agent says what it can do, asked, or because it has room again."""
         entry = self._core.entry(payload["id"])
         search = entry.search
+        if payload.get("invites"):
+            return self._on_invitation(entry, sender, Standing.read(payload["standing"]))
         if search is None or search.candidate is not None or entry.role is not Role.OWNER:
             return []
         search.answers.note(Standing.read(payload["standing"]))
         return self._choose(entry) if len(search.answers) == len(self._core.peers) else []
+
+    def _on_invitation(self, entry: Entry, sender: str, standing: Standing) -> list[Effect]:
+        search = entry.search
+        if search is not None and search.candidate == "" and entry.role is Role.OWNER:
+            search.answers.note(standing)
+            if search.answers.choose(search.plan["capabilities"], search.refused) == sender:
+                return self._offer(entry, sender)
+        return [Send(sender, "handoff_withdraw", {"id": entry.id, "attempt": 0})]  # it may tell the next one
 
     def _choose(self, entry: Entry) -> list[Effect]:
         search = self._search(entry)
@@ -187,14 +203,17 @@ class Giving:
             return self._offer(entry, chosen)
         capable = search.answers.capable(needed)
         if len(search.answers) == len(self._core.peers) and all(
-            search.refused.get(each.agent, "full") != "full" for each in capable
+            search.refused.get(each.agent, FULL) != FULL for each in capable
         ):
             what = ", ".join(needed) or "any work"
             why = "; ".join(f"{agent}: {why}" for agent, why in search.refused.items())
             return self._refused(entry, why or f"no other agent offers {what}")
         search.refused = {}
-        search.candidate = ""  # wait a moment, then ask again
-        return [self._timer(entry, self._core.timing.retry_ns * 2)]
+        search.candidate = (
+            ""  # whoever has room first says so; but that word may be lost, so ask again in a while
+        )
+        search.waits += 1
+        return [self._timer(entry, self._core.backoff_ns(min(search.waits, _LONGEST_WAIT)))]
 
     def _offer(self, entry: Entry, to: str) -> list[Effect]:
         search = self._search(entry)
@@ -264,7 +283,7 @@ class Giving:
             return self._choose(entry) if known or search.tries >= _PATIENCE else self._ask(entry)
         if search.plan["to"] is None and search.tries >= _PATIENCE:
             withdrawn = self._withdraw(entry)
-            search.refused[search.candidate] = "full"  # it may be back when the others have refused too
+            search.refused[search.candidate] = FULL  # it may be back when the others have refused too
             return [*withdrawn, *self._seek(entry)]
         return self._repeat_offer(entry)
 

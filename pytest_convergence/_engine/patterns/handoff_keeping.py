@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from pytest_convergence._engine.base.effects import Call, CancelCall, CancelTimer, Effect, Send, SetTimer
 from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.patterns.handoff import Work
-from pytest_convergence._engine.patterns.handoff_core import Core, Entry, Lease, Reservation, Role
+from pytest_convergence._engine.patterns.handoff_core import FULL, Core, Entry, Lease, Reservation, Role
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.patterns.handoff_giving import Giving
@@ -47,7 +47,10 @@ class Keeping:
         entry = core.entry(work.id)
         answer = {"id": work.id, "attempt": payload["attempt"], "token": work.token}
         why = self._why_never(entry, work)
+        core.invited.pop((sender, work.id), None)
         if why is not None:
+            if why == FULL:
+                core.found_no_room(sender, work.id)
             refusal = core.fact("declined", work, giver=sender, why=why)
             return [refusal, Send(sender, "handoff_reject", {**answer, "why": why})]
         known = entry.reserved
@@ -67,6 +70,7 @@ class Keeping:
     def on_withdraw(self, sender: str, payload: Any) -> list[Effect]:
         """An offer is withdrawn, or its time is over."""
         entry = self._core.entry(payload["id"])
+        self._core.invited.pop((sender, entry.id), None)
         kept = entry.reserved
         if kept is not None and kept.giver == sender and kept.attempt == payload["attempt"]:
             return self.drop_reservation(entry)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, final
 
-from pytest_convergence._engine.base.effects import RAISED, RETURNED, Effect, Observe
+from pytest_convergence._engine.base.effects import RAISED, RETURNED, Effect, Observe, Send
 from pytest_convergence._engine.patterns.handoff import HandoffTiming
 from pytest_convergence._engine.patterns.handoff_core import Core, Entry, Role
 from pytest_convergence._engine.patterns.handoff_giving import Giving
@@ -104,12 +104,12 @@ class HandoffMachine:
 
     def on_message(self, sender: str, kind: str, payload: Any) -> Iterable[Effect]:
         """A message of another agent's machine."""
-        return self._messages[kind](sender, payload)
+        return self._and_invite(self._messages[kind](sender, payload))
 
     def on_timer(self, name: str) -> Iterable[Effect]:
         """A timer of one work."""
         what, _, id = name.partition(" ")
-        return self._timers[what](self.core.entry(id))
+        return self._and_invite(self._timers[what](self.core.entry(id)))
 
     def on_command(self, name: str, argument: Any) -> Iterable[Effect]:
         """The agent's own side asks for something.
@@ -118,7 +118,21 @@ class HandoffMachine:
         ``has_state``, ``to``, ``capabilities``, ``reason``, ``priority``, ``max_hops``, ``timeout_ns``. ``save``: ``id``,
         ``token``, ``state``. ``finish``: ``id``, ``token``, ``value``.
         """
-        return self._commands[name](argument)
+        return self._and_invite(self._commands[name](argument))
+
+    def _and_invite(self, effects: list[Effect]) -> list[Effect]:
+        """Tell those who found no room here that there is some now, if there is."""
+        if not self.core.waiting:
+            return effects
+        chosen = self.core.invite()
+        if not chosen:
+            return effects
+        standing = self.core.standing().wire()
+        said = [
+            Send(giver, "handoff_standing", {"id": id, "standing": standing, "invites": True})
+            for giver, id in chosen
+        ]
+        return [*effects, *said]
 
     def _offers(self, asked: Any) -> list[Effect]:
         self.core.declare(asked["capabilities"], asked["capacity"], asked["priority"])

@@ -212,6 +212,14 @@ def test_room_is_that_for_works_that_are_held_at_a_time():
     assert judge("load_bound", [offers, one, crash("b"), other]) is None
 
 
+def test_who_saves_the_work_of_a_failed_owner_may_do_so_without_room_but_not_act_on_it():
+    offers = fact("b", "offers", capabilities=[], capacity=1)
+    one = fact("b", "own", task=1, token=1)
+    saved = fact("b", "taken", task=2, token=2, reason="failure-recovery")
+    assert judge("load_bound", [offers, one, saved]) is None
+    assert judge("load_bound", [offers, one, saved, fact("b", "own", task=2, token=2)]) is not None
+
+
 def test_a_work_may_change_hands_as_often_as_its_budget_allows():
     hops = [own("ab"[number % 2], number) for number in range(5)]
     assert judge("no_ping_pong", hops) is None
