@@ -137,11 +137,15 @@ def known_failures(running: RunningTest) -> Iterator[Callable[[], None]]:
 
 
 def keep_failure(running: RunningTest, tried: str | None) -> None:
-    """Keep what was found of a failure, in the place of the known failure that was ``tried``."""
+    """Keep what was found of a failure, in the place of the known failure that was ``tried``.
+
+    What fails under the calm schedule is not worth keeping: it takes no search to find it again.
+    """
     database = database_of(running.item.config)
     found = running.counterexample
     if database is None or found is None or running.plan.course is not None:
         return
     if tried is not None and tried != found.token:
         database.forget(running.nodeid, tried)
-    database.keep(running.nodeid, found.token)
+    if found.deviations:
+        database.keep(running.nodeid, found.token)

@@ -78,15 +78,17 @@ class TallyCollector:
         for row in BY_PATTERN:
             counter = CounterMetricFamily(f"convergence_{row.name}", row.words, labels=["pattern"])
             for pattern, counters in tally.patterns.items():
-                counter.add_metric([pattern], counters.sums[row.field])
+                counter.add_metric([pattern], _to_ns(counters.sums[row.field]))
             yield counter
         for row in BY_STRATEGY:
             counter = CounterMetricFamily(f"convergence_{row.name}", row.words, labels=["strategy"])
             for strategy, sums in tally.strategies.items():
-                counter.add_metric([strategy], sums[row.field])
+                counter.add_metric([strategy], _to_ns(sums[row.field]))
             yield counter
         for row in UNLABELLED:
-            yield CounterMetricFamily(f"convergence_{row.name}", row.words, value=tally.total(row.field))
+            yield CounterMetricFamily(
+                f"convergence_{row.name}", row.words, value=_to_ns(tally.total(row.field))
+            )
         yield CounterMetricFamily(
             "convergence_schedules", "Schedules that test bodies ran under.", value=tally.schedules
         )
@@ -111,7 +113,7 @@ class TallyCollector:
                 distribution = counters.spreads[name]
                 if distribution.number or name not in (OF_PATTERN, WINDOW):
                     buckets = _cumulated(distribution.counts, spread.bounds)
-                    histogram.add_metric([pattern], buckets, distribution.total)
+                    histogram.add_metric([pattern], buckets, _to_ns(distribution.total))
             yield histogram
 
     def _latencies(self) -> Iterator[Metric]:
@@ -135,8 +137,13 @@ class TallyCollector:
             labels=["strategy"],
         )
         for strategy, sums in tally.strategies.items():
-            latency.add_metric([strategy], int(sums["sync_delivered"]), sums["sync_seconds"])
+            latency.add_metric([strategy], int(sums["sync_delivered"]), _to_ns(sums["sync_seconds"]))
         yield latency
+
+
+def _to_ns(total: float) -> float:
+    """Round a sum to nanoseconds: the order in which workers' numbers came in must not show in its last digits."""
+    return round(total, 9)
 
 
 def _cumulated(counts: list[int], bounds: tuple[float, ...]) -> list[tuple[str, float]]:

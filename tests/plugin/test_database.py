@@ -64,6 +64,17 @@ def test_a_known_failure_is_found_where_the_schedules_of_the_test_would_not_do(
     run_suite(few).assert_outcomes(failed=1)
 
 
+def test_what_fails_without_any_deviation_is_not_kept(run_suite: RunSuite, pytester: pytest.Pytester) -> None:
+    suite = """
+@pytest.mark.convergence(agents=2, network="lossy")
+def test_it(convergence_session):
+    convergence_session.run()
+    assert 0
+"""
+    run_suite(suite).assert_outcomes(failed=1)
+    assert _files(pytester) == []
+
+
 def test_who_asks_for_a_schedule_gets_that_one(run_suite: RunSuite, pytester: pytest.Pytester) -> None:
     run_suite(LATE).assert_outcomes(failed=1)
     run_suite(LATE, "--convergence-seed=4", "--convergence-schedules=1").assert_outcomes(passed=1)
