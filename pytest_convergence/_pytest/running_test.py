@@ -13,6 +13,7 @@ from pytest_convergence._engine.run.options import UNSET, SessionOptions
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.marker import Plan, known_names
+from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence.explore.explorers import Approach
 from pytest_convergence.explore.novelty import StateWatch
 from pytest_convergence.metrics import Tally
@@ -128,6 +129,7 @@ class RunningTest:
         self.sessions_ended = 0
         self.virtual_seconds = 0.0
         self.real_seconds = 0.0
+        self._steps = item.config.stash[SETTINGS].steps
         self._base_seed: int | None = plan.options.get("seed")
         self.run = Run(0, self._base_seed, course=plan.course, approach=Approach(self._base_seed))
 
@@ -218,6 +220,8 @@ class RunningTest:
             session.watchers.append(watch.begin)
         if course is not None and not (is_given_one and self.examples is not None):
             course.set(session, len(self.run.in_order))
+        if self._steps and not self.is_shrinking:
+            session.takes_snapshots = True
         if self.examples is not None:
             session.is_recorded = True  # which example is the last is known afterwards
         if course is not None or self.examples is not None:

@@ -187,7 +187,8 @@ class _Search:
             for number, base in enumerate(self._bases)
         ]
         # The run that is told is the last recorded one; only a report of it needs to know what agents held.
-        shown = recorded and self._item.config.stash[SETTINGS].report is not None
+        settings = self._item.config.stash[SETTINGS]
+        shown = recorded and (settings.steps or settings.report is not None)
         return Course(tuple(schedules), recorded=recorded, takes_snapshots=shown)
 
     def fails(self, deviations: Sequence[Deviation]) -> bool:

@@ -110,9 +110,11 @@ class Steps(cmd.Cmd):
         self._session = self._made[number]
         outcome = self._session.outcome
         assert outcome is not None
-        self._walk = Walk(outcome.trace, outcome.violations, tuple(changes_told(outcome.trace)))
+        snapshots = self._session.session.snapshots
+        changes = changes_told(outcome.trace) if snapshots is None else snapshots.taken
+        self._walk = Walk(outcome.trace, outcome.violations, tuple(changes))
         self._say(str(outcome))
-        if self._failure is not None:
+        if self._failure is not None and _first_line(self._failure) not in str(outcome):
             self._say(f"it ended with {type(self._failure).__name__}: {_first_line(self._failure)}")
         names = ", ".join(violation.property for violation in outcome.violations)
         if names:
@@ -263,7 +265,7 @@ class Steps(cmd.Cmd):
             for key, value in views.get(agent, {}).items():
                 self._say(f"  {key} = {value}")
             if not views.get(agent):
-                self._say("  (nothing yet)")
+                self._say("  (nothing)")
 
     def do_flight(self, text: str) -> None:
         """flight: show the messages that are on their way."""

@@ -1,14 +1,15 @@
 """A finished run as something to walk through: at every event, what happened, who held what, what was under way.
 
 1. The run is over. Its trace has the events, so a walk goes back as well as forward and can jump; nothing is run again.
-2. What agents held is a list of changes. Each is seen from the event on that came before it.
+2. What agents held is known from snapshots, taken after each step of the run. A change is seen from the first event of the
+   step on that made it.
 3. Vector clocks are those of the causal order that the trace is (:mod:`.causality`), told by agent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, final
 
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.base.diagram import render
@@ -16,49 +17,23 @@ from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.base.trace import Trace, TraceEvent
 from pytest_convergence._engine.check.property import Violation
+from pytest_convergence._engine.run.snapshots import Snapshot
 
-__all__ = ["Change", "Walk", "changes_told", "words_of"]
+__all__ = ["Walk", "changes_told", "words_of"]
 
 _LONGEST: Final = 100
 _CHANNELS: Final = ("user", "pattern", "sync", "handoff", "conflict", "ack")
 
 
-class Change(NamedTuple):
-    """What changed in what an agent holds.
-
-    Attributes:
-        since: the index of the event from which on it is seen.
-        agent: whose it is.
-        held: what is new or different, by ``section/name``.
-        gone: what is no longer there.
-    """
-
-    since: int
-    agent: str
-    held: Mapping[str, str]
-    gone: tuple[str, ...] = ()
-
-
-def changes_told(events: Iterable[TraceEvent]) -> Iterator[Change]:
-    """Yield what the events themselves say of what agents hold: what they stored, decided and observed."""
+def changes_told(events: Iterable[TraceEvent]) -> Iterator[Snapshot]:
+    """Yield what the events themselves say of what agents hold, where no snapshots were taken: what they store."""
     for event in events:
         detail = event.detail
-        if event.kind == "crash":
-            yield Change(event.index, event.agent, {"alive": "no"})
-        elif event.kind == "restart":
-            yield Change(event.index, event.agent, {}, ("alive",))
-        elif not isinstance(detail, Mapping):
-            continue
-        elif event.kind == "observe":
-            rest = {key: value for key, value in detail.items() if key != "fact"}
-            yield Change(event.index, event.agent, {f"observed/{detail.get('fact', '')}": _short(rest)})
-        elif event.kind == "decide":
-            yield Change(event.index, event.agent, {"decided": _short(repr(detail.get("value")))})
-        elif event.kind == "persist":
+        if event.kind == "persist" and isinstance(detail, Mapping):
             name = f"storage/{detail.get('key', '')}"
             deleted = bool(detail.get("deleted"))
             held = {} if deleted else {name: _short(repr(detail.get("value")))}
-            yield Change(event.index, event.agent, held, (name,) if deleted else ())
+            yield Snapshot(event.index, event.at_ns, event.agent, held, (name,) if deleted else ())
 
 
 @final
@@ -73,7 +48,7 @@ class Walk:
     """
 
     def __init__(
-        self, trace: Trace, violations: Sequence[Violation] = (), changes: Sequence[Change] = ()
+        self, trace: Trace, violations: Sequence[Violation] = (), changes: Sequence[Snapshot] = ()
     ) -> None:
         self.events: tuple[TraceEvent, ...] = tuple(trace)
         self.agents = trace.agents
@@ -143,9 +118,12 @@ class Walk:
 
     def views(self) -> dict[str, dict[str, str]]:
         """What each agent held, as text, by ``section/name``."""
+        return self._views_at(self.event.index)
+
+    def _views_at(self, index: int) -> dict[str, dict[str, str]]:
         held: dict[str, dict[str, str]] = {}
         for one in self._changes:
-            if one.since > self.event.index:
+            if one.since > index:
                 break
             mine = held.setdefault(one.agent, {})
             mine.update(one.held)
@@ -154,17 +132,14 @@ class Walk:
         return held
 
     def changes(self) -> list[str]:
-        """What agents hold from this event on."""
-        index = self.event.index
-        return [
-            f"{one.agent}: {line}"
-            for one in self._changes
-            if one.since == index
-            for line in (
-                *(f"{key} = {text}" for key, text in one.held.items()),
-                *(f"{key} is gone" for key in one.gone),
-            )
-        ]
+        """What agents hold from this event on, and did not before."""
+        before, now = self._views_at(self.event.index - 1), self.views()
+        lines = []
+        for agent, held in now.items():
+            mine = before.get(agent, {})
+            lines += [f"{agent}: {key} = {text}" for key, text in held.items() if mine.get(key) != text]
+            lines += [f"{agent}: {key} is gone" for key in mine if key not in held]
+        return lines
 
     def in_flight(self) -> list[Message]:
         """The messages that were sent and had not arrived, a duplicate as often as it was under way; oldest first."""

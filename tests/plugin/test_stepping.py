@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.plugin.conftest import AGENTS, RunSuite
+from tests.plugin.test_counterexample import LATE
 
 _READER = """
 LINES = iter({lines!r})
@@ -155,7 +156,7 @@ async def breaks(agent):
 def test_breaks(convergence_session): convergence_session.run()
 """
     shown = _walk(run_suite, pytester, "violation", suite=suite)
-    assert "it ended with AgentError: agent 'one' raised ValueError: broken" in shown
+    assert any("AgentError: agent 'one' raised ValueError: broken" in line for line in shown)
     assert "one raises an error" in _after(shown, "violation")[0]
 
 
@@ -207,3 +208,17 @@ def test_it_reads_from_a_real_terminal_while_pytest_captures(pytester: pytest.Py
     os.close(there)
     assert "two is done: this must never hold" in run.stdout.partition("the test goes on")[0]
     assert "1 failed" in run.stdout
+
+
+def test_a_step_shows_what_it_changed_and_where_its_agent_waits_now(
+    run_suite: RunSuite, pytester: pytest.Pytester
+) -> None:
+    shown = _walk(run_suite, pytester, "n", "t 0.0005", "s boss")
+    assert any(line.strip() == "boss: waits/line = await asyncio.sleep(1)" for line in shown)
+    assert "  locals/number = 1" in _after(shown, "s boss")
+
+
+def test_after_a_reduction_it_is_the_smallest_run(run_suite: RunSuite, pytester: pytest.Pytester) -> None:
+    shown = _walk(run_suite, pytester, "a bank", "s bank", suite=LATE)
+    assert "calm but for 2 deviations" in shown[1]
+    assert any(line.startswith("  waits/line = async for message") for line in _after(shown, "s bank"))

@@ -23,7 +23,7 @@ async def receiver(agent):
         pass
 
 
-def _walk(rule: str) -> Walk:
+def _walk(rule: str, *, takes_snapshots: bool = True) -> Walk:
     async def scenario(session: Session) -> None:
         b = session.agents["b"]
         if rule == "crash":
@@ -38,8 +38,13 @@ def _walk(rule: str) -> Walk:
                 await session.sleep(0.5)
         await session.sleep(2)
 
-    outcome = make_session(agents={"a": sender, "b": receiver}).run(scenario)
-    return Walk(outcome.trace, changes=tuple(changes_told(outcome.trace)))
+    session = make_session(agents={"a": sender, "b": receiver})
+    session.takes_snapshots = takes_snapshots
+    outcome = session.run(scenario)
+    snapshots = session.snapshots
+    return Walk(
+        outcome.trace, changes=tuple(changes_told(outcome.trace)) if snapshots is None else snapshots.taken
+    )
 
 
 def _under_way(walk: Walk, seconds: float) -> list[int]:
@@ -91,14 +96,22 @@ def test_every_event_is_said_in_words() -> None:
         assert words in said
 
 
-def test_what_agents_stored_is_theirs_until_it_is_deleted_and_crashes_are_seen() -> None:
+def test_what_agents_held_is_known_at_every_event() -> None:
     walk = _walk("crash")
     _under_way(walk, 0)
-    assert walk.views()["b"] == {"storage/life": "1"}
-    _under_way(walk, 1.2)
-    assert walk.views()["b"]["alive"] == "no"
+    views = walk.views()
+    assert views["a"]["waits/line"] == "await agent.session.sleep(1)"
+    assert views["b"]["storage/life"] == "1"
+    _under_way(walk, 0.7)
+    assert "waits/line" not in walk.views()["b"]  # it has crashed
     _under_way(walk, 99)
-    assert "alive" not in walk.views()["b"]
+    assert "waits/line" not in walk.views()["a"]  # it has returned
+
+
+def test_without_snapshots_the_events_tell_what_was_stored_until_it_was_deleted() -> None:
+    walk = _walk("crash", takes_snapshots=False)
+    _under_way(walk, 0)
+    assert walk.views() == {"b": {"storage/life": "1"}}
 
 
 def test_clocks_are_those_of_the_causal_order() -> None:
