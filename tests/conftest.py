@@ -3,6 +3,7 @@
 import importlib
 import os
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("CONVERGENCE_VECTORS"),
         help="folder of public test vectors (default: $CONVERGENCE_VECTORS, else ../shared/vectors)",
     )
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write golden files anew instead of comparing; read what changed before you commit it",
+    )
+
+
+Golden = Callable[[Path, str], None]
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Hold a text to a golden file, or write the file anew with ``--update-golden``."""
+
+    def compare(path: Path, text: str) -> None:
+        __tracebackhide__ = True
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), "a golden file changes by --update-golden only"
+
+    return compare
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.texts import text_of
 from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.base.trace import TraceEvent
 
@@ -152,5 +153,5 @@ def _words(event: TraceEvent) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = text_of(value)
     return text if len(text) <= _NOTE_LIMIT else text[: _NOTE_LIMIT - 1] + "…"

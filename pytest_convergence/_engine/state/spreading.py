@@ -46,6 +46,10 @@ RESEND_TIMER: Final = "sync.resend"
 """The only timer: armed while some peer has not acknowledged everything."""
 
 
+_MOST_TOLD: Final = 3
+"""So many updates of a message are told in words."""
+
+
 class SyncMessage(NamedTuple):
     """What every message between replicas says.
 
@@ -56,6 +60,14 @@ class SyncMessage(NamedTuple):
     clock: VectorClock
     stable: VectorClock
     delta: Any = None
+
+    def __str__(self) -> str:
+        """Say what is new in it, for diagrams; of an answer or a question, what its sender has seen."""
+        updates = getattr(self.delta, "updates", ())
+        if updates:
+            more = f" and {len(updates) - _MOST_TOLD} more" if len(updates) > _MOST_TOLD else ""
+            return "; ".join(map(str, updates[:_MOST_TOLD])) + more
+        return f"has seen {', '.join(f'{agent} {count}' for agent, count in self.clock.items()) or 'nothing'}"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SyncMessage:
         return self  # immutable all the way down: a snapshot of it is itself

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.texts import text_of
 from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.property import Violation
@@ -81,7 +82,7 @@ def _rows(event: TraceEvent, names: dict[str, str], everybody: str) -> Iterator[
     message: Message | None = event.message
     if message is not None:
         arrow = "-x" if event.kind == "lost" else "->>"
-        words = f"{format_ns(event.at_ns)} {message.type} {message.payload!r}"
+        words = f"{format_ns(event.at_ns)} {message.type} {text_of(message.payload, 200)}"
         lost = " LOST" if event.kind == "lost" else ""
         yield f"{names[message.sender]}{arrow}{names[message.recipient]}: #35;{message.number} {_escaped(words)}{lost}"
         return
