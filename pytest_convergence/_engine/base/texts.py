@@ -25,7 +25,7 @@ def _speaks(value: Any) -> bool:
 def text_of(value: Any, limit: int = 2_000) -> str:
     """Return ``repr(value)`` without addresses, cut to about ``limit`` characters.
 
-    What a ``__repr__`` raises is told in its place. Values of this package say themselves in words, if they can. A message is
+    What a ``__repr__`` raises is told in its place. Values of this package say themselves in words. A message is
     written as its id, its type and its payload.
     """
     if type(value) is Message:
