@@ -245,4 +245,9 @@ def find_property(wanted: object) -> Property:
     Raises:
         ConvergenceUsageError: there is none of that name.
     """
-    return PropertyRegistry().find(wanted)
+    if isinstance(wanted, Property):
+        return wanted
+    found = BUILT_IN.get(wanted) if isinstance(wanted, str) else None
+    if found is None:
+        raise unknown_name("property", wanted, BUILT_IN)
+    return found

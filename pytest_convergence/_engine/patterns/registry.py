@@ -112,4 +112,7 @@ def find_pattern(pattern: object) -> Pattern:
     Raises:
         ConvergenceUsageError: there is none of that name, or it is not available yet.
     """
-    return PatternRegistry().find(pattern)
+    return _BUILT_IN_ONLY.find(pattern)
+
+
+_BUILT_IN_ONLY: Final = PatternRegistry()

@@ -66,17 +66,15 @@ class SimulatedAgent:
     Attributes:
         name: unique in the session.
         session: the session.
-        state: this agent's replica of the shared state.
-        storage: what survives a crash.
     """
 
-    __slots__ = ("_mailbox", "_node", "_routes", "_view", "name", "session", "state", "storage")
+    __slots__ = ("_mailbox", "_node", "_replica", "_routes", "_storage", "_view", "name", "session")
 
-    def __init__(self, session: Session, name: str, state: Replica) -> None:
+    def __init__(self, session: Session, name: str) -> None:
         self.session = session
         self.name = name
-        self.state = state
-        self.storage = AgentStorage(self)
+        self._replica: Replica | None = None  # made when somebody asks for it: most sessions share no state
+        self._storage: AgentStorage | None = None
         self._node: Node | None = None
         self._mailbox: Mailbox | None = None
         self._view: Callable[[], Any] | None = None
@@ -85,6 +83,27 @@ class SimulatedAgent:
     def _attach(self, node: Node) -> None:
         self._node = node
         self._routes = node.routes
+
+    @property
+    def state(self) -> Replica:
+        """This agent's replica of the shared state."""
+        replica = self._replica
+        if replica is None:
+            replica = self._replica = self.session._make_replica(self.name)
+        return replica
+
+    @property
+    def storage(self) -> AgentStorage:
+        """What survives a crash."""
+        storage = self._storage
+        if storage is None:
+            storage = self._storage = AgentStorage(self)
+        return storage
+
+    @property
+    def _version(self) -> int:
+        """The version of its replica, 0 as long as there is none."""
+        return 0 if self._replica is None else self._replica.version
 
     # -- guards --------------------------------------------------------------------------------------------------
 

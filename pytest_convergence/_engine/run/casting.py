@@ -89,8 +89,7 @@ class Cast:
                 host.calls = calls
                 conduct.fabric.nodes[name].on_crash.append(calls.forget)
         if self._observed:
-            for kind in ("observe", "crash"):
-                conduct.fabric.watchers.setdefault(kind, []).append(self._watch)
+            conduct.fabric.watch(("observe", "crash"), self._watch)
 
     def _own_machine(self, own: Any, name: str, names: tuple[str, ...]) -> Callable[[], Machine]:
         """Make machines of the user's; a class that takes three arguments is given the inputs of the run too."""
@@ -127,6 +126,11 @@ class Cast:
             data = dict(event.detail)
             facts.append((str(data.pop("fact", "")), data))
         self._conduct.views_changed()
+
+    @property
+    def has_machines(self) -> bool:
+        """Whether some agent speaks a protocol, or is a machine."""
+        return bool(self.hosts or self.user_hosts or self._observed)
 
     def protocol_view(self, name: str) -> tuple[Any] | None:
         """What the protocol of an agent holds to be agreed, as ``(view,)``; ``None`` where there is no protocol."""
@@ -219,7 +223,8 @@ class Cast:
             if not task.done() and conduct.fabric.nodes[name].life.alive:
                 mailbox = conduct.session.agents[name]._mailbox
                 waits = mailbox is not None and mailbox.is_idle
-                if not waits and not conduct.session.handoffs.is_idle(name):
+                handoffs = conduct.session._handoffs
+                if not waits and not (handoffs is not None and handoffs.is_idle(name)):
                     return False
         return True
 

@@ -88,6 +88,7 @@ class Conduct:
         self.loop = loop
         self.world = loop.world
         self.ending = Ending()
+        self.has_begun = False
         self.is_over = False
         self._abandoned = False
         self.results: dict[str, Any] = {}
@@ -141,7 +142,6 @@ class Conduct:
             session.snapshots = Snapshots(self)
             watch_steps(self.world)
         disturbing.skew_clocks()
-        self.replication = Replication(self)
         self.cast.host_pattern()
         if scenario is not None:
             self._work = self.spawn(self.scenario_node, scenario(), SCENARIO)
@@ -151,10 +151,18 @@ class Conduct:
         disturbing.begin(fabric)
         for begin in session.watchers:
             begin(fabric.watchers)
-        self.resolving.start()
-        self.replication.start()
+        self.has_begun = True
+        if session.initial_states or any(agent._replica is not None for agent in session.agents.values()):
+            self.replicated().start()
         self.cast.start()
-        session.handoffs.begin(self)
+        if session._handoffs is not None:
+            session._handoffs.begin(self)
+
+    def replicated(self) -> Replication:
+        """Return what synchronises the replicas, made when there is one."""
+        if self.replication is None:
+            self.replication = Replication(self)
+        return self.replication
 
     def spawn(self, node: Node, coro: Coroutine[Any, Any, Any], name: str) -> WorldTask:
         """Start a task that belongs to the present life of ``node``."""
@@ -205,7 +213,7 @@ class Conduct:
             self._release_finished()
             return True
         upkeep = len(self.world.events) > self.world.inert
-        if upkeep and (self._view_waiters or self.session.handoffs.is_busy()):
+        if upkeep and (self._view_waiters or self.hands_over()):
             return True
         if self._work is None and self.cast.rests():
             if upkeep and not self.pattern_rests():
@@ -362,11 +370,15 @@ class Conduct:
         greatest_ns = Network.of(options.get("network")).greatest_ns
         return max(greatest_ns, 1_000_000) + sum(rule.delay_ns for rule in self.fabric.rules)
 
+    def hands_over(self) -> bool:
+        """Whether a hand-off is under way that somebody waits for."""
+        handoffs = self.session._handoffs
+        return handoffs is not None and handoffs.is_busy()
+
     def user_messages_in_flight(self) -> bool:
         """Whether a message of the user's agents is on its way, a conflict to be answered, a work between two owners."""
-        waits = self.resolving.is_waiting() or self.session.handoffs.is_busy()
         sequencer = self.fabric.sequencer
-        waits = waits or (sequencer is not None and sequencer.holds)
+        waits = self.resolving.is_waiting() or self.hands_over() or (sequencer is not None and sequencer.holds)
         return waits or any(getattr(event[2], "__func__", None) in _ARRIVALS for event in self.world.events)
 
     def moving(self) -> tuple[str, ...]:
@@ -394,12 +406,19 @@ class Conduct:
             and not self.cast.user_hosts
             and not (self.replication is not None and self.replication.is_busy())
             and not self.resolving.is_busy()
-            and not self.session.handoffs.is_busy()
+            and not self.hands_over()
         )
 
     def view_of(self, name: str) -> Any:
         """What an agent exposes: what its protocol holds, and its replica."""
         view: dict[str, Any] = {}
+        if self.cast.has_machines or self.session.agents[name]._view is not None:
+            self._view_protocol(name, view)
+        replica = self.session.agents[name]._replica
+        view["state"] = _EMPTY if replica is None or not replica.version else replica.checksum
+        return view
+
+    def _view_protocol(self, name: str, view: dict[str, Any]) -> None:
         protocol = self._ask(name, lambda: self.cast.protocol_view(name))
         if protocol is not None:
             view["pattern"] = protocol[0]
@@ -410,9 +429,6 @@ class Conduct:
         exposed = self.session.agents[name]._view
         if exposed is not None:
             view["exposed"] = self._ask(name, exposed)
-        replica = self.session.agents[name].state
-        view["state"] = replica.checksum if replica.version else _EMPTY
-        return view
 
     def _ask(self, name: str, view: Callable[[], Any]) -> Any:
         try:
@@ -429,8 +445,10 @@ class Conduct:
 
     def fingerprint(self) -> str:
         """A text that changes when any view does."""
-        versions = [agent.state.version for agent in self.session.agents.values()]
-        return canonical([self.views(), versions, self.session.handoffs.version])
+        session = self.session
+        versions = [agent._version for agent in session.agents.values()]
+        handed = 0 if session._handoffs is None else session._handoffs.version
+        return canonical([self.views(), versions, handed])
 
     def protocol_views(self) -> dict[str, Any]:
         """What the live agents' protocols hold to be agreed."""

@@ -66,6 +66,8 @@ _PROOFS: Final[Mapping[str, str]] = {
 _FAULTS: Final = ("crash", "pause", "stall")
 """Kinds of events that are faults of agents."""
 
+_COUNTED_KINDS: Final = ("observe", "state", "rule", *_FAULTS)
+
 _PARTITIONS: Final = ("partition ", "one-way partition ")
 """How the words of a rule begin that is a partition."""
 
@@ -112,8 +114,7 @@ class Counting:
 
     def watch(self, fabric: Fabric) -> None:
         """Follow the events of a run from now on."""
-        for kind in ("observe", "state", "rule", *_FAULTS):
-            fabric.watchers.setdefault(kind, []).append(self.count)
+        fabric.watch(_COUNTED_KINDS, self.count)
 
     def count(self, event: TraceEvent) -> None:
         """Take one event."""
@@ -230,7 +231,7 @@ class Counting:
     def metrics(self, conduct: Conduct, verdict: Verdict) -> RunMetrics:
         """Draw up the numbers of the run, which came to ``verdict``."""
         session, fabric, now_ns = conduct.session, conduct.fabric, conduct.world.now_ns
-        versions = sum(agent.state.version for agent in session.agents.values())
+        versions = sum(agent._version for agent in session.agents.values())
         conflicts = session.conflicts if versions else ()
         for name in verdict.violations:
             if name in _PROOFS:

@@ -13,7 +13,7 @@ from pytest_convergence._engine.patterns.pattern import Pattern
 from pytest_convergence._engine.run.handlers import Handlers, Notice, SessionEvent
 from pytest_convergence._engine.run.known import Known
 from pytest_convergence._engine.run.lifecycle import SessionState
-from pytest_convergence._engine.run.options import SessionOptions
+from pytest_convergence._engine.run.options import NOTHING_SET, SessionOptions
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
@@ -209,7 +209,7 @@ class ConvergenceEngine:
     ) -> None:
         self._known = Known(patterns, properties) if known is None else known
         self._created = created
-        self._defaults = defaults if defaults is not None else SessionOptions()
+        self._defaults = defaults if defaults is not None else NOTHING_SET
         self._finished = finished
         self._seed_from = seed_from
         self._sessions: dict[str, Session] = {}

@@ -196,8 +196,7 @@ class Notifier:
         if conduct is None or self._followed or not (self._own or self._engine):
             return
         self._followed = True
-        for kind in ("observe", *_BY_KIND):
-            conduct.fabric.watchers.setdefault(kind, []).append(self._seen)
+        conduct.fabric.watch(("observe", *_BY_KIND), self._seen)
 
     def _seen(self, event: TraceEvent) -> None:
         detail = event.detail if isinstance(event.detail, Mapping) else {}

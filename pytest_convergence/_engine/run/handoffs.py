@@ -121,7 +121,7 @@ class Handoffs:
             step_ns=max(base.step_ns, 2 * longest_ns),
         )
         conduct.judge.watch(tuple(map(find_property, HANDOFF_PROPERTIES)))
-        conduct.fabric.watchers.setdefault("observe", []).append(self._note)
+        conduct.fabric.watch(("observe",), self._note)
         for agent in self._session.agents.values():
             self.of(agent)
         for name in self._session.agents:

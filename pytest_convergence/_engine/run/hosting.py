@@ -16,7 +16,7 @@ from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.loop import WorldLoop
 from pytest_convergence._engine.sim.node import Node
-from pytest_convergence._engine.sim.shims import InsideRun, outside_world
+from pytest_convergence._engine.sim.shims import InsideRun
 from pytest_convergence._engine.sim.tasks import WorldTask, cancel
 from pytest_convergence._engine.sim.watchdog import Overrun, guard
 from pytest_convergence._engine.sim.world import World
@@ -35,8 +35,12 @@ def stream(seed: int) -> random.Random:
 
 def real_seconds() -> float:
     """Read the machine's own clock, also inside a run."""
-    with outside_world():
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)  # as outside_world() does, at less expense
+    try:
         return time.perf_counter()
+    finally:
+        asyncio._set_running_loop(loop)
 
 
 def current_loop() -> WorldLoop | None:

@@ -41,17 +41,33 @@ _FACT_KINDS: Final = frozenset({"observe", "decide", "persist", "sync", "crash",
 _ASKS_WHAT_WAS_SENT: Final = frozenset({"observe", "crash"})
 """Before these, whether an agent has sent anything is read from its links: showing every sending would cost too much."""
 
+_GENERIC: Final = tuple(map(find_property, GENERIC_PROPERTIES))
+_GENERIC_KINDS: Final = _FACT_KINDS.union(*Monitor(_GENERIC, Scope(())).asked)
+
 
 @final
 class Judge:
     """The checkers of one run, and its verdict."""
 
-    __slots__ = ("_conduct", "_judging", "_monitors", "_scope", "_sent", "_watched", "counting", "violations")
+    __slots__ = (
+        "_conduct",
+        "_judging",
+        "_monitors",
+        "_scope",
+        "_sent",
+        "_until_a_fact",
+        "_watched",
+        "counting",
+        "violations",
+    )
 
     def __init__(self, conduct: Conduct) -> None:
         self._conduct = conduct
         self._monitors: list[Monitor] = []
-        self._watched: set[str] = set()
+        self._until_a_fact: tuple[
+            Property, ...
+        ] = ()  # their checkers are made when there is something to judge
+        self._watched: frozenset[str] = frozenset()
         self._judging = False
         self._sent: dict[str, int] = {}  # agents whose sendings are waited for, to how many they had sent
         self.violations: list[Violation] = []
@@ -76,13 +92,18 @@ class Judge:
     def begin(self) -> None:
         """Start to watch."""
         session = self._conduct.session
-        names: list[str] = list(GENERIC_PROPERTIES)
-        if session.pattern is not None:
-            names += session.pattern.properties
-        given = {prop.name: prop for prop in map(find_property, session.options.get("properties"))}
-        # A pattern of the user's own may name properties of theirs: those are given.
-        found = {name: given[name] if name in given else find_property(name) for name in names} | given
-        self.watch(tuple(found.values()))
+        of_pattern = () if session.pattern is None else session.pattern.properties
+        of_test = session.options.get("properties")
+        found: dict[str, Property] = {prop.name: prop for prop in _GENERIC}
+        if of_pattern or of_test:
+            given = {prop.name: prop for prop in map(find_property, of_test)}
+            # A pattern of the user's own may name properties of theirs: those are given.
+            found |= {name: given[name] if name in given else find_property(name) for name in of_pattern}
+            found |= given
+            self.watch(tuple(found.values()))
+        else:
+            self._until_a_fact = _GENERIC
+            self._watch_kinds(_GENERIC_KINDS)
         self.watch(tuple(session.properties))
         self.counting.watch(self._conduct.fabric)
         most = None if session.pattern is None else session.pattern.most_fruitless_terms
@@ -103,20 +124,24 @@ class Judge:
             return
         monitor = Monitor(properties, self._scope)
         self._monitors.append(monitor)
-        fabric = self._conduct.fabric
         asked = monitor.asked
         by_event = frozenset().union(*(kinds for kinds in asked if "step" not in kinds))
-        for kind in sorted((_FACT_KINDS | by_event) - self._watched):
-            self._watched.add(kind)
-            fabric.watchers.setdefault(kind, []).append(self.feed)
+        self._watch_kinds(_FACT_KINDS | by_event)
         if any("step" in kinds for kinds in asked):  # asked after every step, and by nothing else
             self._conduct.after_step = self._after_step
             watch_steps(self._conduct.world)
+
+    def _watch_kinds(self, kinds: frozenset[str]) -> None:
+        self._conduct.fabric.watch(kinds - self._watched, self.feed)
+        self._watched |= kinds
 
     def feed(self, event: TraceEvent) -> None:
         """Show an event to the checkers."""
         if self._judging or self._conduct.is_over:
             return
+        if self._until_a_fact and event.kind in _GENERIC_KINDS:
+            self._monitors.insert(0, Monitor(self._until_a_fact, self._scope))
+            self._until_a_fact = ()
         self._judging = True  # a predicate that writes would otherwise be judged inside its own judgement
         try:
             found = self._feed_sendings(event) if event.kind in _ASKS_WHAT_WAS_SENT else []
@@ -160,10 +185,13 @@ class Judge:
     def finish(self) -> None:
         """Tell the checkers that the run has ended and settled."""
         conduct = self._conduct
+        views = conduct.views()  # what a view raises is found even where nobody judges it
+        if not self._monitors:
+            return
         final_state = FinalState(
             conduct.world.now_ns,
             core=self.core(),
-            views=conduct.views(),
+            views=views,
             settled=conduct.ending.settled,
             moving=conduct.moving(),
         )

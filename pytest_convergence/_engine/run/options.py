@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import enum
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from operator import attrgetter
+from types import FunctionType
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.noise import check_noise
@@ -26,7 +29,7 @@ from pytest_convergence._engine.state.plan import as_plan
 from pytest_convergence._engine.state.sync import as_sync
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
-__all__ = ["DEFAULTS", "UNSET", "SessionOptions", "is_machine_class"]
+__all__ = ["DEFAULTS", "NOTHING_SET", "UNSET", "SessionOptions", "is_machine_class"]
 
 
 class _Unset(enum.Enum):
@@ -134,13 +137,10 @@ class SessionOptions:
 
     def over(self, farther: SessionOptions) -> SessionOptions:
         """Return these options, filled up from ``farther`` ones."""
-        merged = {
-            field.name: mine
-            if (mine := getattr(self, field.name)) is not UNSET
-            else getattr(farther, field.name)
-            for field in fields(self)
-        }
-        return SessionOptions(**merged)
+        if farther is NOTHING_SET:
+            return self
+        pairs = zip(_NAMES, _values(self), _values(farther), strict=True)
+        return SessionOptions(**{name: far if mine is UNSET else mine for name, mine, far in pairs})
 
     def get(self, name: str) -> Any:
         """Return an option's value, or its default."""
@@ -177,7 +177,17 @@ class SessionOptions:
         return to_ns(self.get("timeout"))
 
 
+NOTHING_SET: Final = SessionOptions()
+"""No option at all: what an engine outside pytest begins with."""
+
+_NAMES: Final = tuple(DEFAULTS)
+_values: Final = attrgetter(*_NAMES)
+
+
 # -- checks of single values ---------------------------------------------------------------------------------------------
+
+
+_has_mark: Final = re.compile("[→#/\n]").search
 
 
 def _check_agents(agents: Any) -> None:
@@ -202,12 +212,12 @@ def _check_agents(agents: Any) -> None:
             f"agents={agents!r}: a session needs at least one agent; leave agents out for none."
         )
     for name in names:
-        if not isinstance(name, str) or not name or any(mark in name for mark in "→#/\n"):
+        if not isinstance(name, str) or not name or _has_mark(name):
             raise ConvergenceUsageError(
                 f"agent names must be non-empty strings without '→', '#', '/' or line breaks, not {name!r}."
             )
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
         raise ConvergenceUsageError(f"the agent {twice[0]!r} is named twice; names must be unique.")
 
 
@@ -219,6 +229,8 @@ def is_machine_class(behaviour: Any) -> bool:
 
 
 def _check_behaviour(name: Any, behaviour: Any) -> None:
+    if type(behaviour) is FunctionType and behaviour.__code__.co_flags & inspect.CO_COROUTINE:
+        return  # the usual case, told at once
     if behaviour is None or is_machine_class(behaviour):
         return
     inner = behaviour

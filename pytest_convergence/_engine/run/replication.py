@@ -130,6 +130,9 @@ class Replication:
 
     def __init__(self, conduct: Conduct) -> None:
         self._conduct = conduct
+        nodes = conduct.fabric.nodes
+        for name in conduct.session.agents:
+            nodes[name].receivers[_CHANNEL] = partial(self._first_message, name)
         self._hosts: dict[str, MachineHost] = {}
         self._in_use = False
         self._names = tuple(conduct.session.agents)
@@ -138,17 +141,21 @@ class Replication:
 
     def start(self) -> None:
         """Begin: tell the others what was written before the run, and write the initial states."""
-        session, nodes = self._conduct.session, self._conduct.fabric.nodes
+        session = self._conduct.session
         for name, agent in session.agents.items():
-            nodes[name].receivers[_CHANNEL] = partial(self._first_message, name)
-            replica = agent.state
-            replica.on_update = partial(self._tell, name)
-            replica.on_conflict = partial(self._conduct.resolving.met, name)
-            if replica.version:
-                self._host(name)
+            replica = agent._replica
+            if replica is not None:
+                self.follow(name, replica)
+                if replica.version:
+                    self._host(name)
             initial = session.initial_states.get(name)
             if initial:
-                replica.merge(initial)
+                agent.state.merge(initial)
+
+    def follow(self, name: str, replica: Replica) -> None:
+        """Tell the others from now on what is written to this replica."""
+        replica.on_update = partial(self._tell, name)
+        replica.on_conflict = partial(self._conduct.resolving.met, name)
 
     def _host(self, name: str) -> MachineHost:
         host = self._hosts.get(name)

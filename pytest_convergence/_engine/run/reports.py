@@ -48,7 +48,7 @@ def describe_agents(agents: Mapping[str, SimulatedAgent]) -> str:
     """Say what each agent holds: its state, what it exposes, whether it is alive. Agents that hold nothing are left out."""
     lines = []
     for name, agent in agents.items():
-        held = [f"state {_short(agent.state.as_dict())}"] if agent.state.version else []
+        held = [f"state {_short(agent.state.as_dict())}"] if agent._version else []
         if agent._view is not None:
             held.append(f"exposes {_exposed(agent)}")
         if not agent.is_alive:

@@ -43,11 +43,6 @@ class Resolving:
         self._detected: set[str] = set()
         self._resolved: set[str] = set()
 
-    def start(self) -> None:
-        """Be ready for the first message."""
-        for name in self._names:
-            self._conduct.fabric.nodes[name].receivers[_CHANNEL] = partial(self._first_message, name)
-
     def met(self, name: str, conflict: Conflict) -> None:
         """A replica met a conflict, or knows more about one."""
         conduct = self._conduct
@@ -98,6 +93,10 @@ class Resolving:
             conduct = self._conduct
             agent = conduct.session.agents[name]
             node = conduct.fabric.nodes[name]
+            for other in self._names:  # be ready for the first message
+                conduct.fabric.nodes[other].receivers.setdefault(
+                    _CHANNEL, partial(self._first_message, other)
+                )
             host = self._hosts[name] = MachineHost(
                 node,
                 _CHANNEL,

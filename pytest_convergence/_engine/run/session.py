@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, final
+from typing import Any, Final, final
 
 from pytest_convergence._engine.base.choices import RecordingChoices
 from pytest_convergence._engine.base.schedule import Schedule
@@ -24,7 +25,7 @@ from pytest_convergence._engine.run.handoffs import Handoffs
 from pytest_convergence._engine.run.hosting import current_loop, run_in_world
 from pytest_convergence._engine.run.judging import raise_or_return
 from pytest_convergence._engine.run.lifecycle import SessionState, advance
-from pytest_convergence._engine.run.options import SessionOptions, is_machine_class
+from pytest_convergence._engine.run.options import UNSET, SessionOptions, is_machine_class
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.progress import Iterations, Phase, PhaseScope, Progress
 from pytest_convergence._engine.run.replicated import ReplicatedLog
@@ -44,6 +45,8 @@ __all__ = ["Session"]
 
 Scenario = Callable[["Session"], Coroutine[Any, Any, Any]]
 
+_LAST_WRITE: Final = as_plan("last-write")
+
 
 @final
 class Session(Standing, Stating):
@@ -55,11 +58,8 @@ class Session(Standing, Stating):
     Attributes:
         name: what the session is called in reports.
         agents: name -> :class:`SimulatedAgent`, read-only, in the order in which they were named.
-        network: lays rules over the links: partitions, drops, delays.
-        handoffs: the hand-offs of work; ``handoffs.stats()`` are their numbers.
         goal: what the agents are to achieve, or ``None``.
         schedule: the schedule that the run follows.
-        log: the replicated log, with ``pattern=LeaderFollower(replicate=True)``.
         state: where the session stands.
         is_recorded: whether the run is to record what its schedule chooses.
         recorded: what it chose, once it runs, if it is recorded.
@@ -101,19 +101,48 @@ class Session(Standing, Stating):
         self._progress = Progress(self)
         self._conduct: Conduct | None = None
         self.outcome: Outcome | None = None
-        resolve = as_plan(options.get("resolve")).bound(tuple(self.behaviours))
+        self._resolve = _LAST_WRITE
+        if options.resolve is not UNSET:
+            self._resolve = as_plan(options.resolve).bound(tuple(self.behaviours))
         self.agents: Mapping[str, SimulatedAgent] = MappingProxyType(
-            {
-                agent: SimulatedAgent(
-                    self, agent, Replica(agent, now_ns=self._clock_of(agent), resolve=resolve)
-                )
-                for agent in self.behaviours
-            }
+            {agent: SimulatedAgent(self, agent) for agent in self.behaviours}
         )
-        self.network = NetworkControl(self._fabric, lambda: self.agents)
-        self.handoffs = Handoffs(self)
-        self.courier = Courier(self)
-        self.log = ReplicatedLog(self)
+        self._handoffs: Handoffs | None = None
+
+    # -- parts that are made when somebody asks for them: most sessions need none ---------------------------------------
+
+    @cached_property
+    def network(self) -> NetworkControl:
+        """Lays rules over the links: partitions, drops, delays."""
+        return NetworkControl(self._fabric, lambda: self.agents)
+
+    @property
+    def handoffs(self) -> Handoffs:
+        """The hand-offs of work; ``handoffs.stats()`` are their numbers."""
+        handoffs = self._handoffs
+        if handoffs is None:
+            handoffs = self._handoffs = Handoffs(self)
+            conduct = self._conduct
+            if conduct is not None and conduct.has_begun:
+                handoffs.begin(conduct)
+        return handoffs
+
+    @cached_property
+    def courier(self) -> Courier:
+        """Sends what a plain message does not carry."""
+        return Courier(self)
+
+    @cached_property
+    def log(self) -> ReplicatedLog:
+        """The replicated log, with ``pattern=LeaderFollower(replicate=True)``."""
+        return ReplicatedLog(self)
+
+    def _make_replica(self, name: str) -> Replica:
+        replica = Replica(name, now_ns=self._clock_of(name), resolve=self._resolve)
+        conduct = self._conduct
+        if conduct is not None and conduct.has_begun and not conduct.is_over:
+            conduct.replicated().follow(name, replica)
+        return replica
 
     # -- set-up --------------------------------------------------------------------------------------------------------
 

@@ -54,11 +54,9 @@ class Settling:
     def __init__(self, conduct: Conduct, done: Callable[[], None]) -> None:
         self._conduct = conduct
         self._done = done
-        self._window_ns = conduct.window_ns()
         world = conduct.world
-        self._limit_ns = min(
-            world.now_ns + max(_LEAST_LIMIT_NS, _WINDOWS * self._window_ns), conduct.timeout_ns
-        )
+        self._window_ns = 0
+        self._limit_ns = 0
         self._last = ""
         self._since_ns = world.now_ns
         self.changed_ns = world.now_ns
@@ -67,11 +65,15 @@ class Settling:
 
     def begin(self) -> None:
         """Start to wait; may call ``done`` at once."""
-        if self._conduct.is_still():
+        conduct = self._conduct
+        if conduct.is_still():
             self._done()  # nothing is left that could change anything
-        else:
-            self._last = self._conduct.fingerprint()
-            self._arm()
+            return
+        window_ns = self._window_ns = conduct.window_ns()
+        now_ns = conduct.world.now_ns
+        self._limit_ns = min(now_ns + max(_LEAST_LIMIT_NS, _WINDOWS * window_ns), conduct.timeout_ns)
+        self._last = conduct.fingerprint()
+        self._arm()
 
     def _arm(self) -> None:
         world = self._conduct.world

@@ -26,7 +26,12 @@ class Standing:
     def conflicts(self) -> tuple[Conflict, ...]:
         """Every conflict so far, once, however many replicas saw it."""
         return distinct_conflicts(
-            [conflict for agent in self.agents.values() for conflict in agent.state.conflicts]
+            [
+                conflict
+                for agent in self.agents.values()
+                if agent._replica is not None
+                for conflict in agent._replica.conflicts
+            ]
         )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 from pytest_convergence._engine.base.choices import Choices
 from pytest_convergence._engine.base.messages import InFlight
@@ -30,6 +30,9 @@ _ON_TIME: Final = FateDomain(Network())
 
 def _on_time() -> int:
     return 0
+
+
+Watch: TypeAlias = "Callable[[TraceEvent], None]"
 
 
 @final
@@ -118,7 +121,7 @@ class Fabric:
         self.next_sequence = world.sequence
         self.views_watched = False
         self.longest_timer_ns = 0
-        self.watchers: dict[str, list[Callable[[TraceEvent], None]]] = {}
+        self.watchers: dict[str, list[Watch]] = {}
         self.tracing = trace
         self.record: Callable[[tuple[int, int, int]], None] | None = self.trace._log.extend if trace else None
         self.keep: Callable[[InFlight], None] = self.trace._messages.append
@@ -213,6 +216,12 @@ class Fabric:
                     node.life.fuse = 1 << 62
 
     # -- the trace -----------------------------------------------------------------------------------------------
+
+    def watch(self, kinds: Iterable[str], watch: Watch) -> None:
+        """Call ``watch`` with each event of these kinds from now on, after those who watch already."""
+        watchers = self.watchers
+        for kind in kinds:
+            watchers.setdefault(kind, []).append(watch)
 
     def note(self, kind: str, node: Node, detail: Any) -> None:
         """Record an event with a detail, and show it to whoever watches this kind."""

@@ -24,6 +24,7 @@ from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.sim.handles import Ready, StepHandle, TimerStep
 from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_asyncio
 from pytest_convergence._engine.sim.selector import IdleSelector
+from pytest_convergence._engine.sim.stock import stock_attributes
 from pytest_convergence._engine.sim.tasks import WorldTask, new_task
 from pytest_convergence._engine.sim.world import OWNER, World
 from pytest_convergence.errors import SimulationEscapeError
@@ -78,7 +79,11 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._tasks_made = 0
         self._tasks: list[WorldTask] = []
         self._tasks_limit = _TASKS_KEPT
-        super().__init__(IdleSelector())
+        stock = stock_attributes()
+        if stock is None:
+            super().__init__(IdleSelector())
+        else:
+            stock.give(self)
         self._ready_append = self._ready.append
         self._asyncgens = LiveGenerators()
         order_sets_of_asyncio()
