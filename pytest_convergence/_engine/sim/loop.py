@@ -235,7 +235,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
             return self._arm_for_ever(delay, callback, args, context)
         if world.skewed:
             delay_ns = (context.get(OWNER) or self.driver).node.clock.true_delay_ns(delay_ns)
-        return self._arm(world.now_ns + delay_ns, callback, args, context)
+        at_ns = world.now_ns + delay_ns  # what follows is _arm(), without a call: every sleep comes this way
+        timer = TimerStep(at_ns / NS_PER_SECOND, callback, args, context, world)
+        heapq.heappush(world.events, (at_ns, world.sequence(), self._ready_append, timer))
+        return timer
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
