@@ -51,6 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
             from pytest_convergence._pytest.report_files import begin_reports
 
             begin_reports(config, settings.report)
+        if config.getoption("convergence_spread"):
+            from pytest_convergence._pytest import spreading
+
+            spreading.begin(config)
     if any(map(config.pluginmanager.has_plugin, _ASYNC_PLUGINS)):
         from pytest_convergence._pytest.collecting import AsyncCollection
 
@@ -69,6 +73,10 @@ def pytest_report_header(config: pytest.Config) -> str:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check markers, and get ready for the tests that need it."""
+    if config.getoption("convergence_spread"):
+        from pytest_convergence._pytest import spreading
+
+        spreading.keep_own(config, items)
     concerned = [
         item
         for item in items

@@ -18,7 +18,7 @@ from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._pytest.async_fixtures import resolved, value_of
 from pytest_convergence._pytest.database import keep_failure, known_failures
 from pytest_convergence._pytest.examples import drawn_arguments
-from pytest_convergence._pytest.exploring import explorer_of
+from pytest_convergence._pytest.exploring import Exploration
 from pytest_convergence._pytest.findings import effective_seed, schedule_words
 from pytest_convergence._pytest.leaks import Leaks
 from pytest_convergence._pytest.options import SETTINGS
@@ -62,23 +62,20 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
         failure = _failure(item, running, once)
         if failure is not None:
             raise failure
-    explorer = explorer_of(running)
-    for index in range(plan.schedules):
-        approach = explorer.approach(index)
-        if approach is None:
-            break  # nothing is left to try
+    search = Exploration(item, running)
+    for index, approach in search:
         if index or again or tried or approach.schedules is not None:
-            watched = explorer.watches
+            watched = search.explorer.watches
             renew_fixtures(item, functools.partial(running.begin_run, index, approach, watched=watched))
         leaks = Leaks(item) if again else None
-        failure = _failure(item, running, once)
+        failure = _failure(item, running, once, search.found)
         if failure is not None:
             raise failure
-        explorer.ran(approach, running.run.seen or ())
+        search.explorer.ran(approach, running.run.seen or ())
         if leaks is not None:
             _run_again(item, running, once, leaks)
-    if explorer.summary:
-        running.said.append(f"{running.nodeid}: {explorer.summary}")
+    if search.explorer.summary:
+        running.said.append(f"{running.nodeid}: {search.explorer.summary}")
 
 
 def _run_again(
@@ -103,9 +100,12 @@ def _run_again(
 
 
 def _failure(
-    item: pytest.Function, running: RunningTest, once: Callable[[pytest.Function, RunningTest], None]
+    item: pytest.Function,
+    running: RunningTest,
+    once: Callable[[pytest.Function, RunningTest], None],
+    found: Callable[[], None] = lambda: None,
 ) -> BaseException | None:
-    """Run the body once; return what went wrong, of the smallest run in which it does."""
+    """Run the body once; return what went wrong, of the smallest run in which it does. ``found`` is told at once."""
     began = time.perf_counter()
     try:
         once(item, running)
@@ -114,6 +114,7 @@ def _failure(
         failure: BaseException = error
     else:
         return None
+    found()
     # Outside of the handler: the smallest run's error has nothing to do with the handling of the first one.
     took = time.perf_counter() - began
     tried = running.run.known_failure

@@ -37,7 +37,8 @@ class Plan:
 
     Attributes:
         options: what the command line, the markers and the ini file say together, the closest first.
-        schedules: under how many schedules.
+        schedules: under how many schedules at most.
+        seconds: real seconds after which no further one is begun, ``None`` for any time.
         is_marked: whether the test carries the marker; others just use the fixtures.
         is_async: whether its body is a coroutine function that runs on the simulated loop.
         is_given: whether Hypothesis calls the body, example by example.
@@ -51,8 +52,12 @@ class Plan:
     is_async: bool
     is_given: bool
     course: Course | None = None
+    seconds: float | None = None
     is_machine: bool = False
 
+
+_ANY_NUMBER: Final = 1_000_000_000
+"""Of schedules, where time alone ends the search."""
 
 PLAN: Final = pytest.StashKey[Plan]()
 
@@ -160,7 +165,8 @@ def _layered(marked: SessionOptions, settings: Settings) -> SessionOptions:
     """Put the command line over the marker, and the marker over the ini file."""
     layers = []
     for layer in (settings.command_line, settings.ini):
-        given = {"schedules": layer.schedules, "seed": layer.seed, **split_profile(layer.profile)}
+        given = {name: getattr(layer, name) for name in ("schedules", "search_seconds", "seed")}
+        given |= split_profile(layer.profile)
         layers.append(SessionOptions(**{name: value for name, value in given.items() if value is not None}))
     return layers[0].over(marked).over(layers[1])
 
@@ -185,6 +191,7 @@ def plan_of(item: pytest.Item) -> Plan:
     is_given = bool(getattr(obj, "is_hypothesis_test", False))
     # pytest calls the methods of unittest.TestCase in a way of its own, without fixtures as arguments.
     is_function = isinstance(item, pytest.Function) and not getattr(item, "nofuncargs", False)
+    seconds = options.get("search_seconds")
     schedules = _schedules(options)
     if marked is not None and not is_function and schedules > 1:
         raise ConvergenceUsageError(
@@ -199,6 +206,7 @@ def plan_of(item: pytest.Item) -> Plan:
         is_async=marked is not None and is_function and is_async(obj),
         is_given=is_given,
         course=course,
+        seconds=seconds,
         is_machine=is_machine(item),
     )
     return plan
@@ -211,7 +219,8 @@ def _schedules(options: SessionOptions) -> int:
         ConvergenceUsageError: an exhaustive search was asked for faults that it does not inject.
     """
     if options.get("explore") != "exhaustive":
-        return int(options.get("schedules"))
+        unbounded = options.get("search_seconds") is not None and options.schedules is UNSET
+        return _ANY_NUMBER if unbounded else int(options.get("schedules"))
     for kind in options.get("faults"):
         if kind not in _FAULTS_OF_ORDER:
             raise ConvergenceUsageError(

@@ -34,6 +34,7 @@ class Layer(NamedTuple):
     """What one source (the command line, the ini file) says about every test; ``None`` where it says nothing."""
 
     schedules: int | None = None
+    search_seconds: float | None = None
     seed: int | None = None
     profile: str | None = None
 
@@ -92,6 +93,13 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _some_seconds(text: str) -> float:
+    number = _seconds(text)
+    if not number:
+        raise argparse.ArgumentTypeError(f"more than 0 seconds are needed, not {text!r}")
+    return number
+
+
 def _token(text: str) -> str:
     from pytest_convergence._engine.base.tokens import parse_token
     from pytest_convergence._pytest.token_files import token_text
@@ -134,6 +142,19 @@ def add_options(parser: pytest.Parser) -> None:
         type=_count,
         metavar="N",
         help="run each test with the convergence marker under N schedules; goes before the marker's schedules=",
+    )
+    group.addoption(
+        "--convergence-search-seconds",
+        type=_some_seconds,
+        metavar="SECONDS",
+        help="begin no further schedule of a test after so many real seconds; without a number of schedules that alone ends "
+        "a search; goes before the marker's search_seconds=",
+    )
+    group.addoption(
+        "--convergence-spread",
+        action="store_true",
+        default=None,
+        help="with pytest-xdist: let all workers share the schedules of each test, instead of the tests",
     )
     group.addoption(
         "--convergence-seed",
@@ -202,6 +223,11 @@ def _add_switches(group: pytest.OptionGroup) -> None:
 def _add_ini_keys(parser: pytest.Parser) -> None:
     parser.addini(
         "convergence_schedules", "like --convergence-schedules, but the marker goes before it", default=None
+    )
+    parser.addini(
+        "convergence_search_seconds",
+        "like --convergence-search-seconds, but the marker goes before it",
+        default=None,
     )
     parser.addini("convergence_shrink_seconds", "like --convergence-shrink-seconds", default=None)
     parser.addini("convergence_seed", "like --convergence-seed, but the marker goes before it", default=None)
@@ -278,11 +304,13 @@ def read_settings(config: pytest.Config) -> Settings:
     return Settings(
         command_line=Layer(
             schedules=option("convergence_schedules"),
+            search_seconds=option("convergence_search_seconds"),
             seed=option("convergence_seed"),
             profile=option("convergence_profile"),
         ),
         ini=Layer(
             schedules=_ini(config, "convergence_schedules", _count),
+            search_seconds=_ini(config, "convergence_search_seconds", _some_seconds),
             seed=_ini(config, "convergence_seed", _whole),
             profile=_ini(config, "convergence_profile", _profile),
         ),

@@ -42,7 +42,10 @@ class Explorer(Protocol):
     """Chooses what the runs of a search follow."""
 
     def approach(self, index: int) -> Approach | None:
-        """Return what run ``index`` follows; ``None`` if there is nothing left to try."""
+        """Return what run ``index`` follows; ``None`` if there is nothing left to try.
+
+        Not every index need be asked for: several workers share those of one test.
+        """
         ...
 
     @property
@@ -90,10 +93,17 @@ class RandomExplorer:
         noise: the one profile to take; ``None`` for all in turn.
         learns: whether to branch.
         name: what its own random choices derive from.
+        turn: at which profile it begins.
     """
 
     def __init__(
-        self, seed_of: Callable[[int], int | None], *, noise: str | None = None, learns: bool, name: str
+        self,
+        seed_of: Callable[[int], int | None],
+        *,
+        noise: str | None = None,
+        learns: bool,
+        name: str,
+        turn: int = 0,
     ) -> None:
         self._seed_of = seed_of
         self._noise = noise
@@ -102,6 +112,7 @@ class RandomExplorer:
         self._met: dict[int, int] = {}
         self._entries: list[_Entry] = []
         self._runs = 0
+        self._turn = turn - 1
 
     @property
     def watches(self) -> bool:
@@ -111,11 +122,12 @@ class RandomExplorer:
     def approach(self, index: int) -> Approach:
         """Return what run ``index`` follows."""
         seed = self._seed_of(index)
-        if seed is not None and self._runs >= _LEARN_FROM and index % _BRANCH_EVERY == 0 and self._entries:
-            return self._branch(seed)
-        if index == 0:
+        self._turn += 1
+        if index == 0 or seed is None:
             return Approach(seed, self._noise)
-        return Approach(seed, self._noise or ROTATION[index % len(ROTATION)])
+        if self._runs >= _LEARN_FROM and self._turn % _BRANCH_EVERY == 0 and self._entries:
+            return self._branch(seed)
+        return Approach(seed, self._noise or ROTATION[self._turn % len(ROTATION)])
 
     @property
     def summary(self) -> str:

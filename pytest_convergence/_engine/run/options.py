@@ -51,6 +51,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "schedules": 1,
     "explore": "random",
     "noise": None,
+    "search_seconds": None,
     "sync": "delta",
     "resolve": "last-write",
     "seed": None,
@@ -83,6 +84,7 @@ class SessionOptions:
         faults: kinds of faults that schedules may inject.
         schedules: under how many schedules the test body runs.
         explore: how schedules are searched.
+        search_seconds: real seconds after which no further schedule is begun; alone, it replaces ``schedules``.
         noise: the profile of noise of a seeded schedule; ``None`` for uniform noise, and in a search for all in turn.
         sync, resolve: how replicas exchange updates and resolve conflicts.
         seed: a whole number; derives every choice.
@@ -105,6 +107,7 @@ class SessionOptions:
     schedules: Any = UNSET
     explore: Any = UNSET
     noise: Any = UNSET
+    search_seconds: Any = UNSET
     sync: Any = UNSET
     resolve: Any = UNSET
     seed: Any = UNSET
@@ -349,6 +352,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
     "schedules": _whole("schedules", 1),
     "explore": _check_explore,
     "noise": _check_noise,
+    "search_seconds": _seconds("search_seconds", optional=True),
     "sync": _check_sync,
     "resolve": _check_resolve,
     "seed": _check_seed,

@@ -186,7 +186,7 @@ class FateDomain:
 
     def draw_afresh(self) -> None:
         """Forget what was drawn ahead: the stream has become another one."""
-        if self._draw is not None:
+        if self._draw is not None and self._batch:
             self._draw()
 
     def weaker(self, option: int) -> tuple[int, ...]:

@@ -309,7 +309,7 @@ class Cut:
 
 @final
 class Partitions:
-    """Cuts off a group of agents now and then; a tick is 100 virtual milliseconds."""
+    """Cuts off a group of agents now and then; a tick is 100 virtual milliseconds. A new partition ends the one before."""
 
     def __init__(self, fabric: Fabric, names: list[str], noise: Noise = STEADY) -> None:
         self._fabric = fabric
@@ -324,7 +324,7 @@ class Partitions:
             self._arm(0)
 
     def strike(self, group: Sequence[str], ticks: int, duration_ns: int) -> None:
-        """Cut off ``group`` at the ``ticks``-th tick from now, unless another partition lasts by then."""
+        """Cut off ``group`` at the ``ticks``-th tick from now."""
         if not self.stopped:
             now = (self._fabric.world.now_ns - self._begun_ns) // TICK_NS
             tick = now + max(1, ticks)
@@ -359,23 +359,24 @@ class Partitions:
 
     def _cut_off(self, tick: int, option: int) -> None:
         group = self._cut.group(option)
-        if self._rule is not None or len(group) == len(self._names):
+        if len(group) == len(self._names):
             return
+        self._end(self._rule)
         from pytest_convergence._engine.sim.rules import NetworkControl
 
         self._fabric.choices.struck("partition", tick, option, self._cut)
         self._rule = NetworkControl(lambda: self._fabric, lambda: self._names).partition(group)
-        self._at(self._fabric.world.now_ns + self._cut.duration_ns(option), self._end, None)
+        self._at(self._fabric.world.now_ns + self._cut.duration_ns(option), self._end, self._rule)
 
-    def _end(self, _: object) -> None:
-        if self._rule is not None:
-            self._rule.heal()
+    def _end(self, rule: Rule | None) -> None:
+        if rule is not None and rule is self._rule:
+            rule.heal()
             self._rule = None
 
     def stop(self) -> None:
         """No more partitions; heal the one that lasts."""
         self.stopped = True
-        self._end(None)
+        self._end(self._rule)
 
 
 SKEW: Final = Span(2 * 500, " ms")
