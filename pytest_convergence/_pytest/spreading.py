@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import pytest
 
-from pytest_convergence._pytest.marker import plan_of
+from pytest_convergence._pytest.marker import Plan, plan_of
 
 if TYPE_CHECKING:
     from pytest_convergence._pytest.running_test import RunningTest
@@ -118,9 +118,13 @@ def keep_own(config: pytest.Config, items: list[pytest.Item]) -> None:
     number, workers = _worker(config)
     if workers > 1:
         items[:] = [
-            item for item in items if zlib.crc32(item.nodeid.encode()) % workers == number or _searches(item)
+            item
+            for item in items
+            if zlib.crc32(item.nodeid.encode()) % workers == number
+            or ("convergence" in item.keywords and searches(plan_of(item)))
         ]
 
 
-def _searches(item: pytest.Item) -> bool:
-    return "convergence" in item.keywords and plan_of(item).schedules > 1
+def searches(plan: Plan) -> bool:
+    """Whether the schedules of a test can be shared: there are several, and none depends on what another has shown."""
+    return plan.schedules > 1 and plan.options.get("explore") != "exhaustive"
