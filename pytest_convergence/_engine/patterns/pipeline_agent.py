@@ -6,7 +6,8 @@ Theory of operation
    :mod:`.pipeline_stage`).
 2. Whoever takes something makes what came of it durable before it acknowledges it, and whoever is acknowledged writes that
    down before it sends the next one. So every item is at all times in the journal of somebody who is responsible for it.
-3. A life begins with the journal: what was done and not acknowledged is sent again.
+3. A life begins with the journal: what was done and not acknowledged is sent again. What is through needs no entry of its
+   own: now and then a checkpoint takes the place of all entries, so the journal grows with what is under way.
 4. When the collector has the outcome of every item, or has waited as long as it may, it decides, and tells everybody
    (:mod:`.decision`). An agent that knows stops all its work: no item is under way that anybody waits for.
 
@@ -49,6 +50,8 @@ DEADLINE_TIMER: Final = "deadline"
 UNFINISHED: Final = "unfinished"
 
 _FEEDER: Final = -1
+_CHECKPOINT_EVERY: Final = 128
+"""A journal of so many entries, and some more for all that has to go into the checkpoint, is begun anew."""
 
 
 class PipelinePlan(NamedTuple):
@@ -141,7 +144,7 @@ class PipelineAgent:
                 effects += self._grant(number)
         for port in self.ports.values():
             effects += port.pump()
-        return [*effects, *self._deliver_locally(), *self._conclude()]
+        return [*effects, *self._deliver_locally(), *self._checkpoint(), *self._conclude()]
 
     def on_message(self, sender: str, kind: str, payload: Any) -> Iterable[Effect]:
         """Take one message; those of agents that are not configured are ignored.
@@ -159,7 +162,7 @@ class PipelineAgent:
             return effects + self.decision.heard_from(sender, ask=payload["ask"])
         if self.decision.is_made:
             return [self.decision.message_to(sender)] if kind in (ITEM, ENDED, PROBE) else []
-        return [*handler(sender, payload), *self._deliver_locally(), *self._conclude()]
+        return [*handler(sender, payload), *self._deliver_locally(), *self._checkpoint(), *self._conclude()]
 
     def on_timer(self, name: str) -> Iterable[Effect]:
         """Repeat what is not answered, try again what has failed, give up what takes too long."""
@@ -177,7 +180,7 @@ class PipelineAgent:
             desk, id = self.desks[source], int(rest[0])
             effects = desk.timed_out(id) if what == "timeout" else desk.retry(id)
             effects += self._after_work(source, id)
-        return [*effects, *self._deliver_locally(), *self._conclude()]
+        return [*effects, *self._deliver_locally(), *self._checkpoint(), *self._conclude()]
 
     def on_command(self, name: str, argument: Any) -> Iterable[Effect]:
         """Take what the function of a stage returned or raised.
@@ -197,7 +200,7 @@ class PipelineAgent:
         else:
             effects = desk.failed(id, words_of(argument.error))
         effects += self._after_work(source, id)
-        return [*effects, *self._deliver_locally(), *self._conclude()]
+        return [*effects, *self._deliver_locally(), *self._checkpoint(), *self._conclude()]
 
     def view(self) -> Any:
         """Return the result of the pipeline; an :class:`Underway` while an item is still under way."""
@@ -223,8 +226,28 @@ class PipelineAgent:
             port.settle(id)
         elif kind == "ended":
             self.outcomes[entry[0]] = list(entry[1:])
+        elif kind == "checkpoint":
+            ports, desks, outcomes = entry
+            for number, memory in desks:
+                self.desks[number].recall(*memory)
+            for source, memory in ports:
+                self.ports[source].recall(*memory)
+            self.outcomes.update((id, list(outcome)) for id, *outcome in outcomes)
         else:
             self.decision.value = entry[0]
+
+    def _checkpoint(self) -> list[Effect]:
+        """Begin the journal anew where most of its entries are about items that are through."""
+        waiting = sum(len(port.waiting) for port in self.ports.values())
+        if len(self.journal) < _CHECKPOINT_EVERY + 2 * waiting + len(self.outcomes) or self.decision.is_made:
+            return []
+        ports = []
+        for source, port in self.ports.items():
+            settled, passed, letters = port.memory()
+            ports.append([source, [settled, passed, [] if source == _FEEDER else letters]])
+        desks = [[number, desk.memory()] for number, desk in self.desks.items()]
+        outcomes = [[id, *outcome] for id, outcome in self.outcomes.items()]
+        return self.journal.checkpoint("checkpoint", ports, desks, outcomes)
 
     def _recall(self, entries: Sequence[Sequence[Any]]) -> list[Effect]:
         """Observe the newest entry again: the crash may have come between the write and the fact."""

@@ -18,12 +18,12 @@ limits of QUIC (RFC 9000, section 4.1); the probe is that of RFC 9293, section 3
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from pytest_convergence._engine.base.effects import CancelTimer, Effect, SetTimer
 
-__all__ = ["OK", "Letter", "Parcel", "Port"]
+__all__ = ["OK", "Letter", "Parcel", "Port", "as_entry", "from_entry", "spans", "unspanned"]
 
 OK: Final = "ok"
 _LONGEST_BACKOFF: Final = 8
@@ -59,6 +59,33 @@ class Letter(NamedTuple):
     kind: str = OK
     error: str = ""
     attempts: int = 1
+
+
+def as_entry(letter: Letter) -> list[Any]:
+    """Return a letter as plain data."""
+    return [*letter.parcel, *letter[1:]]
+
+
+def from_entry(entry: Sequence[Any]) -> Letter:
+    """Return the letter that :func:`as_entry` wrote."""
+    return Letter(Parcel(*entry[:4]), *entry[4:])
+
+
+def spans(numbers: Iterable[int]) -> list[list[int]]:
+    """Write a set of numbers as its runs, ``[first, last]`` each: items that are through leave few."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return found
+
+
+def unspanned(runs: Iterable[Sequence[int]]) -> Iterator[int]:
+    """Return the numbers that :func:`spans` wrote."""
+    for first, last in runs:
+        yield from range(first, last + 1)
 
 
 class Port:
@@ -113,6 +140,17 @@ class Port:
         self._tries.pop(id, None)
         self._probes = 0
         return [CancelTimer(self._resend_timer(id))]
+
+    def memory(self) -> list[Any]:
+        """What a later life needs of this port, as plain data: who is settled, how many were passed on, what waits."""
+        return [spans(self.settled), self._passed, [as_entry(letter) for letter in self.waiting.values()]]
+
+    def recall(self, settled: Iterable[Sequence[int]], passed: int, waiting: Iterable[Sequence[Any]]) -> None:
+        """Begin with what :meth:`memory` said in an earlier life."""
+        self.settled.update(unspanned(settled))
+        self._passed = passed
+        for entry in waiting:
+            self.add(from_entry(entry))
 
     def grant(self, limit: int) -> None:
         """The next stage will take up to ``limit`` items in all."""

@@ -23,12 +23,13 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterable, Sequence
 from types import UnionType
 from typing import Any, Final, NamedTuple
 
 from pytest_convergence._engine.base.effects import Call, CancelCall, CancelTimer, Effect, Observe, SetTimer
 from pytest_convergence._engine.patterns.journal import Journal
-from pytest_convergence._engine.patterns.pipeline_port import OK, Letter, Parcel, Port
+from pytest_convergence._engine.patterns.pipeline_port import OK, Letter, Parcel, Port, spans, unspanned
 
 __all__ = ["DEAD", "REJECTED", "StageDesk", "StageRules", "complaint", "words_of"]
 
@@ -120,8 +121,19 @@ class StageDesk:
     def remember_done(self, letter: Letter) -> None:
         """An item that was done in an earlier life."""
         self._done.add(letter.parcel.id)
+        if self.rules.once:
+            self._failures.pop(letter.parcel.id, None)
         if letter.parcel.id not in self.port.settled:
             self.port.add(letter)
+
+    def memory(self) -> list[Any]:
+        """What a later life needs of this stage, as plain data: what is done, and what has failed."""
+        return [spans(self._done), [[id, errors] for id, errors in self._failures.items()]]
+
+    def recall(self, done: Iterable[Sequence[int]], failures: Iterable[tuple[int, Sequence[str]]]) -> None:
+        """Begin with what :meth:`memory` said in an earlier life."""
+        self._done.update(unspanned(done))
+        self._failures.update((id, list(errors)) for id, errors in failures)
 
     # -- taking ----------------------------------------------------------------------------------------------------
 
@@ -255,6 +267,8 @@ class StageDesk:
         """Write down what came of an item; from now on it is done."""
         self._fresh[id] = self._held.pop(id)
         self._done.add(id)
+        if self.rules.once:
+            self._failures.pop(id, None)  # nobody tries again
         if id not in self.port.settled:
             self.port.add(letter)
         written = self._journal.append("done", self.rules.number, *letter.parcel, *letter[1:])
