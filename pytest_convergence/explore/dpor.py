@@ -8,7 +8,7 @@ Theory of operation
    *happens before* another if it came earlier at the same place, or if what the other one delivers was sent in
    consequence of it, and by transitivity. Two runs are equivalent if they order the steps of each place equally.
 2. Two steps that follow each other at one place are a *race* if the second could have come without the first: it was not
-   sent in consequence of it, and no rule (messages of one link keep their order) puts it second.
+   sent in consequence of it, no rule (messages of one link keep their order) puts it second, and it was there in time.
 3. After each run, every race is reversed in thought: to what came before the first step of the race, add all that does not
    depend on that step, then the second step. Unless an equivalent order was begun before (the *sleep set* of that prefix
    tells), the sequence joins the *wakeup tree* of the prefix: the runs to come.
@@ -20,10 +20,14 @@ The searcher knows nothing of agents, time or networks: it is told the steps of 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import NamedTuple, final
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple, final
 
 __all__ = ["OrderSearch", "Step"]
+
+NOTHING: Final[Mapping[int, Step]] = MappingProxyType({})
 
 
 class Step(NamedTuple):
@@ -35,6 +39,8 @@ class Step(NamedTuple):
         past: the sum of the bits of all that happened before it.
         cause: of these, what its sending is a consequence of.
         line: steps of one line keep their order.
+        ready, shut: a step comes before another only if it is ``ready`` before the other one is ``shut``: some things happen
+            at an instant, and what comes later cannot come before them.
     """
 
     bit: int
@@ -42,6 +48,8 @@ class Step(NamedTuple):
     past: int
     cause: int
     line: Hashable
+    ready: float = 0
+    shut: float = math.inf
 
 
 @final
@@ -121,6 +129,21 @@ def _insert(tree: _Branch, sequence: list[Step]) -> None:
             return
 
 
+def _race(steps: Sequence[Step], earlier: Sequence[int], step: Step) -> int | None:
+    """Return the latest of the earlier steps of its place that a step could have come before.
+
+    That is the one just before it, if any. Where that one is shut too early, it may be so in consequence of one before, and
+    would be later, too, or not be at all, if that one came after the step.
+    """
+    for number in reversed(earlier):
+        before = steps[number]
+        if before.bit & step.cause or before.line == step.line:
+            return None
+        if step.ready < before.shut:
+            return number
+    return None
+
+
 @final
 class OrderSearch:
     """Runs every inequivalent order once: ask :meth:`advance`, make a run that begins with :attr:`prefix`, tell :meth:`ran`.
@@ -165,8 +188,13 @@ class OrderSearch:
             self._levels.append(level)
         self.prefix = tuple(each.step for each in self._levels)
 
-    def ran(self, steps: Sequence[Step]) -> bool:
+    def ran(self, steps: Sequence[Step], instead: Mapping[int, Step] = NOTHING) -> bool:
         """Learn from a run; ``steps`` begins with :attr:`prefix`.
+
+        Args:
+            steps: all of its steps, in an order that it could have happened in.
+            instead: the bit of a step -> another that could have come at its place before it, whether or not it came later
+                (what happened may have made it impossible).
 
         Returns:
             Whether its order was a new one. It always is where :class:`Step` tells the truth about what depends on what.
@@ -177,19 +205,20 @@ class OrderSearch:
             if any(step.bit == other.bit for other in asleep):
                 return False
             levels.append(_Level(asleep, _Branch(None, [_Branch(step, [])])))
-        latest: dict[Hashable, int] = {}
-        for second, step in enumerate(steps):
-            first = latest.get(step.place)
-            latest[step.place] = second
+        earlier: dict[Hashable, list[int]] = {}
+        for number, step in enumerate(steps):
+            before = earlier.setdefault(step.place, [])
+            first = _race(steps, before, step)
             if first is not None:
-                self._reverse(steps, first, second)
+                self._reverse(steps, first, step)
+            if step.bit in instead:
+                self._reverse(steps, number, instead[step.bit])
+            before.append(number)
         return True
 
-    def _reverse(self, steps: Sequence[Step], first: int, second: int) -> None:
+    def _reverse(self, steps: Sequence[Step], first: int, after: Step) -> None:
         """Let the second step of a race come before the first in a run to come."""
-        before, after = steps[first], steps[second]
-        if before.bit & after.cause or before.line == after.line:
-            return
+        before = steps[first]
         sequence = [step for step in steps[first + 1 :] if not before.bit & step.past]
         sequence.append(after)
         level = self._levels[first]

@@ -2,6 +2,7 @@
 
 1. What is chosen is which message comes next to its recipient. Any message that is under way may, but messages of one
    link keep their order unless the network reorders them. Deliveries to different agents commute.
+   A timer of the recipient may come before a message that is under way, as far as the network may be late.
 2. Each run is directed (:class:`~pytest_convergence._engine.base.directing.Director`): some deliveries come in a given
    order, the others as under the calm schedule. Its log says in which order all came, and what was sent in consequence of
    what. The search (:mod:`.dpor`) works out the next run from it.
@@ -13,10 +14,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from typing import Final, final, overload
 
-from pytest_convergence._engine.base.directing import Director
+from pytest_convergence._engine.base.directing import Delivery, Director
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence.explore.dpor import OrderSearch, Step
 from pytest_convergence.explore.explorers import Approach
@@ -120,40 +122,62 @@ class Exhaustive:
         directors = sorted(self._directors.items())
         strayed = next((words for _, director in directors if (words := director.check())), "")
         prefix = self._search.prefix
-        steps = {step.bit: step for number, director in directors for step in self._steps(number, director)}
+        steps: dict[int, Step] = {}
+        instead: dict[int, Step] = {}
+        for number, director in directors:
+            self._read(number, director, steps, instead)
         missing = next((step for step in prefix if step.bit not in steps), None)
         if missing is not None and not strayed:
             strayed = f"{self._places[missing.bit][2]} never came"
         if not strayed:
             ahead = [steps.pop(step.bit) for step in prefix]
-            if not self._search.ran([*ahead, *steps.values()]):
+            if not self._search.ran([*ahead, *steps.values()], instead):
                 strayed = "an order came about a second time"
         if strayed:
             self.strayed.append(strayed)
 
-    def _steps(self, number: int, director: Director) -> list[Step]:
-        """The deliveries of one session as steps. Everything in an earlier session happened before them."""
+    def _bit(self, number: int, recipient: str, label: str, at_ns: int) -> int:
+        key = (number, label)
+        bit = self._bits.get(key)
+        if bit is None:
+            bit = self._bits[key] = 1 << len(self._bits)
+        self._places[bit] = (number, recipient, label, at_ns)
+        return bit
+
+    def _read(
+        self, number: int, director: Director, steps: dict[int, Step], instead: dict[int, Step]
+    ) -> None:
+        """Add the deliveries of one session as steps. Everything in an earlier session happened before them."""
         earlier = sum(bit for bit, place in self._places.items() if place[0] < number)
         at: dict[str, int] = {}  # recipient -> what happened there and before it
         pasts: list[tuple[str, int]] = []
-        steps: list[Step] = []
         for delivery in director.log:
-            key = (number, delivery.label)
-            bit = self._bits.get(key)
-            if bit is None:
-                bit = self._bits[key] = 1 << len(self._bits)
-            self._places[bit] = (number, delivery.recipient, delivery.label, delivery.at_ns)
-            cause = earlier
-            for recipient, past in reversed(pasts[: delivery.known]):
-                if recipient == delivery.sender:
-                    cause |= past
-                    break
-            past = cause | at.get(delivery.recipient, 0)
-            line = key if director.overtaking else (number, delivery.sender, delivery.recipient)
-            steps.append(Step(bit, (number, delivery.recipient), past, cause, line))
-            at[delivery.recipient] = past | bit
-            pasts.append((delivery.recipient, past | bit))
-        return steps
+            recipient, passing = delivery.recipient, delivery.passing
+            place, known = (number, recipient), at.get(recipient, 0)
+            bit = self._bit(number, recipient, delivery.label, delivery.at_ns)
+            cause = earlier | next(
+                (past for agent, past in reversed(pasts[: delivery.known]) if agent == delivery.sender), 0
+            )
+            line = self._line(number, director, delivery)
+            if delivery.is_timer:  # it fires at its instant: only what is held back comes after it
+                step = Step(bit, place, cause | known, cause, line, math.inf, delivery.at_ns)
+            elif passing is None:
+                step = Step(bit, place, cause | known, cause, line, delivery.came_ns)
+            else:
+                step = Step(bit, place, cause | known, cause, line, delivery.came_ns, passing.at_ns)
+                timer = self._bit(number, recipient, passing.label, passing.at_ns)
+                instead[bit] = Step(timer, place, known, known, (number, "timers", recipient))
+            steps[bit] = step
+            at[recipient] = step.past | bit
+            pasts.append((recipient, step.past | bit))
+
+    def _line(self, number: int, director: Director, delivery: Delivery) -> Hashable:
+        """What keeps its order: the timers of one agent, and messages of one link unless they may overtake each other."""
+        if delivery.is_timer:
+            return (number, "timers", delivery.recipient)
+        return (
+            (number, delivery.label) if director.overtaking else (number, delivery.sender, delivery.recipient)
+        )
 
     def schedules(self) -> Sequence[Schedule]:
         """Return the last run as ordinary schedules, one for each session: calm but for the delays that order it so."""

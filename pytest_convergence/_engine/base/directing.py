@@ -17,26 +17,47 @@ from typing import Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.choices import Domain, Next
 
-__all__ = ["Delivery", "Director"]
+__all__ = ["Delivery", "Director", "Passing"]
 
 _STEM: Final = "deliver "
 
 
-class Delivery(NamedTuple):
-    """One message that reached its recipient.
+class Passing(NamedTuple):
+    """A timer of the recipient that a message might have been held back past.
 
     Attributes:
-        label: names it: ``deliver sender→recipient #number``; a further copy adds its number.
-        sender, recipient: who sent it, and whom it reached.
-        known: how many deliveries of the run came before it was posted.
-        at_ns: when, in virtual nanoseconds.
+        label: names it: ``timer agent at instant``.
+        at_ns: when it is due.
+    """
+
+    label: str
+    at_ns: int
+
+
+class Delivery(NamedTuple):
+    """One message that reached its recipient, or a timer that fired and might have been passed by one.
+
+    Attributes:
+        label: names it: ``deliver sender→recipient #number``; a further copy adds its number. Or ``timer agent at instant``.
+        sender, recipient: who sent it, and whom it reached; of a timer, its owner.
+        known: how many deliveries of the run came before it was posted, or before the timer was seen.
+        came_ns: when the network would have delivered it, in virtual nanoseconds.
+        at_ns: when it was delivered, or fired.
+        passing: the first timer that was armed then, and due before the message would have been too late for the network.
     """
 
     label: str
     sender: str
     recipient: str
     known: int
+    came_ns: int
     at_ns: int
+    passing: Passing | None = None
+
+    @property
+    def is_timer(self) -> bool:
+        """Whether it is a timer that fired."""
+        return self.label.startswith("timer ")
 
 
 @final

@@ -4,18 +4,22 @@
 2. What arrives before its turn waits. When its turn comes it passes a nanosecond after what went before it, so that the
    recipient has done all that it does at once about a message before the next one comes. So the order of deliveries
    says everything: nothing depends on what arrived at one and the same instant.
-3. A message that waits keeps the world awake by an alarm. If the alarm goes off and the message whose turn it is has not
+3. Timers of the recipient that a message may be held back past, for all that the network's latency allows, are in the
+   order, too: "this one after the timer". Timers that no message could pass are not; they fire at their instants.
+4. A message that waits keeps the world awake by an alarm. If the alarm goes off and the message whose turn it is has not
    come, the rest passes as it came, and the director is told.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
-from pytest_convergence._engine.base.directing import Delivery, Director
+from pytest_convergence._engine.base.directing import Delivery, Director, Passing
 from pytest_convergence._engine.base.messages import InFlight
 from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.sim.conditions import ON_TIME, OVERTAKEN
+from pytest_convergence._engine.sim.handles import TimerStep
+from pytest_convergence._engine.sim.world import OWNER
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.fabric import Fabric
@@ -29,21 +33,28 @@ _PATIENCE_NS: Final = NS_PER_SECOND
 
 @final
 class Sequencer:
-    """The turnstiles of one fabric."""
+    """The turnstiles of one fabric.
 
-    __slots__ = ("_fabric", "_turnstiles", "director")
+    Attributes:
+        slack_ns: how much later than it came a message may be, for the network to be as good as it says.
+    """
+
+    __slots__ = ("_fabric", "_turnstiles", "director", "slack_ns")
 
     def __init__(self, fabric: Fabric, director: Director) -> None:
         self._fabric = fabric
         self._turnstiles: dict[str, Turnstile] = {}
         self.director = director
         director.overtaking = fabric.conditions.reorder > 0
+        self.slack_ns = fabric.conditions.greatest_ns - fabric.conditions.least_ns
 
     def before(self, node: Node) -> Turnstile:
         """Return the turnstile of a node."""
         turnstile = self._turnstiles.get(node.name)
         if turnstile is None:
-            turnstile = self._turnstiles[node.name] = Turnstile(self._fabric, self.director, node)
+            turnstile = self._turnstiles[node.name] = Turnstile(
+                self._fabric, self.director, node, self.slack_ns
+            )
         return turnstile
 
     def close(self) -> None:
@@ -85,17 +96,21 @@ class Turnstile:
         "_node",
         "_order",
         "_place",
+        "_slack_ns",
+        "_watched",
         "index",
         "name",
         "waiting",
     )
 
-    def __init__(self, fabric: Fabric, director: Director, node: Node) -> None:
+    def __init__(self, fabric: Fabric, director: Director, node: Node, slack_ns: int) -> None:
         self._fabric = fabric
         self._director = director
         self._node = node
         self._order: tuple[str, ...] = director.orders.get(node.name, ())
         self._place = 0
+        self._slack_ns = slack_ns
+        self._watched: dict[int, tuple[int, list[Any]]] = {}  # due -> deliveries before it was seen, timers
         self._last_ns = -1
         self._is_due = False
         self._alarm: _Alarm | None = None
@@ -128,28 +143,26 @@ class Turnstile:
         if copy > 1:
             label = f"{label} copy {copy}"
         self.waiting[label] = (message, fabric.world.now_ns, is_upkeep, copy > 1)
+        self._watch_timers(fabric.world.now_ns)
         self._let_through()
 
     # -- turns ---------------------------------------------------------------------------------------------------------
 
     def _let_through(self) -> None:
         """Let the next one pass if it is there, now or a nanosecond after the one before; see that none waits for ever."""
-        label = self._next()
-        if label is None:
-            self._set_alarm()
-            return
-        world = self._fabric.world
-        if world.now_ns > self._last_ns:
+        label, world = self._next(), self._fabric.world
+        if label is not None and world.now_ns > self._last_ns:
             self._deliver(label)
-            label = self._next()
-        if label is not None and not self._is_due:
+        if self.waiting and not self._is_due and world.now_ns <= self._last_ns:
             self._is_due = True
             world.at(self._last_ns + 1, self._due, None)
         self._set_alarm()
 
     def _due(self, _: object) -> None:
+        """The recipient has reacted to what came last, and may have set other timers."""
         self._is_due = False
         if not self._fabric.closed:
+            self._watch_timers(max((came_ns for _, came_ns, _, _ in self.waiting.values()), default=0))
             self._let_through()
 
     def _next(self) -> str | None:
@@ -168,7 +181,8 @@ class Turnstile:
             self._note_delay(message, now_ns - came_ns)
         self._latest[sender] = max(number, self._latest.get(sender, 0))
         known = director.known_to(f"deliver {sender}→{recipient} #{number}") or 0
-        director.deliver(Delivery(label, sender, recipient, known, now_ns))
+        passing = self._watch_timers(came_ns)
+        director.deliver(Delivery(label, sender, recipient, known, came_ns, now_ns, passing))
         if is_upkeep:
             fabric.world.background += 1
         self._pass(message, is_upkeep)
@@ -194,6 +208,40 @@ class Turnstile:
         else:
             node.take(message)
 
+    # -- timers --------------------------------------------------------------------------------------------------------
+
+    def _watch_timers(self, came_ns: int) -> Passing | None:
+        """See to it that the timers are noted that a message which came then might pass; return the first."""
+        if not self._slack_ns:
+            return None
+        world, limit_ns = self._fabric.world, came_ns + self._slack_ns
+        found: dict[int, list[Any]] = {}
+        for at_ns, _, _, timer in world.events:
+            if at_ns <= limit_ns and _is_timer_of(timer, self._node):
+                found.setdefault(at_ns, []).append(timer)
+        for at_ns, timers in found.items():
+            if at_ns not in self._watched:
+                self._watched[at_ns] = len(self._director.log), timers
+                world.at_background(at_ns, self._timer_due, at_ns)
+        first_ns = min(found, default=None)
+        return None if first_ns is None else Passing(self._timer_label(first_ns), first_ns)
+
+    def _timer_label(self, at_ns: int) -> str:
+        return f"timer {self.name} at {at_ns}"
+
+    def _timer_due(self, at_ns: int) -> None:
+        """Timers were due just now: if one has fired, note it, unless another delivery was to come before."""
+        known, timers = self._watched.pop(at_ns)
+        label = self._timer_label(at_ns)
+        wanted = self._order[self._place] if self._place < len(self._order) else label
+        if self._fabric.closed or not any(map(_has_fired, timers)):
+            return
+        self._last_ns = at_ns
+        if wanted == label:
+            self._place += 1
+            self._director.deliver(Delivery(label, self.name, self.name, known, at_ns, at_ns))
+        self._let_through()
+
     # -- patience ------------------------------------------------------------------------------------------------------
 
     def _set_alarm(self) -> None:
@@ -216,3 +264,15 @@ class Turnstile:
         self._director.stray(f"{self._order[self._place]} never came")
         self._order = ()
         self._let_through()
+
+
+def _is_timer_of(timer: Any, node: Node) -> bool:
+    """Whether something in the heap is an armed timer of a node's present life, of asyncio or of a machine."""
+    if isinstance(timer, TimerStep):
+        return timer._callback is not None and timer._context.get(OWNER) is node.life
+    return getattr(timer, "life", None) is node.life and bool(getattr(timer, "armed", False))
+
+
+def _has_fired(timer: Any) -> bool:
+    """Whether a timer that was due has fired, and was not cancelled before."""
+    return not (timer._scheduled if isinstance(timer, TimerStep) else timer.scheduled)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from pytest_convergence import Consensus, ConvergenceEngine, Network, Outcome, Schedule
 from pytest_convergence._engine.base.directing import Director
+from pytest_convergence._engine.base.effects import CancelTimer, Decide, Send, SetTimer
 from pytest_convergence.explore.exhaustive import Exhaustive
 
 
@@ -196,3 +199,120 @@ def test_a_directed_schedule_has_no_token_until_it_is_written_as_delays():
     assert not schedule.is_calm
     with pytest.raises(ValueError, match="has no token"):
         _ = schedule.token
+
+
+SLOW = Network(latency=(0.001, 0.1))
+"""A message may take up to 100 ms."""
+
+
+def asking(timeout: float) -> Callable[[Any], Any]:
+    async def behaviour(agent: Any) -> Any:
+        try:
+            return await agent.request("server", agent.name, timeout=timeout)
+        except TimeoutError:
+            return "too late"
+
+    return behaviour
+
+
+async def serving(agent: Any) -> None:
+    count = 0
+    async for message in agent.inbox:
+        count += 1
+        await agent.reply(message, count)
+
+
+@pytest.mark.parametrize(
+    ("network", "timeout", "answers"),
+    [
+        (SLOW, 0.05, {1, "too late"}),  # the answer may come after the time-out
+        (SLOW, 5, {1}),  # the network is faster than that
+        ("perfect", 0.05, {1}),
+        ("perfect", 0.0015, {"too late"}),
+    ],
+    ids=str,
+)
+def test_a_time_out_races_with_its_answer_as_far_as_the_network_may_be_late(network, timeout, answers):
+    search, outcomes = explored(agents={"server": serving, "client": asking(timeout)}, network=network)
+    assert {outcome.results["client"] for outcome in outcomes} == answers
+    assert search.runs == len(answers)
+    assert search.is_exhausted
+
+
+def waiting(*timeouts: float) -> Callable[[Any], Any]:
+    async def behaviour(agent: Any) -> tuple[Any, ...]:
+        seen: list[Any] = []
+        for timeout in timeouts:
+            try:
+                seen.append((await agent.receive(timeout=timeout)).payload)
+            except TimeoutError:
+                seen.append("-")
+        return tuple(seen)
+
+    return behaviour
+
+
+def test_messages_and_timers_come_in_every_order():
+    agents = {"a": waiting(0.03, 0.03, 0.03), "one": sending(("a", 1)), "two": sending(("a", 2))}
+    search, outcomes = explored(agents=agents, network=SLOW)
+    wanted = {
+        order
+        for order in itertools.product(["-", 1, 2], repeat=3)
+        if order.count(1) <= 1 and order.count(2) <= 1
+    }
+    assert {outcome.results["a"] for outcome in outcomes} == wanted
+    # The two messages that come after everything come in two orders.
+    assert search.summary == f"exhausted: {len(wanted) + 1} schedules"
+
+
+def test_what_is_sent_after_a_timer_may_still_come_before_what_was_sent_at_the_start():
+    async def later(agent: Any) -> None:
+        await asyncio.sleep(0.06)
+        await agent.send("a", "later")
+
+    agents = {"a": waiting(0.12, 0.01), "soon": sending(("a", 1), ("a", 2)), "later": later}
+    _, outcomes = explored(agents=agents, network=SLOW)
+    seen = {outcome.results["a"] for outcome in outcomes}
+    assert {(1, 2), (1, "-"), ("later", 1), ("later", "-")} <= seen
+
+
+class Asking:
+    """A machine that waits for an answer, for so long."""
+
+    def __init__(self, name: str, peers: tuple[str, ...]) -> None:
+        self.seen: list[str] = []
+
+    def on_start(self, durable: Any) -> Any:
+        return [SetTimer("patience", 50_000_000), Send("server", "ask", None)]
+
+    def on_message(self, sender: str, kind: str, payload: Any) -> Any:
+        self.seen.append(kind)
+        return [CancelTimer("patience"), Decide(tuple(self.seen))]
+
+    def on_timer(self, name: str) -> Any:
+        self.seen.append(name)
+        return []
+
+    def on_command(self, name: str, argument: Any) -> Any:
+        return []
+
+    def view(self) -> Any:
+        return None
+
+
+class Answering(Asking):
+    def on_start(self, durable: Any) -> Any:
+        return []
+
+    def on_message(self, sender: str, kind: str, payload: Any) -> Any:
+        return [Send(sender, "answer", None)]
+
+
+def test_timers_of_machines_race_with_messages():
+    search, seen = Exhaustive(), []
+    while search.advance():
+        outcome = run(search.schedule(), agents={"asker": Asking, "server": Answering}, network=SLOW)
+        search.learn()
+        seen += [event.detail["value"] for event in outcome.trace if event.kind == "decide"]
+    assert seen == [("answer",), ("patience", "answer")]
+    assert search.summary == "exhausted: 2 schedules"
