@@ -46,6 +46,7 @@ class Raft:
     def turn(self, role: str, term: int, vote: str | None, log: Any) -> Iterator[Any]:
         changes = list(differences(self.log, log))
         self.role, self.term, self.vote, self.log, self.votes = role, term, vote, log, {self.name}
+        self.leader = self.name if role == "leader" else None
         yield from (Persist("kept", (term, vote, log)), Sync(), *changes)
         yield from (Observe("term", {"term": term}), Observe("vote", {"term": term, "candidate": vote}))
         yield SetTimer("wake", 300 * MS, 300 * MS)
@@ -79,9 +80,10 @@ class Raft:
             yield from (Observe("leader", {"term": term}), SetTimer("wake", 0))
 
     def on_log(self, sender: str, term: int, log: Any, commit: int) -> Iterator[Any]:
-        yield Observe("follow", {"term": term, "leader": sender})
-        if (self.role, self.log) != ("follower", self.joined(log)):
+        if (self.leader, self.log) != (sender, self.joined(log)):
             yield from self.turn("follower", term, self.vote, self.joined(log))
+            yield Observe("follow", {"term": term, "leader": sender})
+            self.leader = sender
         yield SetTimer("wake", 300 * MS, 300 * MS)
         yield Send(sender, "held", (term, len(log)))
         yield from self.commit_up_to(min(commit, len(log)))
@@ -130,7 +132,7 @@ class TruncatesAlways(Raft):
 
 
 async def for_a_while(session: Session) -> None:
-    await session.sleep(10)
+    await session.sleep(6)
 
 
 def case(machine: type[Raft]) -> Case:

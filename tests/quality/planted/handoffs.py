@@ -1,0 +1,122 @@
+"""Row 24: a work goes round from agent to agent, and each owner writes to a store as long as it owns it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pytest_convergence import Message, SimulatedAgent
+from tests.quality.planted.bug import Bug, Case
+
+RING: Final = ("ann", "bob", "cleo", "dan")
+PROPERTIES: Final = (
+    "single_owner",
+    "no_lost_owner",
+    "no_stale_effect",
+    "token_unique_monotonic",
+    "transfer_exactly_once",
+)
+
+
+class Owner:
+    """Offers the work to the next one, and lets go of it once that one has accepted."""
+
+    def __init__(self, agent: SimulatedAgent) -> None:
+        self.agent, self.next = agent, RING[(RING.index(agent.name) + 1) % len(RING)]
+        self.owned, self.seen, self.promised = 0, 0, 0
+
+    async def run(self) -> None:
+        if self.agent.name == RING[0]:
+            self.own(1)
+        while self.agent.now() < 20:
+            if self.promised:
+                await self.agent.send(self.next, self.promised, type="transfer")
+            elif self.owned and self.agent.now() < 10:
+                await self.agent.send("store", self.owned, type="write")
+                await self.offer()
+            try:
+                message = await self.agent.receive(timeout=0.2)
+            except TimeoutError:
+                continue
+            await self.take(message, message.payload)
+
+    async def take(self, message: Message, token: int) -> None:
+        if message.type == "offer" and token > self.seen:
+            await self.agent.send(message.sender, token, type="accept")
+        elif message.type == "accept" and self.owned and self.is_for_my_offer(token):
+            self.release()
+            self.promised = token
+        elif message.type == "transfer":
+            if self.is_new(token):
+                self.own(token)
+            await self.agent.send(message.sender, token, type="taken")
+        elif message.type == "taken" and token == self.promised:
+            self.promised = 0
+
+    async def offer(self) -> None:
+        await self.agent.send(self.next, self.owned + 1, type="offer")
+
+    def is_for_my_offer(self, token: int) -> bool:
+        return token == self.owned + 1
+
+    def is_new(self, token: int) -> bool:
+        return token > self.seen
+
+    def own(self, token: int) -> None:
+        self.owned = self.seen = token
+        self.agent.observe("own", task="work", token=token)
+
+    def release(self) -> None:
+        self.agent.observe("release", task="work", token=self.owned)
+        self.owned = 0
+
+
+class ReleasesFirst(Owner):
+    async def offer(self) -> None:
+        token = self.owned + 1
+        self.release()
+        await self.agent.send(self.next, token, type="transfer")
+
+
+class TakesEveryTransfer(Owner):
+    def is_new(self, token: int) -> bool:
+        return True
+
+
+class TakesEveryAccept(Owner):
+    def is_for_my_offer(self, token: int) -> bool:
+        return True
+
+
+async def store(agent: SimulatedAgent, *, is_fenced: bool = True) -> None:
+    """Let the newest owner write, and refuse those that came before it."""
+    newest = 0
+    async for message in agent.inbox:
+        if message.payload >= newest or not is_fenced:
+            newest = max(newest, message.payload)
+            agent.observe("access", resource="store", task="work", token=message.payload)
+
+
+async def open_store(agent: SimulatedAgent) -> None:
+    await store(agent, is_fenced=False)
+
+
+def case(owner: type[Owner] = Owner, guard: Any = store) -> Case:
+    async def member(agent: SimulatedAgent) -> None:
+        await owner(agent).run()
+
+    agents = {**dict.fromkeys(RING, member), "store": guard}
+    options = {"agents": agents, "properties": list(PROPERTIES), "network": "lossy"}
+    return Case(options | {"faults": ["partition", "pause"]})
+
+
+def bug(name: str, buggy: Case, caught_by: str, budget: int) -> Bug:
+    return Bug(24, name, buggy, case(), tuple(caught_by.split()), budget)
+
+
+ALL: Final = "single_owner token_unique_monotonic transfer_exactly_once no_lost_owner"
+BUGS: Final = (
+    bug("no fencing", case(guard=open_store), "no_stale_effect", 30),
+    bug("release before accept", case(ReleasesFirst), "no_lost_owner", 30),
+    bug("transfer accepted twice", case(TakesEveryTransfer), ALL, 30),
+    bug("late ack deletes ownership", case(TakesEveryAccept), ALL, 300),
+)
