@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+import asyncio
+from functools import cache, partial
 from typing import Final
 
 from pytest_convergence import Consensus, SimulatedAgent
@@ -37,13 +38,14 @@ async def ask(agent: SimulatedAgent, bug: str) -> None:
         for peer in (peer for peer in agent.peers if peer not in yes):
             await agent.send(peer, type="vote?")
         try:
-            message = await agent.receive(timeout=0.2)
+            async with asyncio.timeout(0.2):
+                while decision is None:
+                    message = await agent.receive(type="vote")
+                    yes += [message.sender] if message.payload == "yes" else []
+                    is_enough = len(yes if bug == "counts votes" else set(yes)) >= len(agent.session.agents)
+                    decision = "commit" if is_enough else "abort" if message.payload == "no" else None
         except TimeoutError:
             decision = "abort" if agent.now() >= deadline else None
-            continue
-        yes += [message.sender] if message.payload == "yes" else []
-        everybody = len(yes if bug == "counts votes" else set(yes)) >= len(agent.session.agents)
-        decision = "commit" if everybody else "abort" if message.payload == "no" else None
     await keep(agent, "decide", decision, durable=bug != "in memory")
     await agent.broadcast(decision, type="decision")
     async for message in agent.inbox:
@@ -78,6 +80,7 @@ async def committer(agent: SimulatedAgent, bug: str = "") -> None:
     await (ask if agent.name == min(agent.session.agents) else answer)(agent, bug)
 
 
+@cache
 def case(bug: str = "") -> Case:
     return Case(
         {

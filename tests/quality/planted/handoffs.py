@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 from pytest_convergence import Message, SimulatedAgent
@@ -100,6 +101,7 @@ async def open_store(agent: SimulatedAgent) -> None:
     await store(agent, is_fenced=False)
 
 
+@cache
 def case(owner: type[Owner] = Owner, guard: Any = store) -> Case:
     async def member(agent: SimulatedAgent) -> None:
         await owner(agent).run()

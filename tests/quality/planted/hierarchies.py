@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import Any, Final
 
 from pytest_convergence import SimulatedAgent
@@ -65,6 +66,7 @@ async def tireless_clerk(agent: SimulatedAgent) -> None:
     await clerk(agent, most=60)
 
 
+@cache
 def case(boss: Any = chief, worker: Any = clerk) -> Case:
     agents = {"chief": boss, **dict.fromkeys(CLERKS, worker)}
     options = {"agents": agents, "properties": list(PROPERTIES), "network": "lossy"}

@@ -6,6 +6,7 @@ A message carries its sender's whole log, which is all that is simpler than in t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 from pytest_convergence import LeaderFollower, Observe, Persist, Send, Session, SetTimer, Sync
@@ -135,6 +136,7 @@ async def for_a_while(session: Session) -> None:
     await session.sleep(6)
 
 
+@cache
 def case(machine: type[Raft]) -> Case:
     return Case(
         {

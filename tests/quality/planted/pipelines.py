@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import Any, Final
 
 from pytest_convergence import Message, Pipeline, SimulatedAgent
@@ -118,6 +119,7 @@ class DropsWhatFails(Ledger):
         return True
 
 
+@cache
 def case(ledger: type[Ledger] = Ledger, sender: Any = shop) -> Case:
     async def clerk(agent: SimulatedAgent) -> None:
         await ledger(agent).run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from itertools import count
 from typing import Any, Final
 
@@ -176,6 +177,7 @@ CONFLICTS: Final = (
 SYNC: Final = ("sec", "sync_equivalence", "convergence")
 
 
+@cache
 def case(replica: Any, properties: tuple[str, ...], *faults: str) -> Case:
     async def member(agent: SimulatedAgent) -> None:
         await replica(agent).run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 from pytest_convergence import SimulatedAgent
@@ -58,6 +58,7 @@ async def keep(agent: SimulatedAgent, state: str) -> str:
     return state
 
 
+@cache
 def trip(conducted: Any = conductor, done_by: Any = member) -> Case:
     agents = {"conductor": conducted, **dict.fromkeys(STEPS, done_by)}
     options = {"agents": agents, "properties": ["saga_atomic", "pivot_no_undo"], "network": "lossy"}

@@ -1,0 +1,81 @@
+"""Counterexamples of planted bugs, as the plugin tells them, and the files that pin them.
+
+``CONVERGENCE_UPDATE_GOLDEN=1 pytest tests/quality/planted`` searches, reduces and writes the files anew; read what has
+changed. Otherwise the schedule of each file is replayed, reduced again, and must be told in the same words.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.quality.planted.bug import Bug
+
+__all__ = ["FOLDER", "UPDATE", "is_pinned", "is_told_again", "read", "told", "update"]
+
+FOLDER: Final = Path(__file__).parent / "golden"
+UPDATE: Final = "CONVERGENCE_UPDATE_GOLDEN" in os.environ
+
+_TEST: Final = """
+import pytest
+from tests.quality.planted.registry import bug_called
+
+BUG = bug_called({id!r})
+
+
+@pytest.mark.convergence(**BUG.case.options, schedules={schedules})
+def test_planted(convergence_session):
+    convergence_session.run(BUG.case.scenario, **BUG.case.inputs)
+"""
+_SECTION: Final = re.compile(r"^-+ convergence counterexample -+\n(.*?)^Found by ", re.M | re.S)
+_TOKEN: Final = re.compile(r'or pin it: schedule="(\S+)"')
+
+
+def told(pytester: pytest.Pytester, bug: Bug, token: str = "") -> tuple[str, str]:
+    """Find a bug, or replay it, in a pytest run; return the token of the smallest run, and what is told of it."""
+    output = _run(pytester, bug, token)
+    section, pinned = _SECTION.search(output), _TOKEN.search(output)
+    assert section is not None, output
+    assert pinned is not None, output
+    return pinned[1], section[1].rstrip() + "\n"
+
+
+def is_told_again(pytester: pytest.Pytester, bug: Bug) -> bool:
+    """Whether a golden file still says what becomes of its schedule."""
+    token, text = read(bug)
+    if "\n  - " in text:
+        return told(pytester, bug, token)[1] == text
+    sentence = text.partition("\n")[0].removeprefix("violated: ")
+    return sentence in _run(pytester, bug, token)  # nothing is told of a calm run but what it broke
+
+
+def _run(pytester: pytest.Pytester, bug: Bug, token: str) -> str:
+    pytester.makepyfile(_TEST.format(id=bug.id, schedules=bug.budget))
+    options = ["-p", "no:cacheprovider", "--convergence-shrink-seconds=300", "--convergence-database=none"]
+    if token:
+        options.append(f"--convergence-replay={token}")
+    return str(pytester.runpytest_inprocess(*options).stdout.str())
+
+
+def is_pinned(bug: Bug) -> bool:
+    """Whether a bug has a golden file."""
+    return (FOLDER / f"{bug.id}.txt").exists()
+
+
+def read(bug: Bug) -> tuple[str, str]:
+    """Return the token and the text of a golden file."""
+    token, _, text = (FOLDER / f"{bug.id}.txt").read_text(encoding="utf-8").partition("\n\n")
+    return token.removeprefix("schedule: "), text
+
+
+def update(pytester: pytest.Pytester, bug: Bug) -> None:
+    """Write the golden file of a bug, as a replay tells it: that is what it will be compared with."""
+    token, text = told(pytester, bug)
+    if "\n  - " in text:
+        token, text = told(pytester, bug, token)
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{bug.id}.txt").write_text(f"schedule: {token}\n\n{text}", encoding="utf-8")

@@ -1,0 +1,44 @@
+"""Planted bugs are found by default, and told in few words; what has no bug stays silent.
+
+The seeds are those that a test whose node id is the bug's would have: none is chosen. The whole table is measured by
+``python -m tests.quality.planted``.
+"""
+
+import statistics
+
+import pytest
+
+from tests.quality.planted import golden
+from tests.quality.planted.bug import Bug, Case
+from tests.quality.planted.registry import BUGS
+from tests.quality.planted.trials import found_by, search
+
+SEARCHED = [bug for bug in BUGS if bug.row != 5]  # that one takes minutes: its golden file is replayed
+TWINS = list({id(bug.twin): (bug.id, bug.twin) for bug in BUGS}.values())
+PINNED = [bug for bug in BUGS if golden.is_pinned(bug)]
+SCHEDULES_OF_A_TWIN = 6
+
+
+@pytest.mark.parametrize("bug", SEARCHED, ids=lambda bug: bug.id)
+def test_a_planted_bug_is_found_within_its_budget_by_the_property_that_is_meant_for_it(bug: Bug) -> None:
+    found = found_by(bug, None)
+    assert found is not None, f"not found within {bug.budget} schedules"
+    assert set(found.verdict.broken) & set(bug.caught_by), found.verdict.words
+
+
+@pytest.mark.parametrize("bug", BUGS if golden.UPDATE else PINNED, ids=lambda bug: bug.id)
+def test_its_smallest_counterexample_is_told_in_the_same_words(pytester: pytest.Pytester, bug: Bug) -> None:
+    if golden.UPDATE:
+        golden.update(pytester, bug)
+    assert golden.is_told_again(pytester, bug)
+
+
+@pytest.mark.parametrize(("id", "twin"), TWINS, ids=[id for id, _ in TWINS])
+def test_the_same_agents_without_the_bug_are_silent(id: str, twin: Case) -> None:
+    alarms = [run for run in search(twin, f"twin of {id}", None, SCHEDULES_OF_A_TWIN) if run.verdict]
+    assert not alarms, alarms[0].verdict.words
+
+
+def test_counterexamples_take_few_deviations() -> None:
+    sizes = [golden.read(bug)[1].count("\n  - ") for bug in PINNED]
+    assert statistics.median(sizes) <= 4
