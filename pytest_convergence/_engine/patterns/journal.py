@@ -14,7 +14,7 @@ Source: the write-ahead log of Gray and Reuter, *Transaction Processing* (1993),
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, final
+from typing import Any, Final, TypeGuard, final
 
 from pytest_convergence._engine.base.effects import Effect, Persist, Sync
 
@@ -77,5 +77,5 @@ class Journal:
         return f"{self._key}.{area}{number}"
 
 
-def _is_whole(record: Any) -> bool:
+def _is_whole(record: Any) -> TypeGuard[list[Any]]:
     return isinstance(record, list | tuple) and bool(record) and record[-1] == _END
