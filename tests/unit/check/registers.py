@@ -15,6 +15,7 @@ class Register:
     """One value that all agents write; by the last write, and conflicts are reported."""
 
     strategy: ClassVar[str] = "last-write"
+    turns: ClassVar[int] = 3
 
     async def __call__(self, agent: SimulatedAgent) -> None:
         mind = type(self)()
@@ -22,7 +23,7 @@ class Register:
         mind.known = {}
         mind.held = None
         agent.expose(lambda: None if mind.held is None else mind.held["id"])
-        for turn in range(3):
+        for turn in range(self.turns):
             await mind.listen(agent.random.uniform(0, 2))
             await mind.write(turn)
         await mind.listen(10)
@@ -51,9 +52,13 @@ class Register:
             "seen": sorted(self.known),
             "path": "title",
         }
+        self.stamp(write)
         agent.observe("write", **write)
         self.take(write)
         await agent.broadcast(write)
+
+    def stamp(self, write: Write) -> None:
+        """Add to a write what the strategy asks for."""
 
     def take(self, write: Write) -> None:
         if write["id"] in self.known:

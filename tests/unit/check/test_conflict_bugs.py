@@ -10,7 +10,7 @@ import pytest
 from pytest_convergence import ConvergenceEngine, Network, PropertyViolation
 from pytest_convergence._engine.check.of_conflicts import EVERY_CONFLICT, OF_STRATEGY, properties_of_conflicts
 from pytest_convergence._engine.check.registry import find_property
-from tests.unit.check import registers
+from tests.unit.check import priorities, registers
 
 NETWORK = Network(latency=(0.001, 1.5))
 PROPERTIES = [*EVERY_CONFLICT, "last_write_rule", "first_come_order"]
@@ -46,6 +46,11 @@ def broken_by(behaviour: Any, seeds: int, properties: list[str] = PROPERTIES) ->
         pytest.param(registers.LosesInSilence, "no_silent_loss", 4, id="loses in silence"),
         pytest.param(registers.CriesWolf, "detect_exact", 10, id="cries wolf"),
         pytest.param(registers.EachItsOwn, "deterministic_resolution", 3, id="each its own"),
+        pytest.param(priorities.LatestInsteadOfHighest, "priority_rule", 5, id="latest instead of highest"),
+        pytest.param(priorities.LowestIsFirst, "priority_rule", 5, id="lowest is first"),
+        pytest.param(priorities.NeverComesForward, "no_starvation", 3, id="never comes forward"),
+        pytest.param(priorities.KeepsOneOfThem, "rollback_exact", 5, id="keeps one of them"),
+        pytest.param(priorities.BackToWhatItHeld, "rollback_exact", 5, id="back to what it held"),
     ],
 )
 def test_a_bug_is_caught(bug: Any, name: str, at_least: int) -> None:
@@ -55,6 +60,12 @@ def test_a_bug_is_caught(bug: Any, name: str, at_least: int) -> None:
 @pytest.mark.parametrize("register", [registers.Register, registers.FirstCome])
 def test_a_correct_register_is_silent(register: Any) -> None:
     assert broken_by(register(), 40) == {}
+
+
+@pytest.mark.parametrize("register", [priorities.ByPriority, priorities.ByRollback])
+def test_correct_registers_by_priority_and_by_rollback_are_silent(register: Any) -> None:
+    properties = [*EVERY_CONFLICT, "priority_rule", "no_starvation", "rollback_exact"]
+    assert broken_by(register(), 40, properties) == {}
 
 
 # -- facts, one after another --------------------------------------------------------------------------------------------
