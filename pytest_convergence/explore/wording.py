@@ -35,6 +35,10 @@ def _skew(where: str, number: int, what: str) -> str:
     return f"the clock of {where} was off (choice {what})"
 
 
+def _freeze(where: str, number: int, what: str) -> str:
+    return what
+
+
 def _storage(where: str, number: int, what: str) -> str:
     return f"crash {number} of {where} {what}"
 
@@ -48,6 +52,7 @@ _BY_SITE: Final[Mapping[str, Callable[[str, int, str], str]]] = {
     "timer": _timer,
     "skew": _skew,
     "storage": _storage,
+    "freeze": _freeze,
 }
 
 

@@ -47,6 +47,7 @@ class Noise:
         tail: odds that a message which may be late, or an agent that is held, is so by a heavy-tailed time.
         targets: whether those who lead or own something are struck.
         priorities: whether agents run by random priorities.
+        freeze: odds that some agents stay down when the faults stop, as far as a pattern can do without them.
     """
 
     stall: float = 1.0
@@ -60,6 +61,7 @@ class Noise:
     tail: float = 0.0
     targets: bool = False
     priorities: bool = False
+    freeze: float = 0.0
 
 
 STEADY: Final = Noise()
@@ -67,9 +69,9 @@ STEADY: Final = Noise()
 
 _FIXED: Final = {
     "uniform": STEADY,
-    "fast-restart": Noise(stall=2, crash=4, pause=3, outage=0.05, near_sends=True),
+    "fast-restart": Noise(stall=2, crash=4, pause=3, outage=0.05, near_sends=True, freeze=0.2),
     "heavy-tail": Noise(tail=0.04, outage=2),
-    "leader-target": Noise(crash=0.3, pause=0.3, partition=0.3, targets=True),
+    "leader-target": Noise(crash=0.3, pause=0.3, partition=0.3, targets=True, freeze=0.2),
     "pct": Noise(stall=0, priorities=True),
 }
 _SWITCHED: Final = ("stall", "pause", "crash", "partition", "network", "delay")
@@ -112,6 +114,7 @@ def _swarm(stream: Stream) -> Noise:
         near_sends=random() < 0.3,
         tail=0.05 * (random() < 0.2),
         targets=random() < 0.3,
+        freeze=0.2,
     )
 
 

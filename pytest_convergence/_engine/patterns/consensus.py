@@ -147,6 +147,10 @@ class Consensus(Pattern):
             if self.coordinator not in agents:
                 raise unknown_name("coordinator", self.coordinator, agents)
 
+    def dispensable(self, agents: Sequence[str]) -> int:
+        """All but a quorum by Paxos and Raft; where votes are counted, or all must agree, everybody is needed."""
+        return len(agents) - self.quorum_of(agents) if self.algorithm in ("paxos", "raft") else 0
+
     def quorum_of(self, agents: Sequence[str]) -> int:
         """Return the configured quorum as a number of agents; a two-phase commit needs them all."""
         if self.algorithm == "two-phase-commit":

@@ -157,6 +157,10 @@ class LeaderFollower(Pattern):
             )
         return RaftTiming(heartbeat_ns, low, high)
 
+    def dispensable(self, agents: Sequence[str]) -> int:
+        """All but a quorum: a live quorum must elect a leader."""
+        return len(agents) - self.quorum_of(agents)
+
     def quorum_of(self, agents: Sequence[str]) -> int:
         """Return a strict majority for Raft, and 1 for bully: whoever is alone leads."""
         return majority(len(agents)) if self.algorithm == "raft" else 1

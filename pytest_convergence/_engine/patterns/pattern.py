@@ -63,6 +63,10 @@ class Pattern(Protocol):
         """
         return
 
+    def dispensable(self, agents: Sequence[str]) -> int:
+        """How many agents may be gone for good while the others must still come to a result; 0 if nobody may."""
+        return 0
+
     def machine(self, agent: str, agents: Sequence[str], inputs: Mapping[str, Any]) -> Machine:
         """Make the state machine of one life of ``agent``."""
         ...

@@ -14,6 +14,7 @@ from pytest_convergence._engine.base.noise import STEADY, noise_of
 from pytest_convergence._engine.run.hosting import stream
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, end_outages, skew_offset_seconds
+from pytest_convergence._engine.sim.freezing import Freeze
 from pytest_convergence._engine.sim.targeting import Targeting
 
 if TYPE_CHECKING:
@@ -99,4 +100,22 @@ class Disturbing:
         if self._partitions is not None:
             self._partitions.stop()
         fabric.calm_down()
+        frozen = self._frozen()
         end_outages(fabric)
+        for name in frozen:
+            fabric.nodes[name].crash()
+
+    def _frozen(self) -> tuple[str, ...]:
+        """Choose who stays down for good: of agents that may crash, as many as the pattern can do without."""
+        session = self._session
+        schedule, pattern = session.schedule, session.pattern
+        if schedule.kind == "calm" or "crash" not in self.kinds or pattern is None:
+            return ()
+        if schedule.kind == "seeded" and not self.noise.freeze:
+            return ()
+        names = tuple(session.agents)
+        most = pattern.dispensable(names)
+        if not most:
+            return ()
+        domain = Freeze(names, most, self.noise.freeze or 0.2)
+        return domain.group(self.choices.every("freeze", domain)())

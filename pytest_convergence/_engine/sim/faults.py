@@ -316,6 +316,7 @@ class Partitions:
         self._names = names
         self._cut = Cut(names, noise.outage)
         self._rule: Rule | None = None
+        self._last_tick = 0
         self._begun_ns = fabric.world.now_ns
         self.stopped = len(names) < 2
         if not self.stopped:
@@ -329,7 +330,7 @@ class Partitions:
             now = (self._fabric.world.now_ns - self._begun_ns) // TICK_NS
             tick = now + max(1, ticks)
             due = (tick, self._cut.option(group, duration_ns))
-            self._at(self._begun_ns + tick * TICK_NS, self._strike, due)
+            self._at(self._begun_ns + tick * TICK_NS, self._strike, due, first=True)
 
     def _strike(self, due: tuple[int, int]) -> None:
         if not self.stopped:
@@ -339,13 +340,16 @@ class Partitions:
         due = self._next(after)
         if due is not None:
             tick, option = due
-            self._at(self._begun_ns + tick * TICK_NS, self._begin, (tick, option))
+            self._at(self._begun_ns + tick * TICK_NS, self._begin, (tick, option), first=True)
 
-    def _at(self, at_ns: int, function: Callable[[Any], None], argument: Any) -> None:
-        """A partition comes and goes while others act; when nothing else is left to happen, it changes nothing."""
+    def _at(self, at_ns: int, function: Callable[[Any], None], argument: Any, *, first: bool = False) -> None:
+        """A partition comes and goes while others act; when nothing else is left to happen, it changes nothing.
+
+        It begins before anything else at its instant: whenever it was decided upon, it means the same.
+        """
         world = self._fabric.world
         world.inert += 1
-        world.at_background(at_ns, self._happen, (function, argument))
+        world.at_background(at_ns, self._happen, (function, argument), first=first)
 
     def _happen(self, event: tuple[Callable[[Any], None], Any]) -> None:
         self._fabric.world.inert -= 1
@@ -359,8 +363,9 @@ class Partitions:
 
     def _cut_off(self, tick: int, option: int) -> None:
         group = self._cut.group(option)
-        if len(group) == len(self._names):
+        if len(group) == len(self._names) or tick == self._last_tick:
             return
+        self._last_tick = tick
         self._end(self._rule)
         from pytest_convergence._engine.sim.rules import NetworkControl
 

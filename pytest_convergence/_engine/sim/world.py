@@ -132,10 +132,13 @@ class World:
         """Let ``function(argument)`` happen at ``at_ns``."""
         heapq.heappush(self.events, (at_ns, self.sequence(), function, argument))
 
-    def at_background(self, at_ns: int, function: Callable[[Any], object], argument: Any) -> None:
-        """The same for an event that does not keep the world awake."""
+    def at_background(
+        self, at_ns: int, function: Callable[[Any], object], argument: Any, *, first: bool = False
+    ) -> None:
+        """The same for an event that does not keep the world awake; ``first`` of all that happens at its instant."""
         self.background += 1
-        heapq.heappush(self.events, (at_ns, self.sequence(), self._run_background, (function, argument)))
+        number = -self.sequence() if first else self.sequence()
+        heapq.heappush(self.events, (at_ns, number, self._run_background, (function, argument)))
 
     def _run_background(self, event: tuple[Callable[[Any], object], Any]) -> None:
         self.background -= 1

@@ -111,3 +111,66 @@ def test_a_seeded_schedule_says_its_noise_and_its_branches() -> None:
     assert str(Schedule.seeded(1)) == "seed 1"
     with pytest.raises(ConvergenceUsageError, match="unknown noise profile 'swarms': did you mean 'swarm'"):
         Schedule.seeded(1, noise="swarms")
+
+
+async def waits_for_everybody(agent: SimulatedAgent) -> None:
+    """An election that needs every vote: it ends well as long as all come back."""
+    votes = set()
+    leader = min(agent.name, *agent.peers)
+    agent.expose(lambda: leader if len(votes) == len(agent.peers) or agent.name != leader else None)
+    while True:
+        if agent.name != leader:
+            await agent.send(leader, "yes")
+        try:
+            message = await agent.receive(timeout=0.5)
+        except TimeoutError:
+            continue
+        if message.payload == "yes" and message.sender not in votes:
+            votes.add(message.sender)
+            if len(votes) == len(agent.peers):
+                agent.observe("leader", term=1)
+                await agent.broadcast("done")
+        elif message.payload == "done":
+            agent.observe("follow", leader=leader, term=1)
+
+
+def elect(option: int, protocol: Any = None) -> Outcome:
+    async def scenario(session: Session) -> None:
+        await session.sleep(5)
+
+    session = ConvergenceEngine().create_session(
+        "core",
+        pattern="leader-follower",
+        agents=["a", "b", "c", "d", "e"],
+        protocol=protocol,
+        faults=["crash"],
+        schedule=Schedule.of({"freeze #1": option} if option else {}),
+    )
+    return session.run(scenario)
+
+
+def test_a_live_quorum_must_make_progress_without_the_others() -> None:
+    for option in (0, 1, 5, 15):  # nobody, a, e, d and e
+        outcome = elect(option)
+        assert outcome.converged
+        assert (
+            sum(event.kind == "crash" for event in outcome.trace) == (0, 1, 1, 2)[(0, 1, 5, 15).index(option)]
+        )
+
+
+def test_searches_freeze_a_minority_now_and_then_and_tell_who() -> None:
+    told = set()
+    for seed in range(30):
+        session = ConvergenceEngine().create_session(
+            "core",
+            pattern="leader-follower",
+            agents=5,
+            faults=["crash"],
+            schedule=Schedule.seeded(seed, noise="leader-target"),
+        )
+        session.is_recorded = True
+        assert session.run().converged
+        assert session.recorded is not None
+        told |= {words for label, words in session.recorded.words.items() if label == "freeze #1"}
+    assert 2 <= len(told) <= 15
+    assert all(words.endswith("down for good when the faults stop") for words in told)
