@@ -234,3 +234,26 @@ def test_drawn(convergence_session_factory, number, schedule):
         *_GIVEN,
     )
     result.assert_outcomes(passed=1)
+
+
+def test_violated_properties_are_failures_of_their_own(run_suite: RunSuite) -> None:
+    result = run_suite(
+        RACE
+        + """
+@quick
+@given(schedule=cst.schedules(["delay", "loss"], cells=32))
+def test_both(convergence_session_factory, schedule):
+    session = convergence_session_factory(agents=PAIR, schedule=schedule, network="lan")
+    session.never("something is lost", lambda session: session.messages_lost)
+    session.always("all is quick", lambda session: session.messages_lost or session.now < 30.001)
+    session.run()
+""",
+        *_GIVEN,
+    )
+    result.assert_outcomes(failed=1)
+    text = section(result)
+    assert sorted(re.findall(r"^violated: (something is lost|all is quick)", text, re.MULTILINE)) == [
+        "all is quick",
+        "something is lost",
+    ]
+    assert "violated something is lost" not in str(result.stdout)  # what tells them apart is not shown

@@ -13,6 +13,7 @@ from pytest_convergence._engine.run.counting import Counting, Verdict
 from pytest_convergence._engine.run.fruitless import FruitlessTerms
 from pytest_convergence._engine.run.goal import CriterionResult, Goal, weight_met
 from pytest_convergence._engine.run.lifecycle import SessionState
+from pytest_convergence._engine.run.origins import name_origin
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.settling import largest_group, split_views
 from pytest_convergence._engine.run.sharing import watch_steps
@@ -180,7 +181,9 @@ class Judge:
 
     def _violation(self) -> PropertyViolation:
         lines = "\n".join(str(violation) for violation in self.violations)
-        return PropertyViolation(lines, violations=self.violations)
+        violated = PropertyViolation(lines, violations=self.violations)
+        name_origin(violated, self.violations[0].property)
+        return violated
 
     def finish(self) -> None:
         """Tell the checkers that the run has ended and settled."""
