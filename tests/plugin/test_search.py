@@ -10,7 +10,7 @@ from tests.plugin.conftest import RunSuite
 _NOISES = """
 noises = []
 
-@pytest.mark.convergence(agents=PAIR, network="lossy", schedules=11{more})
+@pytest.mark.convergence(agents=PAIR, network="lossy", schedules=13{more})
 def test_noise(convergence_session):
     noises.append(convergence_session.schedule.noise)
     convergence_session.run()
@@ -22,7 +22,7 @@ def test_afterwards():
 
 
 def test_the_first_schedule_is_as_without_a_search_and_then_profiles_take_turns(run_suite: RunSuite) -> None:
-    expected = "noises[0] == 'uniform' and set(noises) == set(ROTATION) and noises[1:6] == noises[6:11]"
+    expected = "noises[0] == 'uniform' and set(noises) == set(ROTATION) and noises[1:7] == noises[7:13]"
     source = "from pytest_convergence._engine.base.noise import ROTATION\n" + _NOISES
     run_suite(source.format(more="", expected=expected)).assert_outcomes(passed=2)
 

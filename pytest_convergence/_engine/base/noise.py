@@ -29,8 +29,8 @@ __all__ = ["NOISE_PROFILES", "ROTATION", "STEADY", "Noise", "check_noise", "nois
 NOISE_PROFILES: Final = ("uniform", "fast-restart", "heavy-tail", "leader-target", "swarm", "pct")
 """The names of all profiles."""
 
-ROTATION: Final = ("uniform", "swarm", "leader-target", "fast-restart", "heavy-tail")
-"""Which profiles the schedules of a search take, in turn."""
+ROTATION: Final = ("uniform", "swarm", "leader-target", "fast-restart", "leader-target", "heavy-tail")
+"""Which profiles the schedules of a search take, in turn; noise that aims is worth two turns, for what it alone finds."""
 
 
 @final

@@ -15,18 +15,7 @@ from pytest_convergence._engine.patterns.pipeline import Pipeline
 from pytest_convergence._engine.patterns.reactive import Reactive
 from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
-__all__ = ["PATTERN_NAMES", "PatternRegistry", "find_pattern"]
-
-PATTERN_NAMES: Final = (
-    "leader-follower",
-    "consensus",
-    "pipeline",
-    "parallel-merge",
-    "competitive",
-    "hierarchical",
-    "reactive",
-)
-"""The names of all patterns, those that are not available yet among them."""
+__all__ = ["PatternRegistry", "find_pattern"]
 
 _BUILT_IN: Final[Mapping[str, Pattern]] = {
     "leader-follower": LeaderFollower(),
@@ -80,18 +69,13 @@ class PatternRegistry:
         """Return the pattern of that name; a pattern object is returned as it is.
 
         Raises:
-            ConvergenceUsageError: there is none of that name, or it is not available yet.
+            ConvergenceUsageError: there is none of that name.
         """
         if isinstance(pattern, str):
             found = self._patterns.get(pattern)
             if found is not None:
                 return found
-            if pattern in PATTERN_NAMES:
-                known = ", ".join(repr(name) for name in self._patterns)
-                raise ConvergenceUsageError(
-                    f"the pattern {pattern!r} is not available yet. Available: {known}."
-                )
-            raise unknown_name("pattern", pattern, (*PATTERN_NAMES, *self._patterns))
+            raise unknown_name("pattern", pattern, self._patterns)
         return self._check(pattern)
 
     @staticmethod

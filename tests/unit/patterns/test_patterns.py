@@ -12,7 +12,7 @@ from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
 from pytest_convergence._engine.patterns.pattern import Pattern
 from pytest_convergence._engine.patterns.paxos import Paxos
 from pytest_convergence._engine.patterns.raft import LeaderView, RaftElection, RaftTiming
-from pytest_convergence._engine.patterns.registry import PATTERN_NAMES, PatternRegistry, find_pattern
+from pytest_convergence._engine.patterns.registry import PatternRegistry, find_pattern
 from pytest_convergence._engine.patterns.voting import Voting
 
 THREE = ("a", "b", "c")
@@ -27,14 +27,6 @@ def test_a_pattern_is_found_by_its_name_and_an_object_is_itself(name):
     pattern = find_pattern(name)
     assert pattern.name == name
     assert find_pattern(pattern) is pattern
-
-
-def test_a_known_pattern_that_does_not_exist_yet_says_so():
-    for name in set(PATTERN_NAMES) - set(PatternRegistry().names):
-        with pytest.raises(
-            ConvergenceUsageError, match=f"'{name}' is not available yet. Available: 'leader-follower'"
-        ):
-            find_pattern(name)
 
 
 def test_a_misspelt_pattern_names_the_nearest():
