@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from pytest_convergence import ConvergenceEngine, Network
 from pytest_convergence.explore.dpor import OrderSearch, Step
+from pytest_convergence.explore.exhaustive import Exhaustive
 
 _MOST_STATES = 400
 
@@ -132,3 +135,41 @@ def test_each_equivalence_class_is_run_exactly_once(program: Program) -> None:
     visited = visited_orders(program)
     assert len(visited) == len(set(visited)) == len(wanted)
     assert set(visited) == wanted
+
+
+def agent_of(program: Program, number: int) -> Callable[[Any], Any]:
+    """One agent of the program as a behaviour; it keeps what it received in ``heard``, which its session shows."""
+
+    async def behaviour(agent: Any) -> None:
+        history: tuple[tuple[int, int, int], ...] = ()
+        for sender, recipient, hops in program.starts:
+            if sender == number:
+                await agent.send(f"agent-{recipient}", hops)
+        async for message in agent.inbox:
+            history = (*history, (int(message.sender[-1]), message.number, message.payload))
+            agent.expose(lambda shown=history: shown)
+            for to, left in program.react(number, history):
+                await agent.send(f"agent-{to}", left)
+
+    return behaviour
+
+
+@settings(max_examples=25)
+@given(_programs)
+def test_the_same_holds_for_agents_in_the_simulated_world(program: Program) -> None:
+    wanted = all_orders(program)
+    assume(len(wanted) <= 40)
+    agents = {f"agent-{number}": agent_of(program, number) for number in range(4)}
+    network = Network(reorder=0.0 if program.keeps_order else 0.1)
+    search, visited = Exhaustive(), []
+    while search.advance():
+        session = ConvergenceEngine().create_session(
+            "law", agents=agents, network=network, schedule=search.schedule()
+        )
+        session.run()
+        search.learn()
+        heard = {number: session.agents[f"agent-{number}"].exposed for number in range(4)}
+        visited.append(tuple((number, history) for number, history in heard.items() if history))
+    assert search.summary == f"exhausted: {len(wanted)} schedule{'s' * (len(wanted) != 1)}"
+    assert set(visited) == wanted
+    assert len(visited) == len(wanted)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_convergence import Consensus, ConvergenceEngine, Network, Outcome, Schedule
+from pytest_convergence import AgentError, Consensus, ConvergenceEngine, Network, Outcome, Schedule
 from pytest_convergence._engine.base.directing import Director
 from pytest_convergence._engine.base.effects import CancelTimer, Decide, Send, SetTimer
 from pytest_convergence.explore.exhaustive import Exhaustive
@@ -316,3 +316,53 @@ def test_timers_of_machines_race_with_messages():
         seen += [event.detail["value"] for event in outcome.trace if event.kind == "decide"]
     assert seen == [("answer",), ("patience", "answer")]
     assert search.summary == "exhausted: 2 schedules"
+
+
+def test_copies_that_the_test_makes_have_an_order_too():
+    async def scenario(session: Any) -> None:
+        with session.network.duplicate():
+            await session.agents["a"].send("sink", 1)
+        await session.agents["b"].send("sink", 2)
+        await session.finished()
+
+    search, seen = Exhaustive(), []
+    while search.advance():
+        agents = {"sink": receiving(3), "a": None, "b": None}
+        seen.append(run(search.schedule(), agents=agents, scenario=scenario).results["sink"])
+        search.learn()
+    assert sorted(seen) == [(1, 1, 2), (1, 2, 1), (2, 1, 1)]
+    assert search.is_exhausted
+
+
+def test_what_still_waits_at_the_end_is_written_as_later_than_the_end():
+    async def picky(agent: Any) -> None:
+        first = (await agent.receive()).payload
+        assert first != 3, "three came first"
+
+    agents = {"sink": picky, **{f"sender-{number}": sending(("sink", number)) for number in (1, 2, 3)}}
+    search = Exhaustive()
+    with pytest.raises(AgentError, match="three came first"):
+        while search.advance():
+            run(search.schedule(), agents=agents)
+            search.learn()
+    (again,) = search.schedules()
+    assert len(again.deviations) == 2
+    with pytest.raises(AgentError, match="three came first"):
+        run(again, agents=agents)
+
+
+def test_what_is_sent_when_the_work_is_done_comes_as_it_comes():
+    async def scenario(session: Any) -> None:
+        await session.agents["a"].send("b", 3)
+
+    async def echo(agent: Any) -> None:
+        async for message in agent.inbox:
+            if message.payload:
+                await agent.reply(message, message.payload - 1)
+
+    search = Exhaustive()
+    while search.advance():
+        outcome = run(search.schedule(), agents={"a": echo, "b": echo}, scenario=scenario)
+        search.learn()
+        assert len(outcome.trace.messages) == 4
+    assert search.summary == "exhausted: 1 schedule"

@@ -13,6 +13,8 @@ import pytest
 
 from pytest_convergence import ConvergenceUsageError, explore_states
 from pytest_convergence._engine.base.effects import Call, Decide, Observe, Persist, Send, SetTimer, Sync
+from pytest_convergence._engine.patterns.paxos import Paxos, PaxosRules
+from pytest_convergence._engine.patterns.raft import RaftElection, RaftTiming, Role
 from pytest_convergence._engine.patterns.two_phase_commit import CommitRules, TwoPhaseCommit
 from pytest_convergence.explore.freezing import freeze
 from tests.unit.explore.protocols import consistent, ring, rings, two_phase_commit
@@ -136,6 +138,34 @@ def test_the_reference_two_phase_commit_agrees_in_every_state_with_a_crash():
     found = committing(dict.fromkeys(AGENTS, True), timers=0, crashes=1, losses=1)
     assert found.check().is_exhausted
     assert found.states > 500
+
+
+def test_elections_have_one_leader_a_term_in_every_state_with_a_crash():
+    timing = RaftTiming(*[10] * len(RaftTiming._fields))
+
+    def leaders(state: Any) -> list[int]:
+        return [machine.term for machine in state.machines.values() if machine.role is Role.LEADER]
+
+    found = explore_states(
+        {name: lambda name=name: RaftElection(name, AGENTS, timing, pre_vote=False) for name in AGENTS},
+        timers=1,
+        crashes=1,
+        always={"one leader a term": lambda state: len(leaders(state)) == len(set(leaders(state)))},
+        reachable={"a leader": leaders},
+    )
+    assert found.check().is_exhausted
+
+
+def test_paxos_of_two_agrees_in_every_state_with_a_crash():
+    pair, rules = ("a", "b"), PaxosRules(quorum=2, max_rounds=None, resend_ns=1)
+    found = explore_states(
+        {name: lambda name=name: Paxos(name, pair, name, rules) for name in pair},
+        timers=1,
+        crashes=1,
+        always={"agreement": lambda state: len(set(state.decisions.values())) <= 1},
+        reachable={"decided": lambda state: len(state.decisions) == 2},
+    )
+    assert found.check().is_exhausted
 
 
 class Counter:
