@@ -3,6 +3,7 @@
 const LANE = 58;
 const AXIS = 34;
 const GUTTER = 132;
+const MOST_ARROWS = 1200;
 const LOST_AT = 0.72;
 const BAD_KINDS = new Set(["crash", "error", "lost"]);
 const GLYPHS = {
@@ -287,6 +288,7 @@ class Timeline {
     this.paintEvents(context);
     this.paintViolations(context);
     this.paintAxis(context);
+    this.paintNote(context);
     context.restore();
     this.paintNames(context);
   }
@@ -337,6 +339,17 @@ class Timeline {
     let end = Math.max(1, Math.floor(text.length * width / context.measureText(text).width));
     while (end > 1 && context.measureText(`${text.slice(0, end)}…`).width > width) end--;
     return `${text.slice(0, end)}…`;
+  }
+
+  paintNote(context) {
+    if (this.stride <= 1) return;
+    const text = `one message in ${this.stride} is drawn: zoom in for all`;
+    context.font = this.font;
+    const width = context.measureText(text).width;
+    context.fillStyle = this.colour("--card");
+    context.fillRect(this.width - width - 22, this.height - 22, width + 16, 18);
+    context.fillStyle = this.colour("--quiet");
+    context.fillText(text, this.width - width - 14, this.height - 9);
   }
 
   paintAxis(context) {
@@ -398,9 +411,16 @@ class Timeline {
     const labels = [];
     const marked = [];
     const selected = this.cursor === null ? null : this.model.events[this.cursor].message;
+    const inSight = [];
     for (const arrow of this.view.arrows) {
       const line = this.lineOf(arrow);
-      if (!line || Math.max(line.x1, line.x2) < GUTTER || Math.min(line.x1, line.x2) > this.width) continue;
+      if (line && Math.max(line.x1, line.x2) >= GUTTER && Math.min(line.x1, line.x2) <= this.width) inSight.push([arrow, line]);
+    }
+    // So many lines would be one block of colour, and slow: some stand for all, but what is out of the ordinary is always drawn.
+    this.stride = Math.ceil(inSight.length / MOST_ARROWS);
+    for (let at = 0; at < inSight.length; at++) {
+      const [arrow, line] = inSight[at];
+      if (at % this.stride && arrow.fate !== "lost" && arrow.message.uid !== selected && !this.model.deviating.has(arrow.message.uid)) continue;
       const place = arrow.to === null ? arrow.from : arrow.to;
       const aside = this.view.isAside(place) && (arrow.from === null || this.view.isAside(arrow.from));
       const number = this.model.deviating.get(arrow.message.uid);
@@ -519,8 +539,8 @@ class Timeline {
       if (small && !BAD_KINDS.has(event.kind) && GLYPHS[event.kind]?.[0] !== "diamond") {
         const colour = message ? `--${message.channel}` : GLYPHS[event.kind]?.[1] || "--quiet";
         const key = `${colour} ${aside}`;
-        if (!dots.has(key)) dots.set(key, { colour, aside, points: [] });
-        dots.get(key).points.push([x, y]);
+        if (!dots.has(key)) dots.set(key, { colour, aside, points: new Map() });
+        dots.get(key).points.set(Math.round(x) * 4096 + Math.round(y), [x, y]);  // one for each pixel
         continue;
       }
       context.globalAlpha = aside ? 0.25 : 1;
@@ -540,7 +560,7 @@ class Timeline {
       context.globalAlpha = aside ? 0.2 : 0.9;
       context.fillStyle = this.colour(colour);
       context.beginPath();
-      for (const [x, y] of points) context.rect(x - 1, y - 3, 2, 6);
+      for (const [x, y] of points.values()) context.rect(x - 1, y - 3, 2, 6);
       context.fill();
     }
     context.globalAlpha = 1;
