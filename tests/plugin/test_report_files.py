@@ -222,3 +222,24 @@ def test_a_suite_that_does_not_ask_imports_nothing_of_it(pytester: pytest.Pytest
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly")
     result.assert_outcomes(failed=1, passed=1)
+
+
+def test_a_session_that_has_not_ended_is_told_as_far_as_it_came(run_suite: RunSuite, reports: Path) -> None:
+    result = run_suite(
+        """
+@pytest.mark.convergence(agents=3, pattern="leader-follower")
+async def test_fails(convergence_session):
+    running = asyncio.ensure_future(convergence_session.execute())
+    await asyncio.sleep(0.5)
+    raise ValueError("not yet")
+""",
+        "--convergence-report=out/reports",
+        "--convergence-shrink-seconds=0",
+    )
+    result.assert_outcomes(failed=1)
+    (report,) = index_of(reports)
+    assert report["pattern"] == "leader-follower"
+    assert report["state"] not in ("converged", "diverged")
+    document = document_of(reports, report)
+    assert document["events"]
+    assert document["failure"] == "ValueError: not yet"
