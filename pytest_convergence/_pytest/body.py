@@ -23,6 +23,7 @@ from pytest_convergence._pytest.findings import effective_seed, schedule_words
 from pytest_convergence._pytest.leaks import Leaks
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import renew_fixtures
+from pytest_convergence._pytest.replaying import words_of_failure
 from pytest_convergence._pytest.running_test import RunningTest, derive_seed
 from pytest_convergence._pytest.search import FAILURES, counterexample_of
 
@@ -121,6 +122,8 @@ def _failure(
     if _may_shrink(item, running, took):
         failure = counterexample_of(item, running, once, failure)
         keep_failure(running, tried)
+    else:
+        running.notes += words_of_failure(running)
     return failure
 
 

@@ -143,6 +143,15 @@ def test_a_failure_before_all_of_the_schedule_came_about_names_the_rest(run_suit
     )
 
 
+def test_it_is_said_of_what_is_not_reduced_too(run_suite: RunSuite) -> None:
+    token = f"--convergence-replay={_token(_LOST, 'deliver server→impatient #2')}"
+    result = run_suite(_once(), token, "--convergence-shrink-seconds=0")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["Not all of the schedule came about before it failed: message server→impatient #2 *"]
+    )
+
+
 def test_a_session_that_is_not_made_any_more_is_named(run_suite: RunSuite) -> None:
     token = write_token([Recorded(0, ((_LOST, 1),)), Recorded(0, (("crash server #1", 1),))])
     result = run_suite(_once(fixed=True), f"--convergence-replay={token}")
