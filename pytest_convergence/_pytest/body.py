@@ -57,13 +57,13 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
     again = _checks_determinism(item, running)
     running.keeps_traces = again
     tried = False
-    for begin in known_failures(running):
+    search = Exploration(item, running)
+    for begin in known_failures(running) if search.is_first else ():
         renew_fixtures(item, begin)
         tried = True
-        failure = _failure(item, running, once)
+        failure = _failure(item, running, once, search.found)
         if failure is not None:
             raise failure
-    search = Exploration(item, running)
     for index, approach in search:
         if index or again or tried or approach.schedules is not None:
             watched = search.explorer.watches

@@ -68,6 +68,11 @@ class Exploration:
                 return
             yield index, approach
 
+    @property
+    def is_first(self) -> bool:
+        """Whether it is for this process to do what is done once, however many workers share the schedules."""
+        return self._share.number == 0
+
     def found(self) -> None:
         """A run has failed: others need not go on."""
         self._share.found()

@@ -10,15 +10,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import pytest
 
 from pytest_convergence._pytest.marker import Plan, plan_of
+from pytest_convergence._pytest.whole_files import write_whole
 
 if TYPE_CHECKING:
     from pytest_convergence._pytest.running_test import RunningTest
@@ -66,6 +69,20 @@ class Share(NamedTuple):
         __tracebackhide__ = True
         if self.flag is not None and self.flag.exists():
             pytest.skip("another worker has found a schedule under which this test fails")
+
+    def together(self, reached: Mapping[str, bool]) -> dict[str, bool] | None:
+        """Add what this share has reached to what the others have; return all of it once the last of them is done."""
+        if self.flag is None:
+            return dict(reached)
+        files = [self.flag.with_name(f"{self.flag.name}.{number}.json") for number in range(self.workers)]
+        write_whole(files[self.number], json.dumps(dict(reached)))
+        if not all(file.exists() for file in files):
+            return None  # whoever comes last sees the files of all
+        merged: dict[str, bool] = {}
+        for file in files:
+            for name, is_reached in json.loads(file.read_text(encoding="utf-8")).items():
+                merged[name] = merged.get(name, False) or is_reached
+        return merged
 
 
 def _worker(config: pytest.Config) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import pytest
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.replaying import check_pinned, check_replayed
 from pytest_convergence._pytest.running_test import RunningTest
+from pytest_convergence._pytest.spreading import Share
 
 __all__ = ["check_passed"]
 
@@ -29,10 +30,13 @@ def check_passed(item: pytest.Item, running: RunningTest) -> None:
 def _check_reached(item: pytest.Item, running: RunningTest) -> None:
     """Fail a test that has passed without ever reaching one of its *sometimes* properties, if the plugin is strict."""
     __tracebackhide__ = True
-    unreached = [name for name, reached in running.reached.items() if not reached]
-    if not item.config.stash[SETTINGS].strict or not unreached:
+    if not item.config.stash[SETTINGS].strict:
         return
-    count = running.run.index + 1
+    reached = Share.of(item.config, running).together(running.reached)
+    unreached = [name for name, is_reached in (reached or {}).items() if not is_reached]
+    if not unreached:
+        return
+    count = running.plan.schedules if running.plan.seconds is None else running.run.index + 1
     under = f"none of its {count} schedules reached" if count > 1 else "its one schedule did not reach"
     names = ", ".join(map(repr, unreached))
     pytest.fail(

@@ -94,6 +94,16 @@ def test_workers_keep_failures_too(run_suite: RunSuite, pytester: pytest.Pyteste
     again.stdout.fnmatch_lines(["Found by a known failure: *", "Found by a known failure: *"])
 
 
+def test_one_of_the_workers_that_share_schedules_tries_what_is_known(
+    run_suite: RunSuite, pytester: pytest.Pytester
+) -> None:
+    run_suite(LATE).assert_outcomes(failed=1)
+    few = LATE.replace("schedules=300", "seed=4, schedules=2")
+    result = run_suite(few, "-p", "xdist.plugin", "-n", "2", "--convergence-spread")
+    assert result.parseoutcomes()["failed"] >= 1
+    assert sum("Found by a known failure" in line for line in result.outlines) == 1
+
+
 @pytest.mark.parametrize("how", ["option", "ini"])
 def test_it_may_lie_elsewhere_or_nowhere(run_suite: RunSuite, pytester: pytest.Pytester, how: str) -> None:
     for where in ("elsewhere", "none"):

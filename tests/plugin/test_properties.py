@@ -204,6 +204,28 @@ def test_what_is_never_reached_is_an_error_where_that_is_wanted(
     )
 
 
+@pytest.mark.parametrize("limit", ["30.6", "99"])
+def test_of_workers_that_share_the_schedules_one_has_to_reach_it(run_suite: RunSuite, limit: str) -> None:
+    result = run_suite(
+        f"""
+from pytest_convergence import Network
+
+@pytest.mark.convergence(agents=PAIR, network=Network(latency=(0.001, 0.5)), schedules=8)
+def test_rare(convergence_session):
+    convergence_session.sometimes("slow", lambda session: session.now > {limit})
+    convergence_session.sometimes("first", lambda session: session.name == "test_rare")
+    convergence_session.run()
+""",
+        *_TWO,
+        "--convergence-spread",
+        "--convergence-strict",
+    )
+    failed = result.parseoutcomes().get("failed", 0)
+    assert (failed > 0) is (limit == "99")
+    if failed:
+        result.stdout.fnmatch_lines(["none of its 8 schedules reached what must hold sometimes: 'slow'. *"])
+
+
 def test_otherwise_it_is_named_in_the_summary(run_suite: RunSuite) -> None:
     result = run_suite(_RARE)
     result.assert_outcomes(passed=3)
