@@ -10,6 +10,7 @@ from functools import partial
 
 from benchmarks import cases, references
 from benchmarks.measuring import Row, cost_us, costs_at_most, faster_than, pin
+from benchmarks.search_cases import search_rows
 from benchmarks.state_cases import state_rows
 
 SMALL = {"kind": "gossip", "hops": 3}
@@ -63,6 +64,7 @@ def rows(rounds: int) -> dict[str, Callable[[], Row]]:
             max(3, rounds // 2),
         ),
         "tiny": lambda: _tiny(rounds),
+        **search_rows(rounds),
         **state_rows(rounds),
     }
 
