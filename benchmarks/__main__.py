@@ -50,6 +50,13 @@ def rows(rounds: int) -> dict[str, Callable[[], Row]]:
         "sleeps-looptime": lambda: faster_than(
             "virtual sleeps, x looptime", cases.world_sleeps, references.looptime_sleeps, 100, rounds
         ),
+        "sleeps-floor": lambda: faster_than(
+            "virtual sleeps on an ideal loop, x looptime",
+            references.ideal_sleeps,
+            references.looptime_sleeps,
+            0,
+            rounds,
+        ),
         "causality-10": lambda: _causality(10, rounds),
         "causality-100": lambda: _causality(100, rounds),
         "causality-1000": lambda: _causality(1000, rounds),

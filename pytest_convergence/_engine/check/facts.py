@@ -139,8 +139,9 @@ _NOTHING: Mapping[str, Any] = {}
 
 def fact_of(event: TraceEvent) -> tuple[str, Mapping[str, Any]]:
     """Return the fact that ``event`` observes and its data; ``""`` for an event of another kind."""
-    if event.kind == "observe" and isinstance(event.detail, Mapping):
-        return str(event.detail.get("fact", "")), event.detail
+    detail = event.detail
+    if event.kind == "observe" and (type(detail) is dict or isinstance(detail, Mapping)):  # mostly the former
+        return str(detail.get("fact", "")), detail
     return "", _NOTHING
 
 

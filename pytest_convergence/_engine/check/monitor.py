@@ -40,12 +40,22 @@ class Monitor:
         kind = event.kind
         if kind not in self.kinds:
             return ()
-        found = [
-            (pair, violation)
-            for pair in self._checkers
-            if kind in pair[1].kinds and (violation := pair[1].feed(event)) is not None
-        ]
-        return self._note(found)
+        found = []
+        changed = False
+        for pair in self._checkers:
+            checker = pair[1]
+            asked = checker.kinds
+            if kind in asked:
+                violation = checker.feed(event)
+                if violation is not None:
+                    found.append((pair, violation))
+                elif checker.kinds is not asked:  # only what it is fed changes what a checker asks for
+                    changed = True
+        if found:
+            return self._note(found)
+        if changed:
+            self._ask_kinds()
+        return ()
 
     def feed_all(self, events: Iterable[TraceEvent]) -> tuple[Violation, ...]:
         """Take many events; return the violations that they prove."""

@@ -83,7 +83,7 @@ class Link:
                 message if payload.__class__ in ATOMS else (*message[:2], snapshot(payload), *message[3:])
             )
         fate = self._fate()
-        if fate & 3 or self.rules or channel != "user":
+        if fate & 3 or self.rules:
             self._post_slowly(Message._make(message), fate)
             return message
         at_ns = now_ns + fabric.base_ns + (fate >> 2)
@@ -91,7 +91,13 @@ class Link:
             at_ns = self._last_ns  # in order: a message that was not held up does not overtake
         else:
             self._last_ns = at_ns
-        heappush(world.events, (at_ns, fabric.next_sequence(), target.take, message))
+        if channel == "user":
+            take = target.take
+        else:
+            fabric.protocol_sent += 1
+            world.background += 1
+            take = target.take_upkeep
+        heappush(world.events, (at_ns, fabric.next_sequence(), take, message))
         return message
 
     def _post_slowly(self, message: Message, fate: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_convergence._engine.base.schedule import Schedule
+from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.engine import ConvergenceEngine
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence._engine.sim.conditions import Network
@@ -292,3 +293,36 @@ def test_an_interrupted_clearing_away_leaves_no_task_behind(
         run_session(agents={"a": fails, "b": waits})
     gc.collect()
     assert "destroyed" not in caplog.text
+
+
+def test_a_session_that_shares_no_state_makes_no_replicas():
+    async def quiet(agent: SimulatedAgent) -> None:
+        await asyncio.sleep(1)
+
+    session = make_session(agents={"a": quiet, "b": quiet})
+    assert session.run().converged
+    assert all(agent._replica is None for agent in session.agents.values())
+    assert session._handoffs is None
+
+
+def test_a_replica_that_is_asked_for_in_the_middle_of_a_run_synchronises():
+    async def late(agent: SimulatedAgent) -> None:
+        await asyncio.sleep(1)
+        agent.state.set("title", "late")
+
+    async def reader(agent: SimulatedAgent) -> object:
+        await asyncio.sleep(5)
+        return agent.state.get("title")
+
+    assert make_session(agents={"a": late, "b": reader}).run().results["b"] == "late"
+
+
+def test_a_replica_that_is_asked_for_after_the_run_is_empty_and_cannot_be_written():
+    async def quiet(agent: SimulatedAgent) -> None:
+        await asyncio.sleep(1)
+
+    session = make_session(agents={"a": quiet})
+    session.run()
+    assert session.agents["a"].state.as_dict() == {}
+    with pytest.raises(ConvergenceUsageError, match="the run is over"):
+        session.agents["a"].state.set("title", "too late")
