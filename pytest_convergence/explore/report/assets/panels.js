@@ -233,7 +233,13 @@ function showStates(model, place) {
   fill("states", ...cards);
 }
 
+const SECTION_ORDER = ["raised", "waits", "locals", "inbox", "state", "exposed", "machine", "pattern", "decided", "observed", "storage"];
 const unfolded = new Set();
+
+function orderOf(section) {
+  const found = SECTION_ORDER.indexOf(section.split(" ")[0]);
+  return found < 0 ? SECTION_ORDER.length : found + (section.includes(" ") ? 0.5 : 0);
+}
 
 function agentCard(model, name, place, isHere) {
   const state = model.stateOf(name, place);
@@ -250,7 +256,7 @@ function agentCard(model, name, place, isHere) {
     if (!sections.has(section)) sections.set(section, []);
     sections.get(section).push([key.slice(cut + 1), value, before.get(key) !== value]);
   }
-  for (const [section, fields] of sections) {
+  for (const [section, fields] of [...sections].sort(([one], [other]) => orderOf(one) - orderOf(other))) {
     const box = make("div", "section");
     const known = new Map(fields.map(([field, value]) => [field, value]));
     if (section === "waits" || section === "raised") {
