@@ -4,7 +4,8 @@ A drawn schedule is a fixed-size tape of bytes, all drawn at once before the run
 that belongs to its label (``deliver planner→coder #3``), and 0 is calm; so taking one deviation away leaves all others
 what they were, and Hypothesis' own shrinking of bytes ends at the few cells that the failure needs. (Measured: a draw
 per choice costs about a hundred times as much, a list of deviations hardly ever finds anything, and many short tapes
-shrink more slowly than one.)
+shrink more slowly than one. ``hypothesis.target`` does not help: told how far views diverge, it found a rare divergence
+within 1,500 examples for 1 seed of 8, and for 3 of 8 without, since it climbs by changing the tape as if it were a number.)
 """
 
 from __future__ import annotations
