@@ -1,4 +1,4 @@
-"""What is measured of replicated state: vector clocks, merges of replicas, gossip, bytes by way of synchronising."""
+"""What is measured of states: vector clocks, merges of replicas, gossip, bytes by way of synchronising; spaces of states."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.measuring import Row, costs_at_most, faster_than
-from pytest_convergence import ConvergenceEngine, VectorClock
+from pytest_convergence import CancelTimer, ConvergenceEngine, Send, SetTimer, VectorClock, explore_states
 from pytest_convergence._engine.state.replica import Replica
 
 __all__ = ["state_rows"]
@@ -173,6 +173,50 @@ def _messages_row() -> Row:
     return Row("messages by n log n, 1,000 replicas to 10", (many / few,), 2, many, few, at_most=True)
 
 
+# -- state spaces --------------------------------------------------------------------------------------------------------
+
+
+class _Manager:
+    """A resource manager of two-phase commit, or (with ``managers``) the transaction manager."""
+
+    def __init__(self, managers: tuple[str, ...] = ()) -> None:
+        self.state = "working"
+        self.managers = managers
+        self.prepared: set[str] = set()
+
+    def on_start(self, durable: Any) -> list[Any]:
+        return [SetTimer("aborted", 1)] if self.managers else [SetTimer("prepare", 1), SetTimer("aborted", 1)]
+
+    def on_timer(self, name: str) -> list[Any]:
+        self.state = name
+        told = [Send(manager, name, None) for manager in self.managers]
+        if name == "prepare":
+            told = [Send("tm", "prepared", None)]
+        return [*(CancelTimer(other) for other in ("prepare", "aborted", "committed")), *told]
+
+    def on_message(self, sender: str, kind: str, payload: Any) -> list[Any]:
+        if not self.managers:
+            self.state = kind
+            return [CancelTimer("prepare"), CancelTimer("aborted")]
+        if self.state == "working":
+            self.prepared.add(sender)
+            return [SetTimer("committed", 1)] if len(self.prepared) == len(self.managers) else []
+        return []
+
+    def on_command(self, name: str, argument: Any) -> list[Any]:
+        return []
+
+    def view(self) -> Any:
+        return self.state
+
+
+def commits(count: int, times: int = 1) -> int:
+    """Search the states of two-phase commit with so many participants; return how many there are in all."""
+    names = tuple(f"rm{number}" for number in range(count))
+    machines: dict[str, Any] = {"tm": lambda: _Manager(names), **dict.fromkeys(names, _Manager)}
+    return sum(explore_states(machines, network="duplicating").states for _ in range(times))
+
+
 def state_rows(rounds: int) -> dict[str, Callable[[], Row]]:
     """The lines of the table by short name."""
     few = max(2, rounds // 2)
@@ -182,6 +226,13 @@ def state_rows(rounds: int) -> dict[str, Callable[[], Row]]:
         "merge-100000": lambda: _merge_row(100_000, rounds),
         "merge-difference": lambda: _difference_row(few),
         "gossip-messages": _messages_row,
+        "states": lambda: costs_at_most(
+            "cost per state of two-phase commit, 5 participants to 3",
+            lambda: commits(5),
+            lambda: commits(3, times=20),
+            2,
+            few,
+        ),
         "gossip-time": lambda: costs_at_most(
             "cost per message of gossip, 1,000 replicas to 10",
             lambda: gossip(1_000),

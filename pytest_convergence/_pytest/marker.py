@@ -197,6 +197,11 @@ def plan_of(item: pytest.Item) -> Plan:
         raise ConvergenceUsageError(
             f"schedules={schedules}: only test functions and methods of plain classes can be repeated."
         )
+    if is_given and marked is not None and marked.explore == "exhaustive":
+        raise ConvergenceUsageError(
+            "explore='exhaustive' chooses the schedules of a test itself, and Hypothesis its examples: use one of the two. "
+            "Parametrize the test instead, or draw schedules by pytest_convergence.strategies.schedules()."
+        )
     course = _course(item, options) if marked is not None else None
     plan = item.stash[PLAN] = Plan(
         options=options,

@@ -133,3 +133,21 @@ def test_each_schedule_twice_is_the_same_twice(race):
     result = race.runpytest_subprocess("-p", "no:randomly", "--convergence-check-determinism")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*::test_adding: exhausted: 6 schedules"])
+
+
+def test_a_search_belongs_to_the_test_or_to_hypothesis(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+        from hypothesis import given, strategies as st
+
+        @pytest.mark.convergence(agents=2, explore="exhaustive")
+        @given(st.integers())
+        def test_both(convergence_session_factory, number): pass
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:randomly")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*::test_both: explore='exhaustive' chooses the schedules of a test itself*"]
+    )
