@@ -70,8 +70,10 @@ ONE_AT_A_TIME = RULES._replace(max_entries=1, timing=RaftTiming(30 * MS, 150 * M
 def figure_8_trial(machine: type[RaftReplica], seed: int) -> set[str]:
     """Run with leaders that are cut off as soon as they are elected, half of which have a command by then.
 
-    That is what figure 8 of the Raft paper takes: entries of several terms, each on few agents.
+    That is what figure 8 of the Raft paper takes: entries of several terms, each on few agents. So it wants many leaders, and
+    agents that learn no patience.
     """
+    impatient = type(f"Impatient{machine.__name__}", (machine,), {"_learn_patience": lambda self: None})
     monitor = Monitor(PropertyRegistry().find_all(LOG.properties), Scope(FIVE))
     chance = random.Random(seed)
     proposed: list[str] = []
@@ -86,7 +88,7 @@ def figure_8_trial(machine: type[RaftReplica], seed: int) -> set[str]:
         if event.kind == "observe" and event.detail["fact"] == "leader" and chance.random() < 0.5:
             world._at(world.now + chance.randrange(100 * MS), tell, event.agent)
 
-    make = replica(machine, ONE_AT_A_TIME)
+    make = replica(impatient, ONE_AT_A_TIME)
     world = World(FIVE, make, seed=seed, noise=ISOLATED_LEADERS, watch=watch)
     world.run(until=ISOLATED_LEADERS.until)
     return {violation.property for violation in monitor.violations}
