@@ -70,8 +70,8 @@ ONE_AT_A_TIME = RULES._replace(max_entries=1, timing=RaftTiming(30 * MS, 150 * M
 def figure_8_trial(machine: type[RaftReplica], seed: int) -> set[str]:
     """Run with leaders that are cut off as soon as they are elected, half of which have a command by then.
 
-    That is what figure 8 of the Raft paper takes: entries of several terms, each on few agents. So it wants many leaders, and
-    agents that learn no patience.
+    That is what figure 8 of the Raft paper takes: entries of several terms, each on few agents. So it wants
+    many leaders, and agents that learn no patience.
     """
     impatient = type(f"Impatient{machine.__name__}", (machine,), {"_learn_patience": lambda self: None})
     monitor = Monitor(PropertyRegistry().find_all(LOG.properties), Scope(FIVE))
