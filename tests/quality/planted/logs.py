@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pytest_convergence import LeaderFollower, Observe, Persist, Send, Session, SetTimer, Sync
 from tests.quality.planted.bug import FIVE, Bug, Case
@@ -34,6 +34,8 @@ def differences(old: Sequence[Any], new: Sequence[Any]) -> Iterator[Observe]:
 class Raft:
     """Elects leaders, which take a command now and then; what a majority holds is committed."""
 
+    unit: ClassVar = 100 * MS
+
     def __init__(self, name: str, agents: Sequence[str]) -> None:
         self.name, self.peers, self.quorum = name, [a for a in agents if a != name], len(agents) // 2 + 1
         self.commit = self.beats = 0
@@ -50,7 +52,7 @@ class Raft:
         self.leader = self.name if role == "leader" else None
         yield from (Persist("kept", (term, vote, log)), Sync(), *changes)
         yield from (Observe("term", {"term": term}), Observe("vote", {"term": term, "candidate": vote}))
-        yield SetTimer("wake", 300 * MS, 300 * MS)
+        yield SetTimer("wake", 3 * self.unit, 3 * self.unit)
 
     def on_timer(self, name: str) -> Iterator[Any]:
         if self.role != "leader":
@@ -61,7 +63,7 @@ class Raft:
         if self.takes_a_command():
             yield from self.turn("leader", self.term, self.vote, (*self.log, (self.term, self.beats)))
         yield from (Send(peer, "log", (self.term, self.log, self.commit)) for peer in self.peers)
-        yield SetTimer("wake", 100 * MS)
+        yield SetTimer("wake", self.unit)
 
     def on_message(self, sender: str, kind: str, payload: Any) -> Iterator[Any]:
         if payload[0] > self.term:
@@ -85,7 +87,7 @@ class Raft:
             yield from self.turn("follower", term, self.vote, self.joined(log))
             yield Observe("follow", {"term": term, "leader": sender})
             self.leader = sender
-        yield SetTimer("wake", 300 * MS, 300 * MS)
+        yield SetTimer("wake", 3 * self.unit, 3 * self.unit)
         yield Send(sender, "held", (term, len(log)))
         yield from self.commit_up_to(min(commit, len(log)))
 
@@ -126,7 +128,9 @@ class VotesForAnyLog(Raft):
 
 
 class Eager(Raft):
-    """The same, with a command to begin with."""
+    """The same, in a hurry, and with a command to begin with."""
+
+    unit: ClassVar = 50 * MS
 
     def takes_a_command(self) -> bool:
         return self.beats % 3 == 1
