@@ -22,7 +22,7 @@ def run(receiver: Any, *sendings: Any) -> Any:
 
 def test_a_receiver_that_is_cancelled_while_it_sleeps_leaves_the_message_to_the_next_one():
     async def receiver(agent: SimulatedAgent) -> list[int]:
-        first = asyncio.create_task(anext(agent.inbox))
+        first = asyncio.ensure_future(anext(agent.inbox))
         await asyncio.sleep(0.5)
         first.cancel("enough")
         try:
