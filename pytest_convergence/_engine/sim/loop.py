@@ -102,61 +102,61 @@ class WorldLoop(asyncio.SelectorEventLoop):
 
     def _run_turns(self, batch: int, most: int) -> int:  # noqa: C901, PLR0912, PLR0915 - the hot loop: calls cost more than branches
         """Run turns until ``batch`` steps are full, no more than ``most`` at one instant; return how many there were."""
-        world, ready, driver, owner = self.world, self._ready, self.driver, OWNER
+        world, ready, driver, owner, steps = self.world, self._ready, self.driver, OWNER, 0
         events, enqueue, pop, popleft = world.events, self._ready_append, heapq.heappop, ready.popleft
-        steps = 0
         while steps < batch:
-            due_ns = world.now_ns
-            if not ready and not self._stopping:
+            if ready or self._stopping:
+                due_ns = world.now_ns
+                due: Any = events and events[0][0] <= due_ns
+            else:  # time jumps to the next event
                 if len(events) == world.background and not (world.idle() and (events or ready)):
                     break
-                if not ready:  # time jumps to the next event
-                    due_ns = events[0][0]
-                    if due_ns > world.timeout_ns:
-                        world.now_ns = max(world.now_ns, world.timeout_ns)
-                        world.time_is_up()
-                        break
-            if events and events[0][0] <= due_ns:
-                while True:
-                    at_ns, _, function, argument = pop(events)
-                    steps += 1
-                    if function is not enqueue or argument._callback is not None:
-                        if at_ns > world.now_ns:
-                            world.now_ns = at_ns
-                        if function is enqueue:
-                            argument._scheduled = False
-                        function(argument)
-                        if world.after_step is not None:
-                            world.after_step()
-                    else:
-                        world.timer_discarded()
-                    if not events or events[0][0] > due_ns or steps >= most:
-                        break
-            for _ in range(len(ready)):
+                if ready:
+                    continue
+                due_ns, due = events[0][0], True
+                if due_ns > world.timeout_ns:
+                    world.time_is_up()
+                    break
+            while due:
+                at_ns, _, function, argument = pop(events)
                 steps += 1
-                first: Any = popleft()
-                if type(first) is tuple:
-                    callback, argument, context, life = first
-                    life.steps = step = life.steps + 1
-                    if step >= life.fuse and not life.node.may_step(life, first):
-                        continue
-                    try:
-                        context.run(callback, argument)
-                    except BaseException as error:
-                        self._callback_failed(first, error)
+                if function is enqueue and argument._callback is None:
+                    world.timer_discarded()
                 else:
-                    if (callback := first._callback) is None:
-                        continue
-                    life = (context := first._context).get(owner) or driver
-                    life.steps = step = life.steps + 1
-                    if step >= life.fuse and not life.node.may_step(life, first):
-                        continue
-                    try:
-                        context.run(callback, *first._args)
-                    except BaseException as error:
-                        self._callback_failed(first, error)
-                if world.after_step is not None:
-                    world.after_step()
+                    if at_ns > world.now_ns:
+                        world.now_ns = at_ns
+                    if function is enqueue:
+                        argument._scheduled = False
+                    function(argument)
+                    if world.after_step is not None:
+                        world.after_step()
+                due = events and events[0][0] <= due_ns and steps < most
+            if ready:
+                steps += (turn := len(ready))
+                for _ in range(turn):
+                    first: Any = popleft()
+                    if type(first) is tuple:
+                        callback, argument, context, life = first
+                        life.steps = step = life.steps + 1
+                        if step >= life.fuse and not life.node.may_step(life, first):
+                            continue
+                        try:
+                            context.run(callback, argument)
+                        except BaseException as error:
+                            self._callback_failed(first, error)
+                    else:
+                        if (callback := first._callback) is None:
+                            continue
+                        life = (context := first._context).get(owner) or driver
+                        life.steps = step = life.steps + 1
+                        if step >= life.fuse and not life.node.may_step(life, first):
+                            continue
+                        try:
+                            context.run(callback, *first._args)
+                        except BaseException as error:
+                            self._callback_failed(first, error)
+                    if world.after_step is not None:
+                        world.after_step()
             if self._stopping:
                 break
         return steps

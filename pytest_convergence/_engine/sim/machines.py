@@ -7,6 +7,7 @@ events, ``Persist`` and ``Sync`` go to the node's disk. A machine is made anew f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from heapq import heappush
 from typing import Any, Final, Protocol, final
 
 from pytest_convergence._engine.base.choices import Span
@@ -23,7 +24,7 @@ from pytest_convergence._engine.base.effects import (
     SetTimer,
     Sync,
 )
-from pytest_convergence._engine.base.messages import InFlight, snapshot
+from pytest_convergence._engine.base.messages import InFlight, Message, snapshot
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
 from pytest_convergence._engine.sim.links import Link
 from pytest_convergence._engine.sim.node import Life, Node
@@ -162,7 +163,7 @@ class MachineHost:
     def take(self, message: InFlight) -> None:
         """A message arrives from the network, for a machine that is the agent's behaviour: the short way.
 
-        The same as :meth:`on_message`, and what lies between it and the network, in one call.
+        The same as :meth:`on_message`, and what lies between it and the network on both sides, in one call.
         """
         node, fabric = self._node, self._fabric
         life = node.life
@@ -171,18 +172,37 @@ class MachineHost:
             node.arrive(message)
             return
         life.steps = step
-        record = fabric.record
+        world, record = fabric.world, fabric.record
         if record is not None:
-            record((fabric.world.now_ns, self._received, message[6]))
+            record((world.now_ns, self._received, message[6]))
         try:
-            links, unsynced = self._links, self._unsynced
             for effect in self.machine.on_message(message[0], message[3], message[2]) or ():
-                if type(effect) is Send and not unsynced:
-                    to, kind, payload = effect
-                    link = links.get(to) or fabric.link(node, to)
-                    link.post(payload if type(payload) in _ATOMS else snapshot(payload), kind)
-                else:
+                if type(effect) is not Send or self._unsynced:
                     self.carry_out((effect,))
+                    continue
+                to, kind, payload = effect
+                link = self._links.get(to) or fabric.link(node, to)
+                if link.rules or type(payload) not in _ATOMS:
+                    link.post(payload if type(payload) in _ATOMS else snapshot(payload), kind)
+                    continue
+                # From here on it is what Link.post does, without a call.
+                target, now_ns = link.target, world.now_ns
+                link.number = number = link.number + 1
+                fabric.uid = uid = fabric.uid + 1
+                sent = (node.name, target.name, payload, kind, number, now_ns, uid, None, "user")
+                if record is not None:
+                    record((now_ns, node.sent_code, uid))
+                    fabric.keep(sent)
+                fate = link._fate()
+                if fate & 3:
+                    link.judge(Message._make(sent), fate, ())
+                    continue
+                at_ns = now_ns + fabric.base_ns + (fate >> 2)
+                if at_ns < link._last_ns:
+                    at_ns = link._last_ns
+                else:
+                    link._last_ns = at_ns
+                heappush(world.events, (at_ns, fabric.next_sequence(), target.take, sent))
         except Exception as error:
             self.failed(node, error)
         if fabric.views_watched:

@@ -262,6 +262,7 @@ class World:
     def time_is_up(self) -> None:
         """Fail the run: the budget of virtual time is used up. Said once; what ends the run may still take its time."""
         limit_ns = self.timeout_ns
+        self.now_ns = max(self.now_ns, limit_ns)
         self.fail(
             BudgetExceeded(
                 f"the run went over its virtual time budget of timeout={limit_ns / NS_PER_SECOND:g} seconds. "
