@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["AgentStorage", "SimulatedAgent"]
 
 _ATOMS = frozenset({int, str, float, bool, type(None), bytes})
+_kind_of = type  # where ``type`` is the type of a message
 
 
 @final
@@ -162,7 +163,7 @@ class SimulatedAgent:
         # Routes are what send() may take without a further look: the node forgets them when it crashes, when it has
         # unsynced writes, and when the run is over.
         link = self._routes.get(to) or self._route(to)
-        if payload.__class__ not in _ATOMS:
+        if _kind_of(payload) not in _ATOMS:
             payload = self._snapshot(payload)
         link.post(payload, type)
 

@@ -79,10 +79,11 @@ class Link:
         if record is not None:
             record((now_ns, source.sent_code, uid))
             # The recipient may change what it is given; the trace keeps what was sent.
-            fabric.keep(
-                message if payload.__class__ in ATOMS else (*message[:2], snapshot(payload), *message[3:])
-            )
-        fate = self._fate()
+            keep = fabric.keep
+            keep(message if type(payload) in ATOMS else (*message[:2], snapshot(payload), *message[3:]))
+        # Fetched first: a call straight from a slot is looked up like a method, each time anew.
+        draw, sequence = self._fate, fabric.next_sequence
+        fate = draw()
         if fate & 3 or self.rules:
             self._post_slowly(Message._make(message), fate)
             return message
@@ -97,7 +98,7 @@ class Link:
             fabric.protocol_sent += 1
             world.background += 1
             take = target.take_upkeep
-        heappush(world.events, (at_ns, fabric.next_sequence(), take, message))
+        heappush(world.events, (at_ns, sequence(), take, message))
         return message
 
     def _post_slowly(self, message: Message, fate: int) -> None:

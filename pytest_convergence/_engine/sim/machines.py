@@ -191,9 +191,11 @@ class MachineHost:
                 fabric.uid = uid = fabric.uid + 1
                 sent = (node.name, target.name, payload, kind, number, now_ns, uid, None, "user")
                 if record is not None:
+                    keep = fabric.keep
                     record((now_ns, node.sent_code, uid))
-                    fabric.keep(sent)
-                fate = link._fate()
+                    keep(sent)
+                draw, sequence = link._fate, fabric.next_sequence
+                fate = draw()
                 if fate & 3:
                     link.judge(Message._make(sent), fate, ())
                     continue
@@ -202,7 +204,7 @@ class MachineHost:
                     at_ns = link._last_ns
                 else:
                     link._last_ns = at_ns
-                heappush(world.events, (at_ns, fabric.next_sequence(), target.take, sent))
+                heappush(world.events, (at_ns, sequence(), target.take, sent))
         except Exception as error:
             self.failed(node, error)
         if fabric.views_watched:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 from pytest_convergence._engine.base.messages import InFlight, Message
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
+from pytest_convergence._engine.sim.world import OWNER
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.handles import Ready, WakeUp
@@ -49,7 +50,7 @@ class Sleeper:
         wake_up: what makes the task that sleeps ready; ``None`` while none sleeps, or the one that did is to run.
     """
 
-    __slots__ = ("__await__", "_asyncio_future_blocking", "_enqueue", "_loop", "wake_up")
+    __slots__ = ("__await__", "_asyncio_future_blocking", "_context", "_enqueue", "_life", "_loop", "wake_up")
 
     result: Final = {}.clear  # asked by the task that was woken: it returns None, and has no frame
 
@@ -57,13 +58,18 @@ class Sleeper:
         self._loop = loop
         self._enqueue: Callable[[Ready], None] = loop._ready_append
         self._asyncio_future_blocking = False
+        self._context: Context | None = None
+        self._life = loop.driver
         self.wake_up: WakeUp | None = None
         # The task is given the sleeper itself, once, by an iterator of C's.
         self.__await__: Callable[[], Generator[Any, None, None]] = (self,).__iter__  # type: ignore[assignment]
 
     def add_done_callback(self, wake: Any, *, context: Context) -> None:
         """A task has gone to sleep."""
-        self.wake_up = (wake, self, context, wake.__self__.life or self._loop.driver)
+        if context is not self._context:
+            self._context = context
+            self._life = context.get(OWNER) or self._loop.driver
+        self.wake_up = (wake, self, context, self._life)
 
     def wake(self) -> None:
         """Wake the task, if one sleeps."""
@@ -131,7 +137,8 @@ class Mailbox:
         wake_up = sleeper.wake_up
         if wake_up is not None:
             sleeper.wake_up = None
-            self._enqueue(wake_up)
+            enqueue = self._enqueue
+            enqueue(wake_up)
         elif self._waiters:
             self._wake(message)
 

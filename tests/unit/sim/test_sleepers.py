@@ -100,3 +100,14 @@ def test_a_time_limit_ends_the_sleep():
 
     trace = run(receiver, 1).outcome.trace
     assert [event.detail for event in trace if event.kind == "return" and event.agent == "b"] == ['"0"']
+
+
+def test_a_task_that_was_made_by_hand_sleeps_as_well():
+    async def receiver(agent: SimulatedAgent) -> int:
+        async def work() -> int:
+            return int((await agent.receive()).payload)
+
+        return await asyncio.Task(work(), loop=asyncio.get_running_loop())
+
+    trace = run(receiver, 1).outcome.trace
+    assert [event.detail for event in trace if event.kind == "return" and event.agent == "b"] == ["0"]
