@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 from pytest_convergence._engine.base.choices import Choices
@@ -11,7 +11,7 @@ from pytest_convergence._engine.base.messages import InFlight
 from pytest_convergence._engine.base.noise import STEADY, Noise
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, CODE, DEFAULT_WINDOW, LOST, Trace, TraceEvent
 from pytest_convergence._engine.sim.conditions import FateDomain, Network
-from pytest_convergence._engine.sim.links import Link
+from pytest_convergence._engine.sim.links import ON_TIME, Link, answers
 from pytest_convergence._engine.sim.node import Node
 from pytest_convergence._engine.sim.turns import Sequencer, Turnstile
 from pytest_convergence._engine.sim.world import World
@@ -26,10 +26,6 @@ __all__ = ["Fabric"]
 
 _ON_TIME: Final = FateDomain(Network())
 """The fates of a network that has calmed down: there is but one."""
-
-
-def _on_time() -> int:
-    return 0
 
 
 Watch: TypeAlias = "Callable[[TraceEvent], None]"
@@ -68,7 +64,6 @@ class Fabric:
         "loop",
         "lost",
         "names",
-        "next_sequence",
         "nodes",
         "protocol_sent",
         "record",
@@ -103,7 +98,7 @@ class Fabric:
         self.base_ns = conditions.least_ns
         self.fates = FateDomain(conditions, noise)
         shared: Callable[[FateDomain], Callable[[], int]] | None = getattr(choices, "shared", None)
-        self.shared_fate: Callable[[], int] | None = None if shared is None else shared(self.fates)
+        self.shared_fate: Iterator[int] | None = None if shared is None else answers(shared(self.fates))
         director: Director | None = getattr(choices, "director", None)
         self.sequencer = None if director is None else Sequencer(self, director)
         self.nodes: dict[str, Node] = {}
@@ -118,7 +113,6 @@ class Fabric:
         self.protocol_sent = 0
         self.closed = False
         self.cuts = False
-        self.next_sequence = world.sequence
         self.views_watched = False
         self.longest_timer_ns = 0
         self.watchers: dict[str, list[Watch]] = {}
@@ -206,7 +200,7 @@ class Fabric:
     def calm_down(self) -> None:
         """No more faults of the schedule's own: links that exist and links to come deliver on time."""
         self.fates = _ON_TIME
-        self.shared_fate = _on_time
+        self.shared_fate = ON_TIME
         for link in self.links():
             link.calm_down()
         for node in self.nodes.values():

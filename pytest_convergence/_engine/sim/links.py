@@ -6,9 +6,10 @@ one heap push and one trace record. Everything else happens in the slow paths be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappush
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, final
 
 from pytest_convergence._engine.base.messages import ATOMS, InFlight, Message, snapshot
 from pytest_convergence._engine.base.trace import DUPLICATE, HELD
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.rules import Rule
     from pytest_convergence._engine.sim.turns import Turnstile
 
-__all__ = ["Held", "Link"]
+__all__ = ["ON_TIME", "Held", "Link", "answers"]
 
 
 class Held(NamedTuple):
@@ -44,13 +45,13 @@ class Link:
     """
 
     # As small as can be: a session of a hundred agents has ten thousand links, and they are met at random.
-    __slots__ = ("_fabric", "_fate", "_last_ns", "cut", "number", "rules", "source", "target")
+    __slots__ = ("_fabric", "_fates", "_last_ns", "cut", "number", "rules", "source", "target")
 
     def __init__(self, fabric: Fabric, source: Node, target: Node | Turnstile) -> None:
         self._fabric = fabric
         shared = fabric.shared_fate
-        self._fate: Callable[[], int] = (
-            fabric.choices.every(f"deliver {source.name}→{target.name}", fabric.fates)
+        self._fates: Iterator[int] = (
+            answers(fabric.choices.every(f"deliver {source.name}→{target.name}", fabric.fates))
             if shared is None
             else shared
         )
@@ -63,7 +64,7 @@ class Link:
 
     def calm_down(self) -> None:
         """From now on every message of this link is on time."""
-        self._fate = _on_time
+        self._fates = ON_TIME
 
     # -- sending -------------------------------------------------------------------------------------------------
 
@@ -79,11 +80,9 @@ class Link:
         if record is not None:
             record((now_ns, source.sent_code, uid))
             # The recipient may change what it is given; the trace keeps what was sent.
-            keep = fabric.keep
+            keep = fabric.keep  # a call straight from a slot is looked up like a method, each time anew
             keep(message if type(payload) in ATOMS else (*message[:2], snapshot(payload), *message[3:]))
-        # Fetched first: a call straight from a slot is looked up like a method, each time anew.
-        draw, sequence = self._fate, fabric.next_sequence
-        fate = draw()
+        fate = next(self._fates)
         if fate & 3 or self.rules:
             self._post_slowly(Message._make(message), fate)
             return message
@@ -98,7 +97,7 @@ class Link:
             fabric.protocol_sent += 1
             world.background += 1
             take = target.take_upkeep
-        heappush(world.events, (at_ns, sequence(), take, message))
+        heappush(world.events, (at_ns, next(world.numbers), take, message))
         return message
 
     def _post_slowly(self, message: Message, fate: int) -> None:
@@ -168,5 +167,13 @@ class Link:
             world.at(at_ns, self.target.take_upkeep, message)
 
 
-def _on_time() -> int:
-    return 0
+ON_TIME: Final = repeat(0)
+"""The fates of a network that has calmed down."""
+
+
+def answers(site: Callable[[], int]) -> Iterator[int]:
+    """Return the answers of a site of choice as an iterator: to ask it costs half of what a call does."""
+    own = getattr(site, "__self__", None)
+    if own is not None and site == getattr(own, "__next__", None):
+        return cast("Iterator[int]", own)
+    return iter(site, None)

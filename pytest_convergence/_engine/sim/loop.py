@@ -197,10 +197,12 @@ class WorldLoop(asyncio.SelectorEventLoop):
         if context is not None and type(callback) is _BuiltIn:
             task: Any = callback.__self__  # type: ignore[attr-defined]
             if type(task) is WorldTask and len(args) == 1:
-                self._ready_append((callback, args[0], context, task.life or self.driver))
+                enqueue = self._ready_append  # fetched first: called in one go it is looked up like a method
+                enqueue((callback, args[0], context, task.life or self.driver))
                 return _WOKEN
         handle = StepHandle(callback, args, copy_context() if context is None else context)
-        self._ready_append(handle)
+        enqueue = self._ready_append
+        enqueue(handle)
         return handle
 
     def call_soon_threadsafe(  # type: ignore[override]
@@ -263,7 +265,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
     ) -> TimerStep:
         world = self.world
         timer = TimerStep(at_ns / NS_PER_SECOND, callback, args, context, world)
-        heapq.heappush(world.events, (at_ns, world.sequence(), self._ready_append, timer))
+        heapq.heappush(world.events, (at_ns, next(world.numbers), self._ready_append, timer))
         return timer
 
     def _arm_for_ever(

@@ -194,8 +194,7 @@ class MachineHost:
                     keep = fabric.keep
                     record((now_ns, node.sent_code, uid))
                     keep(sent)
-                draw, sequence = link._fate, fabric.next_sequence
-                fate = draw()
+                fate = next(link._fates)
                 if fate & 3:
                     link.judge(Message._make(sent), fate, ())
                     continue
@@ -204,7 +203,7 @@ class MachineHost:
                     at_ns = link._last_ns
                 else:
                     link._last_ns = at_ns
-                heappush(world.events, (at_ns, sequence(), target.take, sent))
+                heappush(world.events, (at_ns, next(world.numbers), target.take, sent))
         except Exception as error:
             self.failed(node, error)
         if fabric.views_watched:

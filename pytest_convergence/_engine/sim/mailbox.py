@@ -68,7 +68,8 @@ class Sleeper:
         """A task has gone to sleep."""
         if context is not self._context:
             self._context = context
-            self._life = context.get(OWNER) or self._loop.driver
+            life = context.get(OWNER)
+            self._life = life or self._loop.driver
         self.wake_up = (wake, self, context, self._life)
 
     def wake(self) -> None:

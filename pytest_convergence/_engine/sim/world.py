@@ -52,6 +52,7 @@ class World:
     Attributes:
         now_ns: virtual nanoseconds since the run began.
         events: the heap of events to come.
+        numbers: numbers the events, in the order in which they were planned.
         background: how many of them do not keep the world awake.
         inert: how many of those will do nothing that anybody could notice: timers that were cancelled.
         max_events, timeout_ns: the budgets.
@@ -81,8 +82,8 @@ class World:
         "inert",
         "max_events",
         "now_ns",
+        "numbers",
         "seed",
-        "sequence",
         "sessions",
         "skewed",
         "suspended",
@@ -96,7 +97,7 @@ class World:
         self.now_ns = 0
         self.epoch_ns = EPOCH_NS
         self.events: list[Event] = []
-        self.sequence = count(1).__next__
+        self.numbers = count(1)
         self.background = 0
         self.inert = 0
         self.happened = 0
@@ -130,14 +131,14 @@ class World:
 
     def at(self, at_ns: int, function: Callable[[Any], object], argument: Any) -> None:
         """Let ``function(argument)`` happen at ``at_ns``."""
-        heapq.heappush(self.events, (at_ns, self.sequence(), function, argument))
+        heapq.heappush(self.events, (at_ns, next(self.numbers), function, argument))
 
     def at_background(
         self, at_ns: int, function: Callable[[Any], object], argument: Any, *, first: bool = False
     ) -> None:
         """The same for an event that does not keep the world awake; ``first`` of all that happens at its instant."""
         self.background += 1
-        number = -self.sequence() if first else self.sequence()
+        number = -next(self.numbers) if first else next(self.numbers)
         heapq.heappush(self.events, (at_ns, number, self._run_background, (function, argument)))
 
     def _run_background(self, event: tuple[Callable[[Any], object], Any]) -> None:
