@@ -239,7 +239,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
             delay_ns = (context.get(OWNER) or self.driver).node.clock.true_delay_ns(delay_ns)
         at_ns = world.now_ns + delay_ns  # what follows is _arm(), without a call: every sleep comes this way
         timer = TimerStep(at_ns / NS_PER_SECOND, callback, args, context, world)
-        heapq.heappush(world.events, (at_ns, world.sequence(), self._ready_append, timer))
+        heapq.heappush(world.events, (at_ns, next(world.numbers), self._ready_append, timer))
         return timer
 
     def call_at(  # type: ignore[override]
