@@ -34,7 +34,17 @@ class Disturbing:
         choices: the same, recorded if the session is.
     """
 
-    __slots__ = ("_fabric", "_partitions", "_session", "_stream", "choices", "kinds", "noise", "scheduled")
+    __slots__ = (
+        "_aim",
+        "_fabric",
+        "_partitions",
+        "_session",
+        "_stream",
+        "choices",
+        "kinds",
+        "noise",
+        "scheduled",
+    )
 
     def __init__(self, session: Session) -> None:
         schedule = session.schedule
@@ -45,6 +55,7 @@ class Disturbing:
             # Drawn from a stream of its own: the same seed chooses the same under every profile.
             self.noise = noise_of(schedule.noise, random.Random(f"noise/{schedule.seed}"))
         self._stream: random.Random | None = None
+        self._aim = random.Random(0)  # of noise that aims
         self.scheduled: Choices = schedule.choices(self._make_stream)
         self.choices = self.scheduled
         if session.is_recorded:
@@ -78,7 +89,8 @@ class Disturbing:
         if "partition" in self.kinds:
             self._partitions = Partitions(fabric, names, self.noise)
         if self.noise.targets:
-            Targeting(fabric, names, self.kinds, self._partitions, random.Random(f"target/{schedule.seed}"))
+            self._aim.seed(f"target/{schedule.seed}")
+            Targeting(fabric, names, self.kinds, self._partitions, self._aim)
         for at_ns, seed in schedule.branches:
             fabric.world.inert += 1
             fabric.world.at_background(at_ns, self._branch, seed)
@@ -90,6 +102,7 @@ class Disturbing:
         if self._stream is None or fabric.closed:
             return
         self._stream.setstate(stream(seed).getstate())
+        self._aim.seed(f"target/{seed}")
         fabric.fates.draw_afresh()
         for node in fabric.nodes.values():
             if node.plan is not None:
