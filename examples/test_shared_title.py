@@ -47,7 +47,7 @@ def editor(rule: Rule) -> Callable[[SimulatedAgent], object]:
             agent.observe("keep", write=title["id"], **said)
 
         await asyncio.sleep(agent.random.uniform(0, 0.5))
-        mine = {"id": agent.name, "by": agent.name, "value": f"by {agent.name}"}
+        mine: dict[str, Any] = {"id": agent.name, "by": agent.name, "value": f"by {agent.name}"}
         mine |= {"at": round(agent.now(), 1), "seen": sorted(known)}
         agent.observe("write", path="title", **mine)
         take(mine)
