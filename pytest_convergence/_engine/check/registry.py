@@ -176,14 +176,19 @@ BUILT_IN: Final[Mapping[str, Property]] = {
 """The properties that come with the package."""
 
 
+_UNASKED: Final = tuple(each for each in BUILT_IN.values() if each.patterns)
+"""Those of them that apply to some sessions without being named."""
+
+
 @final
 class PropertyRegistry:
     """The properties that one test run knows: the built-in ones, and those that plugins add."""
 
-    __slots__ = ("_properties",)
+    __slots__ = ("_properties", "_unasked")
 
     def __init__(self, more: Iterable[Property] = ()) -> None:
         self._properties: dict[str, Property] = dict(BUILT_IN)
+        self._unasked = list(_UNASKED)
         for each in more:
             self.add(each)
 
@@ -206,12 +211,12 @@ class PropertyRegistry:
         if new.name in self._properties:
             raise ConvergenceUsageError(f"a property named {new.name!r} exists already; choose another name.")
         self._properties[new.name] = new
+        if new.patterns:
+            self._unasked.append(new)
 
     def applying_to(self, pattern: str) -> tuple[Property, ...]:
         """The properties that apply unasked to sessions of that pattern (``"none"``: without one)."""
-        return tuple(
-            each for each in self._properties.values() if pattern in each.patterns or "*" in each.patterns
-        )
+        return tuple(each for each in self._unasked if pattern in each.patterns or "*" in each.patterns)
 
     def find(self, wanted: object) -> Property:
         """Return the property of that name; a :class:`Property` is returned as it is.

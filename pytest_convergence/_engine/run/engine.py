@@ -109,6 +109,10 @@ _SUMMED: Final[Mapping[str, str]] = {
 """The numbers of statistics that add up, and the numbers of runs that they add up."""
 
 
+_BUILT_IN_ONLY: Final = Known()
+"""What names stand for where nobody added any: nothing changes it, so engines share it."""
+
+
 @final
 class Sessions(Mapping[str, Session]):
     """The sessions of an engine by name, in the order in which they were created.
@@ -207,7 +211,9 @@ class ConvergenceEngine:
         properties: Iterable[Property] = (),
         known: Known | None = None,
     ) -> None:
-        self._known = Known(patterns, properties) if known is None else known
+        if known is None:
+            known = Known(patterns, properties) if patterns or properties else _BUILT_IN_ONLY
+        self._known = known
         self._created = created
         self._defaults = defaults if defaults is not None else NOTHING_SET
         self._finished = finished
