@@ -2,6 +2,9 @@
 
 Source: Ongaro and Ousterhout (2014), sections 5.3 and 5.4: committed entries are durable, and only entries that conflict
 with a leader's log are removed, which committed ones never do.
+
+That is so from the term of the commitment on. An agent that has not come to that term may still hear of an older leader, and
+remove its copy of an entry at that one's word; a quorum that has come to that term holds the entry (section 5.4.2).
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ class _Checker:
         _, lost = self._commits.model.take(agent, fact, data)
         self._commits.take(agent, fact, data)
         for placed in lost:
-            if self._commits.entries.get(placed.index) == placed.item:
+            if self._commits.entries.get(placed.index) == placed.item and (
+                fact == "log" or not self._commits.is_behind(agent, placed.index)
+            ):
                 when = "when it restarted" if fact == "log" else "by removing it from its log"
                 message = f"{agent} lost entry {placed.index} ({placed.item}), which is committed, {when}"
                 facts = {"index": placed.index, "value": placed.item.value}

@@ -110,6 +110,11 @@ class Commits:
         """What an agent knew to be committed is volatile."""
         self._known.pop(agent, None)
 
+    def is_behind(self, agent: str, index: int) -> bool:
+        """Whether an agent has not come to the term in which the entry at ``index`` was committed."""
+        now, then = self._terms_now.get(agent), self.terms.get(index)
+        return now is not None and then is not None and bool(now < then)
+
     def take(self, agent: str, fact: str, data: Mapping[str, Any]) -> list[Placed]:
         """Take a ``commit`` or ``term`` fact; return the entries that nobody had said to be committed before.
 

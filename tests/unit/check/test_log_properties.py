@@ -190,6 +190,20 @@ def test_what_is_not_committed_may_be_lost_and_saying_an_entry_again_loses_nothi
     assert judge("committed_is_durable", [*REPLICATED, *again]) is None
 
 
+def test_who_has_not_come_to_the_term_of_a_commitment_may_still_remove_its_copy_at_an_older_leaders_word() -> (
+    None
+):
+    def copies(term_of_d: int, loss: TraceEvent) -> list[TraceEvent]:
+        held = [append(agent, 1, 9) for agent in "abcd"]
+        committed = [append("a", 2, 11), fact("d", "term", term=term_of_d), commit("a", 2, 11)]
+        return [*held, *committed, loss]
+
+    truncate = fact("d", "truncate", index=1)
+    assert judge("committed_is_durable", copies(10, truncate)) is None
+    broken("committed_is_durable", *copies(11, truncate))
+    broken("committed_is_durable", *copies(10, fact("d", "log", entries=[])))
+
+
 # -- reads -------------------------------------------------------------------------------------------------------------
 
 
