@@ -211,7 +211,10 @@ class _Search:
                 else "it fails all the same"
             )
         ended = [made.outcome for made in self._running.run.sessions if made.outcome is not None]
-        return f"the test passes ({ended[-1].state.value})" if ended else "the test passes"
+        if not ended:
+            return "the test passes"
+        state = ended[-1].state.value
+        return f"the test passes{'' if ended[-1].converged else ', though the agents do not agree'} ({state})"
 
 
 def counterexample_of(

@@ -130,7 +130,11 @@ class Counterexample:
         events = decisive_events(trace, self.violations)
         if not events:
             return ""
-        head = "What led to it:" if self.violations else "What happened:"
+        head = "What happened:"
+        if self.violations:
+            concerned = list(dict.fromkeys(agent for one in self.violations for agent in one.agents))
+            knew = f", as far as {' and '.join(concerned)} could know of it" if concerned else ""
+            head = f"What led to it{knew}:"
         lines = [head, render(events, trace.agents, channels=_CHANNELS, most=_MOST_ROWS)]
         lines += [f"{format_ns(one.at_ns):>10}  ▲ violated: {one.property}" for one in self.violations]
         return "\n".join(lines)

@@ -18,6 +18,8 @@ __all__ = ["render"]
 _LEAST_WIDTH: Final = 14
 _TIME_WIDTH: Final = 12
 _NOTE_LIMIT: Final = 48
+_NOTE_TAIL: Final = 16
+"""Of what is too long for a note, so much of its end is shown: what grows, grows there."""
 _SILENT: Final = frozenset({"send", "timer", "persist", "sync", "state", "step", "start", "held", "stall"})
 _MARKS: Final = {
     "crash": "✗ crash",
@@ -57,6 +59,7 @@ def render(
     if left_out:
         earlier = sum(1 + alike for _, alike in rows[:left_out])
         lines.insert(0, f"  … {earlier} earlier events are left out")
+    overtaken = _overtaken(event for event, _ in rows)
     last_time = ""
     looks = dict.fromkeys(lanes, "│")
     for place, (event, alike) in enumerate(rows):
@@ -64,7 +67,7 @@ def render(
             time = format_ns(event.at_ns)
             stamp = "" if time == last_time else time
             last_time = time
-            more = f" (and {alike} more like it)" if alike else ""
+            more = overtaken.get(event.index, "") + (f" (and {alike} more like it)" if alike else "")
             lines.append(f"{stamp:>{_TIME_WIDTH - 2}}  {_row(event, looks, width)}{more}".rstrip())
         if event.agent in looks and event.kind in _LANES:
             looks[event.agent] = _LANES[event.kind]
@@ -84,6 +87,21 @@ def _folded(events: Iterable[TraceEvent]) -> Iterator[tuple[TraceEvent, int]]:
         first, alike = event, 0
     if first is not None:
         yield first, alike
+
+
+def _overtaken(events: Iterable[TraceEvent]) -> dict[int, str]:
+    """Return, for each arrival after that of a later message of its link, what is to be said of it."""
+    newest: dict[str, int] = {}
+    found = {}
+    for event in events:
+        message = event.message
+        if message is None or event.kind != "receive":
+            continue
+        last = newest.get(message.link, 0)
+        if message.number < last:
+            found[event.index] = f", OVERTAKEN by #{last}"
+        newest[message.link] = max(last, message.number)
+    return found
 
 
 def _says_the_same(one: TraceEvent, other: TraceEvent) -> bool:
@@ -154,4 +172,6 @@ def _words(event: TraceEvent) -> str:
 
 def _short(value: Any) -> str:
     text = text_of(value)
-    return text if len(text) <= _NOTE_LIMIT else text[: _NOTE_LIMIT - 1] + "…"
+    if len(text) <= _NOTE_LIMIT:
+        return text
+    return f"{text[: _NOTE_LIMIT - _NOTE_TAIL - 1]}…{text[-_NOTE_TAIL:]}"

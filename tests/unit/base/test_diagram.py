@@ -1,7 +1,9 @@
 """The space-time diagram in text."""
 
+import asyncio
 from typing import Any
 
+from pytest_convergence import ConvergenceEngine, SimulatedAgent
 from pytest_convergence._engine.base.diagram import render
 from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.base.schedule import Schedule
@@ -75,7 +77,7 @@ def test_long_payloads_are_cut_and_facts_put_in_words():
         TraceEvent(4, 0, "session", "b", None, None),
         TraceEvent(5, 0, "rule", "a", None, None),
     )
-    assert "x…, sent" in text
+    assert f"{'x' * 30}…{'x' * 15}" in text
     for words in ("a: decide(value=3)", "a: alone", "b: conflict 'path'", "b: session"):
         assert words in text
 
@@ -116,3 +118,25 @@ def test_the_oldest_rows_are_left_out_where_there_are_too_many():
     assert first == "  … 4 earlier events are left out"
     assert [row.split()[-1] for row in rest[1:]] == ["f3", "f4"]
     assert all("│" not in row for row in rest[1:]), "b crashed before the first row that is shown"
+
+
+def test_a_message_that_was_overtaken_says_by_which():
+    async def sender(agent: SimulatedAgent) -> None:
+        for number in range(3):
+            await agent.send("b", number)
+            await asyncio.sleep(0.01)
+
+    async def receiver(agent: SimulatedAgent) -> None:
+        async for _ in agent.inbox:
+            pass
+
+    session = ConvergenceEngine().create_session(
+        "late",
+        agents={"a": sender, "b": receiver},
+        network="lossy",
+        schedule=Schedule.of({"deliver a→b #1": 3 | 50_000_000 << 2}),
+    )
+    drawn = session.run().trace.render().splitlines()
+    assert [line.split("   ")[-1] for line in drawn if "OVERTAKEN" in line] == [
+        "#1 message 0, sent 0 us, OVERTAKEN by #3"
+    ]
