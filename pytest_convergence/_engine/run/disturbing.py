@@ -87,7 +87,7 @@ class Disturbing:
         names = list(self._session.agents)
         schedule = self._session.schedule
         if "partition" in self.kinds:
-            self._partitions = Partitions(fabric, names, self.noise)
+            self._partitions = Partitions(fabric, names, self.noise, listed=schedule.kind == "listed")
         if self.noise.targets:
             self._aim.seed(f"target/{schedule.seed}")
             Targeting(fabric, names, self.kinds, self._partitions, self._aim)

@@ -309,11 +309,19 @@ class Cut:
 
 @final
 class Partitions:
-    """Cuts off a group of agents now and then; a tick is 100 virtual milliseconds. A new partition ends the one before."""
+    """Cuts off a group of agents now and then; a tick is 100 virtual milliseconds.
 
-    def __init__(self, fabric: Fabric, names: list[str], noise: Noise = STEADY) -> None:
+    Args:
+        listed: whether each partition is named by the schedule: then a new one ends the one before. Of those that are drawn,
+            one that would begin while another lasts does not come about; only noise that aims ends another one.
+    """
+
+    def __init__(
+        self, fabric: Fabric, names: list[str], noise: Noise = STEADY, *, listed: bool = False
+    ) -> None:
         self._fabric = fabric
         self._names = names
+        self._listed = listed
         self._cut = Cut(names, noise.outage)
         self._rule: Rule | None = None
         self._last_tick = 0
@@ -357,9 +365,11 @@ class Partitions:
         function(argument)
 
     def _begin(self, due: tuple[int, int]) -> None:
-        if not self.stopped:
+        if self.stopped:
+            return
+        if self._rule is None or self._listed:
             self._cut_off(*due)
-            self._arm(due[0])
+        self._arm(due[0])
 
     def _cut_off(self, tick: int, option: int) -> None:
         group = self._cut.group(option)
