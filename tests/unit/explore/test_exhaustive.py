@@ -230,7 +230,7 @@ async def serving(agent: Any) -> None:
         ("perfect", 0.05, {1}),
         ("perfect", 0.0015, {"too late"}),
     ],
-    ids=str,
+    ids=["both", "in time", "soon", "too late"],
 )
 def test_a_time_out_races_with_its_answer_as_far_as_the_network_may_be_late(network, timeout, answers):
     search, outcomes = explored(agents={"server": serving, "client": asking(timeout)}, network=network)

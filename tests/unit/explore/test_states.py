@@ -258,7 +258,6 @@ def test_a_timer_bound_bounds_the_space():
         ({"losses": None}, "losses must be a whole number from 0, not None"),
         ({"max_states": 0}, "max_states must be a whole number from 1, not 0"),
     ],
-    ids=str,
 )
 def test_bad_arguments_are_named(arguments, words):
     with pytest.raises(ConvergenceUsageError, match=words):
