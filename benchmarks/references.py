@@ -69,7 +69,7 @@ async def _sleepers(tasks: int, sleeps: int) -> None:
 
 
 def looptime_sleeps(tasks: int = 10, sleeps: int = 20) -> int:
-    """Sleeps on looptime's patched loop, with its defaults: it asks the real selector again and again before each jump of time."""
+    """Sleeps on looptime's patched loop, with its defaults: it asks the real selector often before each jump of time."""
     import looptime
 
     loop = looptime.new_event_loop(start=0)

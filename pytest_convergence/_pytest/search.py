@@ -17,6 +17,7 @@ from typing import Any, Final, final
 
 import pytest
 
+from pytest_convergence._engine.base.choices import split_label
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.tokens import Recorded, write_token
 from pytest_convergence._pytest.course import Course
@@ -37,6 +38,8 @@ FAILURES: Final = (Exception, pytest.fail.Exception)
 """What counts as a failure of a test's body; a skip, or Ctrl-C, does not."""
 
 _MOST_TOLD_WITHOUT: Final = 8
+_AT_STEPS: Final = frozenset({"crash", "pause", "stall"})
+_FARTHEST_STEP: Final = 16
 
 Once = Callable[[pytest.Function, RunningTest], None]
 Signature = tuple[Any, ...]
@@ -115,7 +118,13 @@ class _Search:
     def shrink(self, found: tuple[Deviation, ...]) -> tuple[Deviation, ...]:
         """Return the least part of ``found`` that still fails, each as weak as it may be."""
         limit = self._item.config.stash[SETTINGS].shrink_seconds
-        shrinker = Shrinker(self.fails, self.weaker, lambda: self.seconds < limit)
+        shrinker = Shrinker(
+            self.fails,
+            self.weaker,
+            lambda: self.seconds < limit,
+            elsewhere=self.elsewhere,
+            may_move=lambda: self.seconds < limit / 2,  # it is no less minimal without
+        )
         least = shrinker.shrink(found)
         self.is_minimal = self.seconds < limit
         self._runs = shrinker.runs
@@ -200,6 +209,21 @@ class _Search:
         """Options that depart less from calm."""
         domain = self._domains.get((deviation.session, deviation.label))
         return () if domain is None else tuple(domain.weaker(deviation.option))
+
+    def elsewhere(self, deviation: Deviation) -> Sequence[Deviation]:
+        """The same fault at other steps of its agent, the nearest first."""
+        stem, step = split_label(deviation.label)
+        if stem.partition(" ")[0] not in _AT_STEPS:
+            return ()
+        domain = self._domains.get((deviation.session, deviation.label))
+        found = []
+        for away in range(1, _FARTHEST_STEP + 1):
+            for other in (step - away, step + away):
+                if other > 0:
+                    label = f"{stem} #{other}"
+                    self._domains.setdefault((deviation.session, label), domain)
+                    found.append(deviation._replace(label=label))
+        return found
 
     def without(self, deviations: Sequence[Deviation]) -> str:
         """Say what becomes of the run under these deviations alone."""

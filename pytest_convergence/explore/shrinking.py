@@ -5,6 +5,9 @@
 2. *Weaken*: each deviation that is left is made smaller (a shorter delay, a shorter outage) as far as the failure stays.
    What its domain names as smaller is tried in order, the calmest first, then halving.
 
+3. *Move*: a fault at a step is tried at the steps around it. Much of what is left may only have shifted that step to where
+   the fault does harm; then the fault alone, at another step, is enough.
+
 Every candidate is a real run. The reduction may be stopped at any time: the best so far is a counterexample already.
 """
 
@@ -16,6 +19,8 @@ from typing import Final, NamedTuple, final
 __all__ = ["Deviation", "Shrinker"]
 
 _MOST_HALVINGS: Final = 12
+_MOST_MOVES: Final = 400
+_NEAREST: Final = 6
 
 
 class Deviation(NamedTuple):
@@ -37,6 +42,8 @@ class Shrinker:
         fails: runs with the given deviations only, and says whether the same failure comes about.
         weaker: names smaller options of a deviation, the calmest first.
         may_go_on: whether there is time left; asked before each run.
+        elsewhere: names the same fault at other steps, the nearest first; nothing where that makes no sense.
+        may_move: whether there is time left to look elsewhere.
 
     Attributes:
         runs: how many candidates were run.
@@ -47,10 +54,16 @@ class Shrinker:
         fails: Callable[[Deviations], bool],
         weaker: Callable[[Deviation], Sequence[int]],
         may_go_on: Callable[[], bool],
+        *,
+        elsewhere: Callable[[Deviation], Sequence[Deviation]] = lambda _: (),
+        may_move: Callable[[], bool] = lambda: True,
     ) -> None:
         self._fails = fails
         self._weaker = weaker
         self._may_go_on = may_go_on
+        self._elsewhere = elsewhere
+        self._may_move = may_move
+        self._moves = 0
         self._known: dict[Deviations, bool] = {}
         self.runs = 0
 
@@ -59,7 +72,29 @@ class Shrinker:
         least = self._drop(tuple(found))
         weakened = self._weaken(least)
         # What is weaker may need less company.
-        return weakened if weakened == least else self._drop(weakened)
+        least = weakened if weakened == least else self._drop(weakened)
+        moved = self._move(least)
+        return least if moved == least else self._weaken(self._drop(moved))
+
+    def _move(self, found: Deviations) -> Deviations:
+        """Return fewer deviations, one of them at another step; ``found`` if there are none."""
+        for deviation in found if len(found) > 1 else ():
+            for other in self._elsewhere(deviation):
+                if self._try_move((other,)):
+                    return (other,)
+        for place, deviation in enumerate(found if len(found) > 2 else ()):
+            for gone in found[:place] + found[place + 1 :]:
+                for other in self._elsewhere(deviation)[:_NEAREST]:
+                    rest = tuple(other if one == deviation else one for one in found if one != gone)
+                    if self._try_move(rest):
+                        return self._move(rest)
+        return found
+
+    def _try_move(self, candidate: Deviations) -> bool:
+        if self._moves >= _MOST_MOVES or not self._may_move():
+            return False
+        self._moves += 1
+        return self._try(candidate)
 
     def _try(self, candidate: Deviations) -> bool:
         known = self._known.get(candidate)

@@ -93,3 +93,45 @@ def test_when_the_time_is_up_the_best_so_far_is_returned() -> None:
     assert shrinker.runs == 5
     assert found[0] in least
     assert len(least) < len(found)
+
+
+def at(step: int, who: str = "a") -> Deviation:
+    return Deviation(0, f"crash {who} #{step}", 1)
+
+
+def around(deviation: Deviation) -> list[Deviation]:
+    step = int(deviation.label.rpartition("#")[2])
+    return [at(other) for away in range(1, 9) for other in (step - away, step + away) if other > 0]
+
+
+def test_a_fault_at_another_step_may_do_without_those_that_shifted_it():
+    late = deviations(3)
+    fails = lambda candidate: at(4) in candidate or {at(9), *late} <= set(candidate)  # noqa: E731
+    shrinker = Shrinker(
+        fails, no_weaker, always, elsewhere=lambda one: around(one) if "crash" in one.label else ()
+    )
+    assert shrinker.shrink((at(9), *late)) == (at(4),)
+
+
+def test_moving_a_fault_drops_one_after_another():
+    one, two, needed = deviations(3)
+    ways = [{at(9), one, two, needed}, {at(8), two, needed}, {at(7), needed}]
+    fails = lambda candidate: any(way <= set(candidate) for way in ways)  # noqa: E731
+    shrinker = Shrinker(
+        fails, no_weaker, always, elsewhere=lambda each: around(each) if "crash" in each.label else ()
+    )
+    assert set(shrinker.shrink((at(9), one, two, needed))) == {at(7), needed}
+
+
+def test_nothing_is_moved_without_time_or_company():
+    tried: list[tuple[Deviation, ...]] = []
+
+    def fails(candidate: tuple[Deviation, ...]) -> bool:
+        tried.append(candidate)
+        return at(9) in candidate
+
+    Shrinker(fails, no_weaker, always, elsewhere=around).shrink((at(9),))
+    Shrinker(fails, no_weaker, always, elsewhere=around, may_move=lambda: False).shrink(
+        (at(9), *deviations(1))
+    )
+    assert all(one == at(9) or "crash" not in one.label for candidate in tried for one in candidate)
