@@ -31,7 +31,7 @@ def test_ctrl_c_names_test_session_schedule_and_seed(run_suite: RunSuite) -> Non
     result.stdout.fnmatch_lines(
         [
             "interrupted: test_suite.py::test_it, session 'test_it', schedule 2 of 5: seed *",
-            "run it again: pytest test_suite.py::test_it --convergence-seed=* --convergence-schedules=1",
+            "run it again: pytest test_suite.py::test_it --convergence-seed=* --convergence-schedules=1*",
             "*KeyboardInterrupt*",
         ]
     )

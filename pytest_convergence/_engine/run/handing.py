@@ -176,9 +176,10 @@ class HandoffResult:
 
         Raises:
             TimeoutError: it was not done in time.
-            ConvergenceUsageError: it was not handed off.
+            ConvergenceUsageError: it was not handed off, and still belongs to the giver.
         """
-        if not self.accepted:
+        # It may have been recovered from an owner that was thought to have failed: then somebody else will finish it.
+        if not self.accepted and self.owner == self._agent.name:
             raise ConvergenceUsageError(
                 f"the work {self.id!r} was not handed off ({self.outcome.value}: {self.why}): nobody will finish it."
             )

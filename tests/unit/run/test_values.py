@@ -59,7 +59,7 @@ async def generates(agent: Any) -> Any:
         ({"schedules": True}, "schedules must be a whole number"),
         ({"max_events": 1.5}, "max_events must be a whole number"),
         ({"explore": "rand"}, "unknown explore strategy"),
-        ({"explore": "pct"}, "not available yet"),
+        ({"noise": "swarms"}, "unknown noise profile 'swarms': did you mean 'swarm'"),
         ({"sync": "delt"}, "unknown sync strategy"),
         ({"sync": 3}, "neither the name of a strategy"),
         ({"sync": Delta}, "neither the name of a strategy"),
