@@ -115,6 +115,10 @@ def _always_calm() -> int:
     return 0
 
 
+def _unheard(self: object, stem: str, number: int, option: int, domain: Domain) -> None:
+    """Nobody wants to know what has come about."""
+
+
 def _never(after: int) -> tuple[int, int] | None:
     return None
 
@@ -137,8 +141,7 @@ class CalmChoices:
         """Never deviate."""
         return _never
 
-    def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
-        """Nobody wants to know."""
+    struck = _unheard
 
 
 @final
@@ -184,8 +187,7 @@ class SeededChoices:
 
         return following
 
-    def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
-        """Nobody wants to know."""
+    struck = _unheard
 
 
 @final
@@ -237,8 +239,7 @@ class RecordedChoices:
             if number > self._passed.get(stem, 0)
         )
 
-    def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
-        """Nobody wants to know."""
+    struck = _unheard
 
 
 @final
@@ -284,8 +285,7 @@ class TapeChoices:
 
         return following
 
-    def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
-        """Nobody wants to know."""
+    struck = _unheard
 
 
 @final

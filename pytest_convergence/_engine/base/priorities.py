@@ -62,4 +62,4 @@ class PriorityChoices:
         return int(_GREATEST_LAG_US ** self._random())
 
     def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
-        """Nobody wants to know."""
+        """Nobody wants to know what has come about."""

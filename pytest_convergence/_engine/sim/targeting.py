@@ -17,10 +17,8 @@ from pytest_convergence._engine.sim.faults import Partitions
 
 __all__ = ["ACTS_ALONE", "Targeting"]
 
-ACTS_ALONE: Final = frozenset(
-    {"leader", "coordinator", "owner", "handoff_owner", "award", "ballot", "lock", "primary"}
-)
-"""Facts by which an agent says that it may act for others."""
+ACTS_ALONE: Final = frozenset({"leader", "own", "taken", "award", "ballot"})
+"""Facts by which an agent says that it may act for others: it leads, owns a work, awards one, or proposes in a ballot."""
 
 _ODDS: Final = 0.7
 _MOST_STRIKES: Final = 12
