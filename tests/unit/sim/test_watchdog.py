@@ -143,6 +143,15 @@ def test_the_signal_handler_is_as_before_after_a_run() -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.fixture
+def default_handler() -> Iterator[None]:
+    """As an interactive run has it; what is started in the background ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default_handler")
 def test_a_real_interrupt_stays_a_keyboard_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt) as caught, guard(60):
         signal.raise_signal(signal.SIGINT)
