@@ -94,7 +94,7 @@ def find_pattern(pattern: object) -> Pattern:
     """Return a built-in pattern by name; a pattern object is returned as it is.
 
     Raises:
-        ConvergenceUsageError: there is none of that name, or it is not available yet.
+        ConvergenceUsageError: there is none of that name.
     """
     return _BUILT_IN_ONLY.find(pattern)
 
