@@ -7,10 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import pytest_convergence
 
 pytest_plugins = ["pytester"]
+
+# A machine that calls itself CI changes what pytest cuts from its summary and how Hypothesis draws. The tests of this
+# project, and the pytest runs inside them, say the same everywhere.
+for _variable in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "PYTEST_ADDOPTS", "FORCE_COLOR", "PY_COLORS", "COLUMNS"):
+    os.environ.pop(_variable, None)
+
+# No test depends on luck or on the load of the machine; to search for new examples: --hypothesis-profile=explore.
+settings.register_profile(
+    "steady", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 # After each pytest run inside this one, pytester forgets the modules that the run was the first to import. The plugin
 # imports lazily, so the next run would get second copies of its classes beside the first. All is imported once, here.
