@@ -15,7 +15,15 @@ pytest_plugins = ["pytester"]
 
 # A machine that calls itself CI changes what pytest cuts from its summary and how Hypothesis draws. The tests of this
 # project, and the pytest runs inside them, say the same everywhere.
-for _variable in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "PYTEST_ADDOPTS", "FORCE_COLOR", "PY_COLORS", "COLUMNS"):
+for _variable in (
+    "CI",
+    "BUILD_NUMBER",
+    "GITHUB_ACTIONS",
+    "PYTEST_ADDOPTS",
+    "FORCE_COLOR",
+    "PY_COLORS",
+    "COLUMNS",
+):
     os.environ.pop(_variable, None)
 
 # No test depends on luck or on the load of the machine; to search for new examples: --hypothesis-profile=explore.
