@@ -1,7 +1,9 @@
 """Replacements are installed once, kept in place, cheap, and listed."""
 
 import datetime
+import importlib
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -22,7 +24,7 @@ from pytest_convergence._engine.sim.shims.patching import (
     namespace_of,
     sweep,
 )
-from pytest_convergence.errors import ConvergenceWarning
+from pytest_convergence.errors import ConvergenceWarning, SimulationEscapeError
 from tests.determinism.shim_harness import run
 
 PROGRAM = """
@@ -143,14 +145,24 @@ def answer_five(_world: Any, _original: Any) -> int:
     return 5
 
 
+CLOCK = """
+def read():
+    return 0
+
+class Clock:
+    def read(self):
+        return 0
+"""
+
+
 @pytest.fixture
 def clock() -> Iterator[Any]:
     """A module with a function of its own that rows can name."""
     module = types.ModuleType("clock_of_test")
-    exec("def read():\n    return 0\nclass Clock:\n    def read(self):\n        return 0\n", vars(module))
+    exec(CLOCK, vars(module))
     sys.modules["clock_of_test"] = module
     yield module
-    del sys.modules["clock_of_test"]
+    sys.modules.pop("clock_of_test", None)
 
 
 def _some_world() -> object:
@@ -221,6 +233,68 @@ def test_a_function_is_replaced_when_its_module_is_loaded(
     sys.modules["clock_of_test"] = module
     installation.install()
     assert module.read() == 5
+
+
+METHOD = "clock_of_test:Clock.read"
+
+
+@pytest.mark.parametrize("when_loaded", [False, True])
+def test_a_module_that_was_forgotten_and_imported_again_gets_replacements_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, clock: Any, when_loaded: bool
+) -> None:
+    rows = [row_for(target)._replace(when_loaded=when_loaded) for target in ("clock_of_test:read", METHOD)]
+    monkeypatch.setattr(installation_module, "all_rows", lambda: iter(rows))
+    installation = Installation()
+    installation.install()
+    del sys.modules["clock_of_test"]
+    installation.install()
+    again = sys.modules["clock_of_test"] = types.ModuleType("clock_of_test")
+    exec(CLOCK, vars(again))
+    installation.install()
+    assert again.read() == again.Clock().read() == 5
+    assert clock.read() == clock.Clock().read() == 5  # who imported it before still has the other one
+
+
+def test_a_module_that_was_executed_again_gets_replacements_within_some_runs(
+    monkeypatch: pytest.MonkeyPatch, clock: Any
+) -> None:
+    monkeypatch.setattr(installation_module, "all_rows", lambda: map(row_for, ["clock_of_test:read", METHOD]))
+    installation = Installation()
+    installation.install()
+    exec(CLOCK, vars(clock))  # as importlib.reload() does
+    for _ in range(2):  # one namespace is compared each time: here the module, and the class
+        installation.install()
+    assert clock.read() == clock.Clock().read() == 5
+
+
+def test_executors_are_refused_although_a_pytest_run_was_the_first_to_import_them(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delitem(sys.modules, "concurrent.futures.thread", raising=False)
+    test = "from pytest_convergence._engine.sim.shims import install\ndef test_install(): install()\n"
+    pytester.makepyfile(test)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    pools = importlib.import_module("concurrent.futures.thread")  # pytester has forgotten the other one
+    with pools.ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: 5).result() == 5
+        with pytest.raises(SimulationEscapeError, match=r"ThreadPoolExecutor\.submit"):
+            run(lambda: pool.submit(len, ""))
+
+
+def test_another_generator_that_a_test_puts_in_place_of_the_hidden_one_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install()
+    own = random.Random(5)
+    monkeypatch.setattr(random, "random", own.random)
+    monkeypatch.setattr(random, "choice", own.choice)
+    for _ in all_rows():
+        install()
+    assert run(lambda: (random.random(), random.choice(range(10**6)))) == (
+        (again := random.Random(5)).random(),
+        again.choice(range(10**6)),
+    )
 
 
 def test_what_this_platform_does_not_have_is_passed_over(monkeypatch: pytest.MonkeyPatch, clock: Any) -> None:

@@ -6,7 +6,7 @@ import datetime
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import itemgetter
 from threading import Lock
@@ -58,8 +58,10 @@ class Installation:
     __slots__ = (
         "_homes",
         "_lock",
+        "_modules",
         "_pending",
         "_prints",
+        "_rows",
         "_turn",
         "_unloaded",
         "installed",
@@ -71,7 +73,9 @@ class Installation:
         self._lock = Lock()
         self._homes: dict[str, Home] = {}
         self._pending: list[Row] = []
+        self._modules = _take_print(sys.modules, {})
         self._prints: list[_Print] = []
+        self._rows: dict[str, Row] = {}
         self._unloaded: list[Row] = []
         self._turn = 0
         self.patches: dict[str, Patch] = {}
@@ -81,8 +85,10 @@ class Installation:
     def install(self) -> None:
         """Install; when that was done before, only see to it that everything is still in place.
 
-        What a test had replaced when the first run began is looked after each time. That a replacement is undone later
-        is rare (it takes an original that was kept since before the first run), and is noticed within some runs.
+        What a test had replaced when the first run began is looked after each time, and so is whether a module was
+        forgotten and imported again (pytester does that after each pytest run inside this process). That a replacement
+        is undone later is rare (it takes an original that was kept since before the first run, or
+        :func:`importlib.reload`), and is noticed within some runs.
         """
         if not self.installed:
             with self._lock:
@@ -90,11 +96,13 @@ class Installation:
                     _let_time_machine_go_first()
                     self._install(list(all_rows()))
                     self.installed = True
-        if self._pending or not self._is_intact() or any(map(_is_wanted, self._unloaded)):
-            self._repair()
+        changed = not (_matches(self._modules) and self._is_intact())
+        if changed or self._pending or any(map(_is_wanted, self._unloaded)):
+            self._repair(changed)
 
     def _install(self, rows: list[Row]) -> None:
         self._pending = []
+        self._rows |= {row.target: row for row in rows}
         fresh: list[Patch] = []
         self._unloaded = [row for row in rows if not _is_wanted(row)]
         for row in filter(_is_wanted, rows):
@@ -126,35 +134,58 @@ class Installation:
         self._remember()
 
     def _remember(self) -> None:
-        self._prints = []
-        by_owner: dict[int, list[Patch]] = {}
+        """Take prints: of each class and module that holds replacements, and of these modules by their names."""
+        modules = {patch.owner.module: sys.modules.get(patch.owner.module) for patch in self.patches.values()}
+        expected: dict[int, dict[str, Any]] = {}
+        namespaces: dict[int, Mapping[str, Any]] = {}
         for patch in self.patches.values():
-            by_owner.setdefault(id(patch.owner.holder), []).append(patch)
-        for patches in by_owner.values():
-            get = itemgetter(*(patch.name for patch in patches))
-            namespace = namespace_of(patches[0].owner)
-            expected = tuple(patch.shim for patch in patches)
-            self._prints.append(_Print(namespace, get, expected if len(patches) > 1 else expected[0]))
+            holder, module = patch.owner.holder, modules[patch.owner.module]
+            namespaces[id(holder)] = namespace_of(patch.owner)
+            expected.setdefault(id(holder), {})[patch.name] = patch.shim
+            name = holder.__name__
+            if patch.owner.is_class and module is not None and vars(module).get(name) is holder:
+                # A module that is executed again has new classes.
+                namespaces[id(module)] = vars(module)
+                expected.setdefault(id(module), {})[name] = holder
+        self._prints = [_take_print(namespaces[key], values) for key, values in expected.items()]
+        self._modules = _take_print(sys.modules, modules)
 
     def _is_intact(self) -> bool:
         """Compare one namespace: another one each time, because this is done at the start of every run."""
         self._turn = (self._turn + 1) % max(len(self._prints), 1)
-        for namespace, get, expected in self._prints[self._turn : self._turn + 1]:
-            try:
-                return bool(get(namespace) == expected)
-            except KeyError:
-                return False
-        return True
+        return all(map(_matches, self._prints[self._turn : self._turn + 1]))
 
-    def _repair(self) -> None:
-        """Put back what the end of a monkeypatch has undone, and install what it had hidden."""
+    def _repair(self, changed: bool) -> None:
+        """Put back what the end of a monkeypatch has undone, and install what it had hidden.
+
+        With ``changed``, also where a module that was imported or executed again has new originals.
+        """
         with self._lock:
-            for patch in self.patches.values():
+            waiting = [*self._pending, *self._unloaded]
+            for target, patch in list(self.patches.items()):
+                row = self._rows[target]
                 if namespace_of(patch.owner).get(patch.name) is patch.original:
                     patch.put()
-            waiting = [*self._pending, *self._unloaded]
-            if any(map(_is_free, waiting)):
+                elif changed and (not _is_wanted(row) or _is_free(row)):
+                    waiting.append(row)
+                    del self.patches[target]
+            if changed or any(map(_is_free, waiting)):
                 self._install(waiting)
+
+
+def _take_print(namespace: Mapping[str, Any], expected: dict[str, Any]) -> _Print:
+    if not expected:
+        return _Print(namespace, lambda _: (), ())
+    values = tuple(expected.values())
+    return _Print(namespace, itemgetter(*expected), values if len(values) > 1 else values[0])
+
+
+def _matches(taken: _Print) -> bool:
+    namespace, get, expected = taken
+    try:
+        return bool(get(namespace) == expected)
+    except KeyError:
+        return False
 
 
 def _is_wanted(row: Row) -> bool:

@@ -168,9 +168,11 @@ def is_genuine(owner: Owner, name: str) -> bool:
         value = value.fget
     if hasattr(value, _MARK):
         return False
-    if isinstance(value, MethodType):
-        # The functions of module random are methods of its hidden instance.
-        return type(value.__self__).__module__ == owner.module and value.__name__ == name
+    if isinstance(value, MethodType | BuiltinFunctionType) and not isinstance(
+        value.__self__, ModuleType | type | NoneType
+    ):
+        # The functions of module random are methods of its hidden instance; those of another instance are a test's.
+        return value.__self__ is namespace_of(owner).get("_inst") and value.__name__ == name
     if isinstance(value, FunctionType):
         return value.__module__ == owner.module
     return isinstance(value, BuiltinFunctionType | ClassMethodDescriptorType | MethodDescriptorType) and (
