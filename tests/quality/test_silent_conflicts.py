@@ -9,7 +9,7 @@ import pytest
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence._engine.state.resolution import ByArbitration, ByVote, Resolve
-from tests.quality.silence import NETWORKS, SEEDS, silent
+from tests.quality.silence import NETWORKS, SEEDS, SWEEPING, silent
 
 AGENTS = ["a", "b", "c", "d"]
 STRATEGIES: dict[str, Any] = {
@@ -50,5 +50,5 @@ def _is_settled(outcome: Outcome) -> bool:
 @pytest.mark.parametrize("resolve", STRATEGIES)
 def test_rival_writers_agree_in_the_end(resolve: str, network: str) -> None:
     options = {"agents": AGENTS, "network": network, "resolve": STRATEGIES[resolve]}
-    seeds = max(1, SEEDS // 3)  # for each of ten strategies
+    seeds = SEEDS if SWEEPING else 2  # for each of ten strategies
     silent(options, seeds=seeds, scenario=rival_writers, accept=_is_settled)
