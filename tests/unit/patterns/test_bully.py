@@ -87,10 +87,44 @@ def test_a_leader_sends_heartbeats():
 def test_a_weaker_leader_is_bullied_out_of_office():
     strong, weak = started("a"), started("b")
     weak.on_timer("answer")
-    assert sent(strong.on_message("b", "heartbeat", {})) == [("b", "coordinator"), ("c", "coordinator")]
+    assert sent(strong.on_message("b", "heartbeat", {})) == [("b", "coordinator")]
+    assert strong.elections == 1, "it would win another one anyway"
     effects = list(weak.on_message("a", "coordinator", {}))
     assert weak.view() == LeaderView("a", 0)
     assert Observe("step_down", {"reason": "stronger leader heard"}) in effects
+
+
+def timeouts(effects) -> list[int]:
+    timers = [effect for effect in effects if isinstance(effect, SetTimer)]
+    return [timer.delay_ns for timer in timers if timer.name != "success"]
+
+
+def test_a_leader_that_was_given_up_too_early_gets_twice_the_time():
+    machine = started("b")
+    for patience in range(10):
+        machine.on_message("a", "coordinator", {})
+        heard = list(machine.on_message("a", "heartbeat", {}))
+        assert timeouts(heard) == [(500 * MS) << min(patience, 8)], "256 times, and no more"
+        assert timeouts(machine.on_timer("detect")) == [(500 * MS) << min(patience, 8)]
+
+
+def test_who_led_because_nobody_stronger_answered_waits_longer_next_time():
+    machine = started("b")
+    machine.on_timer("answer")
+    machine.on_message("a", "answer", {})
+    machine.on_message("a", "coordinator", {})
+    assert timeouts(machine.on_timer("detect")) == [1000 * MS]
+
+
+def test_after_a_leader_that_lasted_the_next_one_gets_less_time():
+    machine = started("c")
+    machine.on_message("b", "coordinator", {})
+    machine.on_timer("detect")
+    effects = list(machine.on_message("b", "heartbeat", {}))
+    assert SetTimer("success", 4 * 1000 * MS, background=True) in effects
+    assert list(machine.on_timer("success")) == []
+    assert timeouts(machine.on_message("b", "heartbeat", {})) == [1000 * MS], "this one keeps what it has"
+    assert timeouts(machine.on_message("a", "coordinator", {})) == [500 * MS]
 
 
 def test_an_agent_that_is_electing_already_ignores_a_weaker_leader():

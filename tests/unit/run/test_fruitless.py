@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pytest_convergence import Consensus, LeaderFollower
+from pytest_convergence import Consensus, LeaderFollower, Network
 from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence.errors import LivelockError
@@ -32,6 +32,38 @@ def test_terms_that_bring_no_leader_are_a_livelock_that_names_them():
         run_session(waits, agents=FIVE, pattern="leader-follower", protocol=goes_round)
     assert caught.value.outcome is not None
     assert caught.value.outcome.state.value == "failed"
+
+
+def test_elections_without_terms_are_a_livelock_too():
+    async def stands(agent: SimulatedAgent) -> None:
+        for number in range(1, 10**6):
+            agent.observe("round", round=number)
+            agent.observe("leader")
+            agent.observe("follow", leader="a")
+            await asyncio.sleep(1)
+
+    with pytest.raises(
+        LivelockError, match=r"terms 2 to 502 .* no leader that lasted. Last to lead: [a-e], [a-e], "
+    ):
+        run_session(waits, agents=FIVE, pattern=LeaderFollower("bully"), protocol=stands)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [Network(latency=(0.01, 0.01), loss=0.7), Network(latency=(0.1, 5)), Network(latency=(1, 3), loss=0.5)],
+)
+def test_the_bully_election_backs_off_where_heartbeats_come_too_late(network):
+    async def scenario(session: Session) -> None:
+        await session.sleep(400)
+
+    outcome = run_session(
+        scenario, agents=FIVE, pattern=LeaderFollower("bully"), network=network, seed=1, timeout=20_000
+    )
+    assert outcome.converged
+    assert outcome.output == "a"
+    facts = [event.detail for event in outcome.trace if event.kind == "observe"]
+    elections = [fact for fact in facts if fact["fact"] == "round"]
+    assert len(elections) < 150, "in 400 s; thousands, or a livelock, with timeouts that stay"
 
 
 def test_terms_whose_leaders_commit_nothing_are_a_livelock_of_a_log():
