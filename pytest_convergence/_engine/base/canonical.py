@@ -62,6 +62,9 @@ def _plain(value: Any) -> Any:
         return {"dataclass": type(value).__qualname__, "fields": fields}
     if isinstance(value, BaseException):
         return {"exception": type(value).__qualname__, "args": list(value.args)}
+    says = getattr(value, "__canonical__", None)
+    if says is not None and not isinstance(value, type):
+        return says()
     if _says_everything(value):
         return {type(value).__name__: str(value)}
     return {"object": getattr(value, "__qualname__", type(value).__qualname__)}

@@ -7,11 +7,13 @@ import operator
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, TypeAlias, final
 
+from pytest_convergence._engine.base.packets import Packet
+
 __all__ = ["ATOMS", "CHANNELS", "InFlight", "Message", "MessageKind", "Stamped", "snapshot"]
 
-CHANNELS: Final = ("user", "pattern", "sync", "conflict", "handoff", "ack")
+CHANNELS: Final = ("user", "pattern", "sync", "conflict", "handoff", "ack", "net")
 """Who a message belongs to: the user's agents, a pattern's protocol, the synchronisation of replicas, the settling of their
-conflicts, the handing over of work, or the acknowledgement of a message."""
+conflicts, the handing over of work, the acknowledgement of a message, or the sockets of two hosts."""
 
 
 class MessageKind(StrEnum):
@@ -118,7 +120,7 @@ _KINDS: Final = frozenset(kind.value for kind in MessageKind)
 InFlight: TypeAlias = tuple[str, str, Any, str, int, int, int, "int | None", str]
 """A message on its way: the fields of :class:`Message` as a plain tuple, which costs a quarter of it to make."""
 
-ATOMS: Final = frozenset({int, float, str, bytes, bool, type(None), complex, range})
+ATOMS: Final = frozenset({int, float, str, bytes, bool, type(None), complex, range, Packet})
 """Types whose values nobody can change: they need no snapshot."""
 
 

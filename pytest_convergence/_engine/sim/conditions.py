@@ -36,6 +36,8 @@ class Network:
         loss: odds that a message is lost, 0 to 1.
         duplicate: odds that it arrives twice.
         reorder: odds that it is held up so that later messages may overtake it.
+        reset: odds that a packet of a connection between hosts resets it. (What is lost of a connection comes late: it is
+            sent again.)
         least_ns: the latency of a calm message, in nanoseconds.
         greatest_ns: the greatest latency of a message that is not held up, in nanoseconds.
     """
@@ -44,6 +46,7 @@ class Network:
     loss: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0
+    reset: float = 0.0
     least_ns: int = field(init=False, repr=False, compare=False)
     greatest_ns: int = field(init=False, repr=False, compare=False)
 
@@ -54,7 +57,7 @@ class Network:
         object.__setattr__(self, "greatest_ns", to_ns(high, "latency"))
         if self.least_ns > self.greatest_ns:
             raise ConvergenceUsageError(f"latency must be (least, greatest), not {self.latency!r}.")
-        for name in ("loss", "duplicate", "reorder"):
+        for name in ("loss", "duplicate", "reorder", "reset"):
             odds = getattr(self, name)
             if isinstance(odds, bool) or not isinstance(odds, int | float) or not 0 <= odds <= 1:
                 raise ConvergenceUsageError(f"{name} must be a probability from 0 to 1, not {odds!r}.")
@@ -67,7 +70,9 @@ class Network:
     @property
     def is_harmless(self) -> bool:
         """Whether a schedule has nothing to choose: one latency, no faults."""
-        return self.least_ns == self.greatest_ns and not (self.loss or self.duplicate or self.reorder)
+        return self.least_ns == self.greatest_ns and not (
+            self.loss or self.duplicate or self.reorder or self.reset
+        )
 
     def with_faults(self, kinds: frozenset[str]) -> Network:
         """Return the same conditions with at least the usual odds of the fault kinds that are named."""
@@ -76,6 +81,7 @@ class Network:
             ("loss", "loss", 0.1),
             ("duplicate", "duplicate", 0.05),
             ("reorder", "reorder", 0.1),
+            ("reset", "reset", 0.05),
         ):
             if kind in kinds:
                 changes[name] = max(odds, getattr(self, name))
@@ -112,8 +118,8 @@ PROFILES: Final[Mapping[str, Network]] = {
     "lan": Network(latency=(0.0002, 0.002)),
     "wan": Network(latency=(0.03, 0.12), loss=0.001, reorder=0.01),
     "lossy": Network(latency=(0.001, 0.05), loss=0.1, duplicate=0.02, reorder=0.05),
-    "flaky": Network(latency=(0.001, 0.5), loss=0.2, duplicate=0.05, reorder=0.1),
-    "chaos": Network(latency=(0.001, 2.0), loss=0.3, duplicate=0.15, reorder=0.3),
+    "flaky": Network(latency=(0.001, 0.5), loss=0.2, duplicate=0.05, reorder=0.1, reset=0.02),
+    "chaos": Network(latency=(0.001, 2.0), loss=0.3, duplicate=0.15, reorder=0.3, reset=0.05),
 }
 """The profiles by name; the numbers are seconds and odds per message."""
 

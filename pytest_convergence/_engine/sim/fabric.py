@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.base.directing import Director
     from pytest_convergence._engine.sim.faults import StepPlan
     from pytest_convergence._engine.sim.loop import WorldLoop
+    from pytest_convergence._engine.sim.net.directory import Directory
     from pytest_convergence._engine.sim.rules import Rule
 
 __all__ = ["Fabric"]
@@ -44,6 +45,8 @@ class Fabric:
         seed: what the private entropy of its agents derives from.
         closed: whether the session is over: nothing of it moves or is recorded any more.
         cuts: whether a partition is in force.
+        directory: who has which address, once somebody has opened a socket.
+        is_calm: whether the schedule has stopped to inject faults.
         sequencer: what carries out an order of deliveries that is laid down; ``None`` where the network decides.
         shared_fate: what decides the fate of a message where links need no labels of their own.
         views_watched: whether somebody waits for a machine's view to change.
@@ -57,8 +60,10 @@ class Fabric:
         "closed",
         "conditions",
         "cuts",
+        "directory",
         "duplicated",
         "fates",
+        "is_calm",
         "keep",
         "longest_timer_ns",
         "loop",
@@ -113,6 +118,8 @@ class Fabric:
         self.protocol_sent = 0
         self.closed = False
         self.cuts = False
+        self.is_calm = False
+        self.directory: Directory | None = None
         self.views_watched = False
         self.longest_timer_ns = 0
         self.watchers: dict[str, list[Watch]] = {}
@@ -199,6 +206,7 @@ class Fabric:
 
     def calm_down(self) -> None:
         """No more faults of the schedule's own: links that exist and links to come deliver on time."""
+        self.is_calm = True
         self.fates = _ON_TIME
         self.shared_fate = ON_TIME
         for link in self.links():
@@ -236,6 +244,8 @@ class Fabric:
         """A message will not arrive."""
         self.lost += 1
         self.mark(LOST, link.target, message)
+        if message[8] == "net" and link.source.stack is not None:
+            link.source.stack.lost(message[2])
 
 
 def _arrive_nowhere(_: InFlight) -> None:

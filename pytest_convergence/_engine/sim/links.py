@@ -91,7 +91,7 @@ class Link:
             at_ns = self._last_ns  # in order: a message that was not held up does not overtake
         else:
             self._last_ns = at_ns
-        if channel == "user":
+        if channel == "user" or channel == "net":  # noqa: PLR1714 - quicker than a set
             take = target.take
         else:
             fabric.protocol_sent += 1
@@ -102,7 +102,7 @@ class Link:
 
     def _post_slowly(self, message: Message, fate: int) -> None:
         fabric = self._fabric
-        if message.channel != "user":
+        if message.channel not in {"user", "net"}:
             fabric.protocol_sent += 1
         self.judge(message, fate, self.rules)
 
@@ -160,7 +160,7 @@ class Link:
 
     def _push(self, at_ns: int, message: Message) -> None:
         world = self._fabric.world
-        if message.channel == "user":
+        if message.channel in {"user", "net"}:
             world.at(at_ns, self.target.take, message)
         else:
             world.background += 1

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.sim.handles import Ready, StepHandle, TimerStep
 from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_asyncio
-from pytest_convergence._engine.sim.selector import IdleSelector
+from pytest_convergence._engine.sim.selector import READ, WRITE, WorldSelector
 from pytest_convergence._engine.sim.stock import stock_attributes
 from pytest_convergence._engine.sim.tasks import WorldTask, new_task
 from pytest_convergence._engine.sim.world import OWNER, World
 from pytest_convergence.errors import SimulationEscapeError
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.net.endpoint import KernelSocket
     from pytest_convergence._engine.sim.node import Life
     from pytest_convergence._engine.sim.watchdog import Guard
 
@@ -64,6 +65,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         _closed: bool
         _default_executor: Any
         _executor_shutdown_called: bool
+        _selector: Any
         _stopping: bool
         _task_factory: Any
 
@@ -81,9 +83,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._tasks_limit = _TASKS_KEPT
         stock = stock_attributes()
         if stock is None:
-            super().__init__(IdleSelector())
+            super().__init__(WorldSelector())
         else:
             stock.give(self)
+        self._selector.attach(world)
         self._ready_append = self._ready.append
         self._asyncgens = LiveGenerators()
         order_sets_of_asyncio()
@@ -104,7 +107,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
         """Run turns until ``batch`` steps are full, no more than ``most`` at one instant; return how many there were."""
         world, ready, driver, owner, steps = self.world, self._ready, self.driver, OWNER, 0
         events, enqueue, pop, popleft = world.events, self._ready_append, heapq.heappop, ready.popleft
+        hot = world.hot
         while steps < batch:
+            if hot:
+                self._poll_sockets(hot)
             if ready or self._stopping:
                 due_ns = world.now_ns
                 due: Any = events and events[0][0] <= due_ns
@@ -161,10 +167,34 @@ class WorldLoop(asyncio.SelectorEventLoop):
                 break
         return steps
 
+    def _poll_sockets(self, hot: dict[int, KernelSocket]) -> None:
+        """Make ready whoever waits for a socket that is ready, as asyncio's ``_process_events`` does.
+
+        Who is paused is left out: it is told when it goes on.
+        """
+        enqueue = self._ready_append
+        for number, file in list(hot.items()):
+            key = file.key
+            mask = key.events & file.readiness()
+            waiters = key.data
+            if type(waiters) is not tuple:  # somebody else's selector, which looks by itself
+                del hot[number]
+                continue
+            reader, writer = waiters
+            for waiter, wanted in ((reader, READ), (writer, WRITE)):
+                if waiter is None or not mask & wanted:
+                    continue
+                if waiter._cancelled:
+                    (self._remove_reader if wanted == READ else self._remove_writer)(number)  # type: ignore[attr-defined]
+                elif (waiter._context.get(OWNER) or self.driver).fuse:
+                    enqueue(waiter)
+                else:
+                    hot.pop(number, None)
+
     @property
     def is_ready(self) -> bool:
         """Whether some step could run at this instant."""
-        return bool(self._ready)
+        return bool(self._ready or self.world.hot)
 
     def run_first(self, steps: list[Ready]) -> None:
         """Let ``steps`` run before everything that is ready: they became ready before it."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.faults import StepPlan
     from pytest_convergence._engine.sim.handles import Ready
     from pytest_convergence._engine.sim.links import Link
+    from pytest_convergence._engine.sim.net.stack import Stack
 
 __all__ = ["NEVER", "OUTAGE", "PAUSE", "STALL", "Life", "Node"]
 
@@ -85,6 +86,8 @@ class Node:
         receivers: channel -> what takes a message of that channel.
         routes: the links that the behaviour may use without a further look.
         deferred: messages and timers that came while the node was paused.
+        stack: its sockets, once it has any. is_host: whether it is a host of the user's, and no agent.
+        powerless: whether its machine is off, and not only its process.
         on_crash, on_restart: what the floor above does when a life ends or begins.
     """
 
@@ -100,10 +103,13 @@ class Node:
         "name",
         "on_crash",
         "on_restart",
+        "is_host",
         "plan",
+        "powerless",
         "receivers",
         "routes",
         "sent_code",
+        "stack",
         "take",
         "take_upkeep",
     )
@@ -125,6 +131,9 @@ class Node:
         self.on_crash: list[Callable[[], None]] = []
         self.on_restart: list[Callable[[], None]] = []
         self.lives = 1
+        self.stack: Stack | None = None
+        self.is_host = False
+        self.powerless = False
         self.life = Life(self, 0, NEVER if plan is None else plan.next_step)
 
     @property
@@ -161,6 +170,9 @@ class Node:
         """There is a partition somewhere, or this life is dead or held: then its fuse is 0."""
         link = self.fabric.nodes[message[0]].links[self.name]
         if link.cut or not self.life.alive:
+            if not link.cut and self.stack is not None and message[8] == "net":
+                if self.stack.answer_for_the_dead(message[2]):
+                    return
             self.fabric.lose(link, message)
         elif self.life.holds:
             self.deferred.append((self.arrive, message))
@@ -269,6 +281,8 @@ class Node:
         # Parked steps come first: they became ready before what is ready now.
         parked, life.parked = life.parked, []
         self.fabric.loop.run_first(parked)
+        if self.stack is not None:
+            self.stack.wake()
         deferred, self.deferred = self.deferred, []
         world = self.fabric.world
         for function, argument in deferred:

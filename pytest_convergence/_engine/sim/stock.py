@@ -14,12 +14,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, final
 
-from pytest_convergence._engine.sim.selector import IdleSelector
+from pytest_convergence._engine.sim.selector import WorldSelector
 
 __all__ = ["StockAttributes", "stock_attributes"]
 
 _PLAIN: Final = (type(None), bool, int, float)
-_MADE_ANEW: Final[tuple[Callable[[], Any], ...]] = (deque, dict, list, set, IdleSelector)
+_MADE_ANEW: Final[tuple[Callable[[], Any], ...]] = (deque, dict, list, set, WorldSelector)
 
 
 @final
@@ -54,15 +54,15 @@ class _Bare(asyncio.SelectorEventLoop):
 @cache
 def stock_attributes() -> StockAttributes | None:
     """Return what a loop is to be given; ``None`` if that is more than can be told: then asyncio's constructors must."""
-    loop = _Bare(IdleSelector())
+    loop = _Bare(WorldSelector())
     found = dict(vars(loop))
     loop.close()
-    # The world's loop keeps an ordered set of generators itself, and no transport of real sockets can ever be registered.
+    # The world's loop keeps an ordered set of generators itself, and its transports are forgotten when their sockets are closed.
     found |= {"_asyncgens": None, "_transports": {}}
     plain = {name: value for name, value in found.items() if type(value) in _PLAIN}
     anew = tuple((name, type(value)) for name, value in found.items() if type(value) in _MADE_ANEW)
     if len(plain) + len(anew) < len(found) or any(
-        found[name] for name, kind in anew if kind is not IdleSelector
+        found[name] for name, kind in anew if kind is not WorldSelector
     ):
         return None
     return StockAttributes(plain, anew)

@@ -23,6 +23,8 @@ from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
 from pytest_convergence.errors import BudgetExceeded, DeadlockError, LivelockError
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.net.descriptors import Descriptors
+    from pytest_convergence._engine.sim.net.endpoint import KernelSocket
     from pytest_convergence._engine.sim.node import Life
 
 __all__ = ["EPOCH_NS", "NEVER_NS", "OWNER", "World"]
@@ -52,6 +54,8 @@ class World:
     Attributes:
         now_ns: virtual nanoseconds since the run began.
         events: the heap of events to come.
+        hot: sockets that are ready, and that somebody waits for, by descriptor.
+        descriptors: all open sockets, once there are any.
         numbers: numbers the events, in the order in which they were planned.
         background: how many of them do not keep the world awake.
         inert: how many of those will do nothing that anybody could notice: timers that were cancelled.
@@ -73,11 +77,13 @@ class World:
         "background",
         "closed",
         "closers",
+        "descriptors",
         "epoch_ns",
         "events",
         "fail",
         "happened",
         "host",
+        "hot",
         "idle",
         "inert",
         "max_events",
@@ -97,6 +103,8 @@ class World:
         self.now_ns = 0
         self.epoch_ns = EPOCH_NS
         self.events: list[Event] = []
+        self.hot: dict[int, KernelSocket] = {}
+        self.descriptors: Descriptors | None = None
         self.numbers = count(1)
         self.background = 0
         self.inert = 0

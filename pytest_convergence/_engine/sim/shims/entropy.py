@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, asked_world
 from pytest_convergence._engine.sim.shims.patching import Home, Row, delegate
+from pytest_convergence._engine.sim.world import OWNER
 
 __all__ = ["HOST_NAME", "PROCESS_ID", "cover_hidden_generator", "hidden_generator_names", "rows"]
 
@@ -64,11 +65,11 @@ def rows() -> Iterator[Row]:
     yield row("uuid:uuid1", "the agent's wall clock and stream", _uuid1)
     yield row("uuid:getnode", stream, _getnode)
     yield Row("tempfile:_RandomNameSequence.rng", stream, _make_rng, "entropy")
-    yield row("os:getpid", f"always {PROCESS_ID}", _getpid, "identity")
+    yield row("os:getpid", f"{PROCESS_ID}, and other numbers for hosts", _getpid, "identity")
     yield row("os:getppid", "always 1", _getppid, "identity")
-    yield row("os:uname", f"the node name is {HOST_NAME!r}", _uname, "identity")
-    yield row("socket:gethostname", f"always {HOST_NAME!r}", _hostname, "identity")
-    yield row("platform:node", f"always {HOST_NAME!r}", _hostname, "identity")
+    yield row("os:uname", f"the node name is {HOST_NAME!r}, or the host's", _uname, "identity")
+    yield row("socket:gethostname", f"{HOST_NAME!r}, and its name for a host", _hostname, "identity")
+    yield row("platform:node", f"{HOST_NAME!r}, and its name for a host", _hostname, "identity")
 
 
 def _method_of_stream(name: str) -> Callable[..., Any]:
@@ -122,7 +123,8 @@ def _make_rng(original: property) -> Any:
 
 
 def _getpid(_world: SimulatedWorld, _original: Any, /) -> int:
-    return PROCESS_ID
+    life = OWNER.get()
+    return PROCESS_ID if life is None or not life.node.is_host else PROCESS_ID + life.node.index * 1_000 + life.node.lives
 
 
 def _getppid(_world: SimulatedWorld, _original: Any, /) -> int:
@@ -130,12 +132,13 @@ def _getppid(_world: SimulatedWorld, _original: Any, /) -> int:
 
 
 def _hostname(_world: SimulatedWorld, _original: Any, /) -> str:
-    return HOST_NAME
+    life = OWNER.get()
+    return HOST_NAME if life is None or not life.node.is_host else life.node.name
 
 
 def _uname(_world: SimulatedWorld, original: Any, /) -> Any:
     real = original()
-    return type(real)((real[0], HOST_NAME, *real[2:]))
+    return type(real)((real[0], _hostname(_world, original), *real[2:]))
 
 
 def _getnode(world: SimulatedWorld, _original: Any, /) -> int:

@@ -13,7 +13,7 @@ from threading import Lock
 from types import BuiltinFunctionType, MethodType
 from typing import Any, Final, NamedTuple, Self, final
 
-from pytest_convergence._engine.sim.shims import clocks, entropy, listing, refusals
+from pytest_convergence._engine.sim.shims import clocks, entropy, listing, refusals, sockets
 from pytest_convergence._engine.sim.shims.asking import RUNS
 from pytest_convergence._engine.sim.shims.collection import Collection
 from pytest_convergence._engine.sim.shims.patching import (
@@ -36,6 +36,7 @@ def all_rows() -> Iterator[Row]:
     yield from entropy.rows()
     yield from listing.rows()
     yield from refusals.rows()
+    yield from sockets.rows()
 
 
 class _Print(NamedTuple):
@@ -95,6 +96,7 @@ class Installation:
                 if not self.installed:
                     _let_time_machine_go_first()
                     self._install(list(all_rows()))
+                    sockets.cover_sockets()
                     self.installed = True
         changed = not (_matches(self._modules) and self._is_intact())
         if changed or self._pending or any(map(_is_wanted, self._unloaded)):

@@ -20,7 +20,7 @@ from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, as
 from pytest_convergence._engine.sim.shims.patching import Make, Row, delegate
 from pytest_convergence.errors import SimulationEscapeError
 
-__all__ = ["refuse", "rows"]
+__all__ = ["BLOCKING", "DESCRIPTORS", "is_for_tool", "refuse", "rows"]
 
 _OWN_PACKAGE: Final = __name__.partition(".")[0]
 
@@ -85,21 +85,11 @@ _SIGNALS: Final = _Kind(
     ),
 )
 _SOCKETS: Final = _Kind(
-    "sockets",
-    "When the real network answers, and what, is not determined by the schedule.",
-    "Let agents exchange messages (agent.send, agent.request), give them a client that does no I/O, or do the I/O outside "
-    "the run.",
-    functions=(
-        "socket:getaddrinfo",
-        "socket:gethostbyname",
-        "socket:gethostbyname_ex",
-        "socket:gethostbyaddr",
-        "socket:getnameinfo",
-        "socket:create_connection",
-        "socket:create_server",
-        "socket:socketpair",
-        "socket:fromfd",
-    ),
+    "real sockets",
+    "It was made outside the run: when the real network answers, and what, is not determined by the schedule.",
+    "Make the socket inside the run, and it is a simulated one (session.host(…) gives it somebody to talk to), or do the "
+    "I/O outside the run.",
+    functions=("socket:fromfd",),
     methods=(
         "socket:socket.__init__",
         *(
@@ -115,7 +105,12 @@ _SOCKETS: Final = _Kind(
         "ssl:SSLSocket.do_handshake",
     ),
 )  # fmt: skip
-_DESCRIPTORS: Final = _Kind(
+BLOCKING: Final = _Kind(
+    "blocking sockets",
+    "It would block the one thread that all hosts of the world share, and only another host could end the wait.",
+    "Use asyncio's streams, or setblocking(False) with loop.sock_recv and its kind.",
+)
+DESCRIPTORS: Final = _Kind(
     "file descriptors",
     "When a real file descriptor becomes ready is not determined by the schedule.",
     "Use an asyncio.Queue or messages between agents, or do the I/O outside the run.",
@@ -133,7 +128,7 @@ _WAITS: Final = _Kind(
     "It would block the only thread of the world, and only another thread could end the wait.",
     "Use the asyncio counterpart (asyncio.Event, asyncio.Condition, asyncio.Queue, asyncio.Lock) and await it.",
 )
-_KINDS: Final = (_THREADS, _PROCESSES, _SIGNALS, _SOCKETS, _DESCRIPTORS, _LOOPS)
+_KINDS: Final = (_THREADS, _PROCESSES, _SIGNALS, _SOCKETS, DESCRIPTORS, _LOOPS)
 _ONLY_IF_LOADED: Final = frozenset({"concurrent.futures.process"})
 _FORKS: Final = frozenset({"os:fork", "os:forkpty"})
 
@@ -154,12 +149,6 @@ def rows() -> Iterator[Row]:
         _method(_condition_wait),
         _WAITS.name,
     )
-    yield Row(
-        "select:select",
-        "of nothing: virtual time passes; of file descriptors: refused",
-        delegate(_select, RUNS, asked_world),
-        _DESCRIPTORS.name,
-    )
 
 
 def refuse(kind: _Kind, call: str, frame: FrameType | None) -> NoReturn:
@@ -178,7 +167,7 @@ def _refusal(kind: _Kind, target: str) -> Callable[..., Any]:
 
     def answer(_world: SimulatedWorld, original: Any, /, *args: Any, **options: Any) -> Any:
         frame = sys._getframe(1)
-        if _is_for_tool(frame):
+        if is_for_tool(frame):
             return original(*args, **options)
         return refuse(kind, call, frame)
 
@@ -239,24 +228,12 @@ def _call_from(frame: FrameType, function: Callable[[], Any]) -> Any:
 
 def _condition_wait(world: SimulatedWorld, original: Any, self: Any, timeout: float | None = None) -> Any:
     frame = sys._getframe(1)
-    if _is_for_tool(frame):
+    if is_for_tool(frame):
         return original(self, timeout)
     if timeout is None:
         refuse(_WAITS, "threading.Condition.wait", frame)
     world.sleep_blocking(round(max(timeout, 0) * NS_PER_SECOND))
     return False
-
-
-def _select(world: SimulatedWorld, original: Any, /, *args: Any) -> Any:
-    frame = sys._getframe(1)
-    if _is_for_tool(frame) or len(args) < 3:
-        return original(*args)
-    readers, writers, others, *rest = args
-    timeout = rest[0] if rest else None
-    if any((readers, writers, others)) or timeout is None:
-        refuse(_DESCRIPTORS, "select.select", frame)
-    world.sleep_blocking(round(max(timeout, 0) * NS_PER_SECOND))
-    return [], [], []
 
 
 # -- whose call it is ----------------------------------------------------------------------------------------------------
@@ -279,7 +256,7 @@ def _program_frame(frame: FrameType | None) -> tuple[str | None, FrameType | Non
     return entry, frame
 
 
-def _is_for_tool(frame: FrameType | None) -> bool:
+def is_for_tool(frame: FrameType | None) -> bool:
     """Whether a test tool made the call, be it through the standard library."""
     _, program = _program_frame(frame)
     return program is not None and is_tool(program)

@@ -1,0 +1,90 @@
+"""Packets: what the simulated sockets of two hosts say to each other, as messages of the network.
+
+A packet never changes, so a message may carry it without a snapshot. What its bytes are is part of a run's digest, except
+where they are enciphered: those are another text each time, however equal the runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias, final
+
+__all__ = ["ACCEPT", "CONNECT", "DATA", "DATAGRAM", "END", "RESET", "UNREACHABLE", "WINDOW", "Address", "Packet"]
+
+CONNECT: Final = "connect"
+ACCEPT: Final = "accept"
+DATA: Final = "data"
+END: Final = "end"
+RESET: Final = "reset"
+WINDOW: Final = "window"
+DATAGRAM: Final = "datagram"
+UNREACHABLE: Final = "unreachable"
+"""The kinds. The first six are TCP's (a connection asked for, granted, its bytes, their end, its abortion, room for more), the
+last two UDP's and its ICMP answer."""
+
+Address: TypeAlias = tuple[str, int]
+"""An IP address and a port; or, for Unix sockets, a path and the number of an unnamed one."""
+
+_LONGEST: Final = 48
+_HANDSHAKE: Final = b"\x16\x03"
+
+
+@final
+class Packet:
+    """One packet of a connection, or one datagram.
+
+    Attributes:
+        kind: one of the kinds above.
+        source, target: where it comes from and goes to.
+        seq: the place of its bytes in the stream; how much room a ``window`` grants.
+        data: the bytes.
+        attempt: how often it was sent before.
+        secret: whether the bytes are enciphered (TLS).
+    """
+
+    __slots__ = ("attempt", "data", "kind", "secret", "seq", "source", "target")
+
+    def __init__(
+        self,
+        kind: str,
+        source: Address,
+        target: Address,
+        seq: int = 0,
+        data: bytes = b"",
+        attempt: int = 0,
+        secret: bool = False,  # noqa: FBT001, FBT002 - made for each packet: by position
+    ) -> None:
+        self.kind = kind
+        self.source = source
+        self.target = target
+        self.seq = seq
+        self.data = data
+        self.attempt = attempt
+        self.secret = secret
+
+    def again(self) -> Packet:
+        """Return the same packet, to be sent once more."""
+        return Packet(self.kind, self.source, self.target, self.seq, self.data, self.attempt + 1, self.secret)
+
+    def __canonical__(self) -> Any:
+        """What of it is the same in equal runs."""
+        data = "secret" if self.secret else self.data.hex()
+        seq = 0 if self.secret else self.seq
+        return [self.kind, *self.source, *self.target, seq, data, self.attempt]
+
+    def __repr__(self) -> str:
+        again = f" (sent again, {self.attempt})" if self.attempt else ""
+        if self.secret:
+            what = "TLS"
+        elif self.kind in {DATA, DATAGRAM}:
+            cut = f"{self.data[:_LONGEST]!r}…" if len(self.data) > _LONGEST else repr(self.data)
+            what = f"{len(self.data)} bytes {cut}"
+        elif self.kind == WINDOW:
+            what = f"{self.seq} bytes more"
+        else:
+            what = f":{self.source[1]} → :{self.target[1]}"
+        return f"{what}{again}"
+
+
+def is_handshake(data: bytes) -> bool:
+    """Whether a stream that begins with ``data`` is one of TLS records (RFC 8446, 5.1)."""
+    return data[:2] == _HANDSHAKE

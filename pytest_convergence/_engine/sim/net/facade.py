@@ -1,0 +1,352 @@
+"""The ``socket.socket`` that a program holds inside a run.
+
+It is a subclass, so whatever asks for a socket takes it; asyncio's transports, streams and ``sock_*`` functions run on it
+unchanged. It never has a real descriptor.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import socket
+import sys
+from collections.abc import Iterable
+from typing import Any, Final, NoReturn, final
+
+from pytest_convergence._engine.sim.net.datagram import DatagramSocket
+from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
+from pytest_convergence._engine.sim.net.descriptors import FIRST_DESCRIPTOR
+from pytest_convergence._engine.sim.net.stack import Stack, asking_stack
+from pytest_convergence._engine.sim.net.stream import StreamSocket
+from pytest_convergence._engine.sim.shims.refusals import BLOCKING, DESCRIPTORS, refuse
+
+__all__ = ["SimulatedSocket", "new_socket", "pair", "simulate"]
+
+_UNIX: Final = getattr(socket, "AF_UNIX", -1)
+_PEEK: Final = socket.MSG_PEEK
+_NONBLOCK: Final = getattr(socket, "SOCK_NONBLOCK", 0)
+
+
+@final
+class SimulatedSocket(socket.socket):
+    """A socket of a simulated host. See :class:`socket.socket` for its methods.
+
+    It must not block: on a host whose code shares one thread with all others, nobody else could end the wait.
+    """
+
+    __slots__ = ("_kernel", "_timeout")
+
+    _kernel: KernelSocket
+    _timeout: float | None
+    _io_refs: int
+    _closed: bool
+
+    def __init__(
+        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None  # noqa: A002 - as socket.socket
+    ) -> None:
+        self._io_refs = 0
+        self._closed = False
+        timeout = socket.getdefaulttimeout()
+        stack = asking_stack()
+        if fileno is not None:
+            self._kernel = _file(stack, fileno)
+        else:
+            family = socket.AF_INET if family == -1 else family
+            kind = socket.SOCK_STREAM if type == -1 else int(type)
+            if kind & _NONBLOCK:
+                timeout = 0.0
+            if family not in {socket.AF_INET, socket.AF_INET6, _UNIX}:
+                raise oserror(errno.EAFNOSUPPORT)
+            self._kernel = stack.open(family, kind, 0 if proto == -1 else proto)
+        self._timeout = timeout
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    @property
+    def family(self) -> Any:
+        """The address family."""
+        return socket.AddressFamily(self._kernel.family)
+
+    @property
+    def type(self) -> Any:
+        """The kind of socket."""
+        return socket.SocketKind(self._kernel.kind)
+
+    @property
+    def proto(self) -> int:
+        """The protocol number."""
+        return self._kernel.proto
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that calls may block; ``None`` for ever."""
+        return self._timeout
+
+    def __repr__(self) -> str:
+        kernel = self._kernel
+        ends = "".join(
+            f", {word}={kernel.show(address)!r}"
+            for word, address in (("laddr", kernel.local), ("raddr", kernel.remote))
+            if address is not None
+        )
+        state = " [closed]" if self._closed else ""
+        return f"<simulated socket{state} of {kernel.stack.node.name!r} fd={self.fileno()}, {self.type.name}{ends}>"
+
+    def fileno(self) -> int:
+        """Return the simulated descriptor; -1 once closed."""
+        return self._kernel.number if self._kernel.is_open else -1
+
+    def get_inheritable(self) -> bool:
+        """Nothing is ever inherited."""
+        return False
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        """Nothing is ever inherited."""
+
+    def setblocking(self, flag: bool) -> None:
+        """Block for ever, or never."""
+        self._timeout = None if flag else 0.0
+
+    def getblocking(self) -> bool:
+        """Return whether calls may block."""
+        return self._timeout != 0.0
+
+    def settimeout(self, value: float | None) -> None:
+        """Let calls block for so many seconds."""
+        if value is not None and value < 0:
+            raise ValueError("Timeout value out of range")
+        self._timeout = None if value is None else float(value)
+
+    def gettimeout(self) -> float | None:
+        """Return for how many seconds calls may block."""
+        return self._timeout
+
+    def _open(self) -> KernelSocket:
+        if not self._kernel.is_open:
+            raise oserror(errno.EBADF)
+        return self._kernel
+
+    def _stream(self) -> StreamSocket:
+        kernel = self._open()
+        if not isinstance(kernel, StreamSocket):
+            raise oserror(errno.EOPNOTSUPP)
+        return kernel
+
+    def _must_wait(self, call: str) -> NoReturn:
+        """Nothing can be done at once.
+
+        Raises:
+            BlockingIOError: the socket does not block.
+            SimulationEscapeError: it does.
+        """
+        if self._timeout == 0.0:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        refuse(BLOCKING, f"socket.{call}", sys._getframe(2))
+
+    # -- addresses and options -----------------------------------------------------------------------------------------
+
+    def bind(self, address: Any) -> None:
+        """Take an address."""
+        kernel = self._open()
+        kernel.bind(kernel.parse(address, binding=True))
+
+    def getsockname(self) -> Any:
+        """Return its own address."""
+        kernel = self._open()
+        return kernel.show(kernel.local)
+
+    def getpeername(self) -> Any:
+        """Return the other end's address."""
+        kernel = self._open()
+        if kernel.remote is None or (isinstance(kernel, StreamSocket) and not kernel.is_connected):
+            raise oserror(errno.ENOTCONN)
+        return kernel.show(kernel.remote)
+
+    def getsockopt(self, level: int, optname: int, buflen: int | None = None) -> Any:
+        """Return an option."""
+        value = self._open().getsockopt(level, optname)
+        if buflen is None or isinstance(value, bytes):
+            return value
+        return value.to_bytes(min(buflen, 4), sys.byteorder)
+
+    def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
+        """Set an option."""
+        if isinstance(value, bytes | bytearray) and len(value) == 4:
+            value = int.from_bytes(value, sys.byteorder)
+        self._open().setsockopt(level, optname, bytes(value) if isinstance(value, bytearray) else value)
+
+    # -- connections ---------------------------------------------------------------------------------------------------
+
+    def listen(self, backlog: int = 128) -> None:
+        """Wait for connections."""
+        self._stream().listen(backlog)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Return the next connection and where it comes from."""
+        kernel = self._stream()
+        connection = kernel.accept()
+        if connection is None:
+            self._must_wait("accept")
+        kernel.stack.register(connection)
+        return simulate(connection), connection.show(connection.remote)
+
+    def connect(self, address: Any) -> None:
+        """Connect; a socket that does not block says that it is under way."""
+        kernel = self._open()
+        if isinstance(kernel, StreamSocket | DatagramSocket) and not kernel.connect(kernel.parse(address)):
+            if self._timeout == 0.0:
+                raise BlockingIOError(errno.EINPROGRESS, "Operation now in progress")
+            self._must_wait("connect")
+
+    def connect_ex(self, address: Any) -> int:
+        """Connect, and return the number of the error instead of raising it."""
+        try:
+            self.connect(address)
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
+
+    def shutdown(self, how: int) -> None:
+        """End one direction, or both."""
+        self._stream().shutdown(how)
+
+    # -- bytes ---------------------------------------------------------------------------------------------------------
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """Read what is there, up to ``bufsize`` bytes."""
+        kernel = self._kernel
+        if type(kernel) is StreamSocket:
+            if not kernel.is_open:
+                raise oserror(errno.EBADF)
+            data = kernel.recv(bufsize, peek=bool(flags & _PEEK))
+            if data is None:
+                self._must_wait("recv")
+            return data
+        return self.recvfrom(bufsize, flags)[0]
+
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
+        """Read a datagram and its sender; of a stream, what is there."""
+        kernel = self._open()
+        if isinstance(kernel, DatagramSocket):
+            found = kernel.recvfrom(bufsize, peek=bool(flags & _PEEK))
+            if found is None:
+                self._must_wait("recvfrom")
+            return found
+        return self.recv(bufsize, flags), None
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """Read into a buffer."""
+        view = memoryview(buffer).cast("B")
+        data = self.recv(nbytes or len(view), flags)
+        view[: len(data)] = data
+        return len(data)
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        """Read a datagram into a buffer."""
+        view = memoryview(buffer).cast("B")
+        data, address = self.recvfrom(nbytes or len(view), flags)
+        view[: len(data)] = data
+        return len(data), address
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> tuple[bytes, list[Any], int, Any]:
+        """Read without ancillary data: there is none."""
+        data, address = self.recvfrom(bufsize, flags)
+        return data, [], 0, address
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Send what there is room for."""
+        kernel = self._kernel
+        if type(kernel) is not StreamSocket:
+            return self.sendto(data)
+        if not kernel.is_open:
+            raise oserror(errno.EBADF)
+        view = data if type(data) is bytes else memoryview(data).cast("B")
+        sent = kernel.send(view)
+        if not sent and len(view):
+            self._must_wait("send")
+        return sent
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send everything."""
+        view = memoryview(data).cast("B")
+        while view:
+            view = view[self.send(view) :]
+
+    def sendto(self, data: Any, *arguments: Any) -> int:
+        """Send a datagram."""
+        kernel = self._open()
+        if isinstance(kernel, DatagramSocket):
+            address = arguments[-1] if arguments else None
+            return kernel.sendto(data, None if address is None else kernel.parse(address))
+        return self.send(data)
+
+    def sendmsg(self, buffers: Iterable[Any], ancdata: Any = (), flags: int = 0, address: Any = None) -> int:
+        """Send several buffers as one, without ancillary data."""
+        if list(ancdata):
+            raise oserror(errno.EOPNOTSUPP)
+        data = b"".join(memoryview(each).cast("B") for each in buffers)
+        return self.send(data) if address is None else self.sendto(data, address)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _real_close(self, _ss: object = None) -> None:
+        self._kernel.close()
+
+    def detach(self) -> int:
+        """Give the descriptor away: this object is closed, the socket is not."""
+        self._closed = True
+        number, kernel = self.fileno(), self._kernel
+        self._kernel = _Detached(kernel.stack, kernel.family, kernel.kind)
+        self._kernel.is_open = False
+        return number
+
+    def dup(self) -> Any:
+        """Refuse: two objects for one simulated socket are not simulated."""
+        raise oserror(errno.EMFILE)
+
+
+class _Detached(KernelSocket):
+    """What a socket object stands for that has given its descriptor away."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def _file(stack: Stack, number: int) -> KernelSocket:
+    kernel = stack.descriptors.files.get(number)
+    if kernel is None:
+        if number < FIRST_DESCRIPTOR:
+            refuse(DESCRIPTORS, f"socket.socket(fileno={number})", sys._getframe(2))
+        raise oserror(errno.EBADF)
+    return kernel
+
+
+def new_socket() -> SimulatedSocket:
+    """Make the bare object."""
+    made: SimulatedSocket = _socket.socket.__new__(SimulatedSocket)
+    return made
+
+
+def simulate(kernel: KernelSocket) -> SimulatedSocket:
+    """Return the object for a socket that the kernel has made."""
+    made = new_socket()
+    made._io_refs = 0
+    made._closed = False
+    made._kernel = kernel
+    made._timeout = socket.getdefaulttimeout()
+    return made
+
+
+def pair(stack: Stack, family: int, kind: int) -> tuple[SimulatedSocket, SimulatedSocket]:
+    """Make two sockets that are connected with each other."""
+    one, other = (stack.open(family, kind, 0) for _ in range(2))
+    mine, theirs = stack.unnamed(), stack.unnamed()
+    if isinstance(one, StreamSocket) and isinstance(other, StreamSocket):
+        one.join(other, mine, theirs)
+    else:
+        for each, local, remote in ((one, mine, theirs), (other, theirs, mine)):
+            each.local, each.remote = local, remote
+            stack.pairs[local] = each
+    return simulate(one), simulate(other)
