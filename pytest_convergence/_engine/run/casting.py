@@ -210,7 +210,10 @@ class Cast:
         """Whether every behaviour has returned or crashed."""
         conduct = self._conduct
         return all(
-            task.done() or name in conduct.results or not conduct.fabric.nodes[name].life.alive
+            task.done()
+            or name in conduct.results
+            or not conduct.fabric.nodes[name].life.alive
+            or (name in conduct.session._hosts and conduct.session._hosts[name].rests)
             for name, task in self.tasks.items()
         )
 
@@ -221,6 +224,11 @@ class Cast:
             return False
         for name, task in self.tasks.items():
             if not task.done() and conduct.fabric.nodes[name].life.alive:
+                host = conduct.session._hosts.get(name)
+                if host is not None:
+                    if not host.rests:
+                        return False
+                    continue
                 mailbox = conduct.session.agents[name]._mailbox
                 waits = mailbox is not None and mailbox.is_idle
                 handoffs = conduct.session._handoffs

@@ -49,6 +49,8 @@ from pytest_convergence._engine.state.values import checksum_of
 from pytest_convergence.errors import AgentError, BudgetExceeded, DeadlockError
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.run.agent import SimulatedAgent
+    from pytest_convergence._engine.run.hosts import SimulatedHost
     from pytest_convergence._engine.run.session import Session
 
 __all__ = ["SCENARIO", "Conduct", "Ending"]
@@ -57,7 +59,7 @@ SCENARIO: Final = "scenario"
 """The lane of what the test itself does."""
 
 _LONGEST_SLEEP_NS: Final = 60 * NS_PER_SECOND
-_ARRIVALS: Final = frozenset({Node.arrive, Mailbox.arrive, MachineHost.take, Gate.take, Turnstile.take})
+_ARRIVALS: Final = frozenset({Node.arrive, Mailbox.arrive, MachineHost.take, Gate.take, Turnstile.take, Turnstile.arrive})
 """What the network calls with a message of the user's agents."""
 
 _EMPTY: Final = checksum_of({})
@@ -132,10 +134,8 @@ class Conduct:
         session, fabric = self.session, self.fabric
         self.scenario_node = fabric.add_node(SCENARIO)
         disturbing = self._disturbing
-        for name, agent in session.agents.items():
-            node = fabric.add_node(name, disturbing.step_plan(name))
-            agent._attach(node)
-            node.on_crash.append(self._crashed)
+        for agent in session.participants.values():
+            self._add_node(agent)
         join(self.world, self)
         self.judge.begin()
         if session.takes_snapshots:
@@ -148,6 +148,8 @@ class Conduct:
             self._work.add_done_callback(self._work_done)
         for name, behaviour in session.behaviours.items():
             self.cast.start_behaviour(session.agents[name], session.own_behaviour(name) or behaviour)
+        for host in session.hosts.values():
+            host.begin(self)
         disturbing.begin(fabric)
         for begin in session.watchers:
             begin(fabric.watchers)
@@ -157,6 +159,17 @@ class Conduct:
         self.cast.start()
         if session._handoffs is not None:
             session._handoffs.begin(self)
+
+    def _add_node(self, agent: SimulatedAgent) -> None:
+        node = self.fabric.add_node(agent.name, self._disturbing.step_plan(agent.name))
+        agent._attach(node)
+        node.on_crash.append(self._crashed)
+
+    def join(self, host: SimulatedHost) -> None:
+        """A host joins a session that runs already."""
+        self._add_node(host.agent)
+        self.fabric.rules_changed()
+        host.begin(self)
 
     def replicated(self) -> Replication:
         """Return what synchronises the replicas, made when there is one."""
@@ -233,7 +246,12 @@ class Conduct:
         return all(host.decided for host in self.cast.live_hosts())
 
     def check_finished(self) -> None:
-        """Wake those who wait for all behaviours, once all have returned or crashed."""
+        """Wake those who wait for all behaviours, once all have returned or crashed.
+
+        Where hosts are among them that still serve, and whose timers would keep the world awake for ever, the work is over.
+        """
+        if self.session._hosts and self._work is None and not self.is_over and self.cast.all_returned():
+            self.settle()
         if self._finished_waiters and self.cast.all_returned():
             self._release_finished()
 
@@ -358,7 +376,7 @@ class Conduct:
     def _longest_sleep_ns(self) -> int:
         """How long behaviours still sleep, up to a minute: those that work in rounds get another one before the verdict."""
         longest_ns = 0
-        own: set[object] = {self.fabric.nodes[name].life for name in self.cast.tasks}
+        own: set[object] = {self.fabric.nodes[name].life for name in self.cast.tasks if name in self.session.agents}
         for at_ns, _, _, timer in self.world.events:
             if isinstance(timer, TimerStep) and not timer.cancelled() and timer._context.get(OWNER) in own:
                 longest_ns = max(longest_ns, at_ns - self.world.now_ns)

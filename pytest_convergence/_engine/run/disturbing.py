@@ -76,7 +76,7 @@ class Disturbing:
     def skew_clocks(self) -> None:
         """Set the agents' clocks off, if that is among the faults."""
         if "skew" in self.kinds:
-            for name, agent in self._session.agents.items():
+            for name, agent in self._session.participants.items():
                 option = self.choices.every(f"skew {name}", SKEW)()
                 if option:
                     agent.skew_clock(offset=skew_offset_seconds(option))
@@ -84,7 +84,7 @@ class Disturbing:
     def begin(self, fabric: Fabric) -> None:
         """Set going what is not bound to the steps of an agent."""
         self._fabric = fabric
-        names = list(self._session.agents)
+        names = list(self._session.participants)
         schedule = self._session.schedule
         if "partition" in self.kinds:
             self._partitions = Partitions(fabric, names, self.noise, listed=schedule.kind == "listed")

@@ -283,7 +283,7 @@ class Judge:
             phases=session.phases,
             iterations=session._progress.iterations,
             cut_off=self._cut_off(),
-            crashed=tuple(name for name, agent in session.agents.items() if not agent.is_alive),
+            crashed=tuple(name for name, agent in session.participants.items() if not agent.is_alive),
         )
         if isinstance(conduct.ending.error, RunFailure):
             conduct.ending.error.outcome = outcome

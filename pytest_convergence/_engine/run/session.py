@@ -22,6 +22,7 @@ from pytest_convergence._engine.run.fencing import FencedResource
 from pytest_convergence._engine.run.goal import Goal, bounded
 from pytest_convergence._engine.run.handlers import Handlers, Notice, Notifier, SessionEvent
 from pytest_convergence._engine.run.handoffs import Handoffs
+from pytest_convergence._engine.run.hosts import Hosts, SimulatedHost
 from pytest_convergence._engine.run.hosting import current_loop, run_in_world
 from pytest_convergence._engine.run.judging import raise_or_return
 from pytest_convergence._engine.run.lifecycle import SessionState, advance
@@ -49,7 +50,7 @@ _LAST_WRITE: Final = as_plan("last-write")
 
 
 @final
-class Session(Standing, Stating):
+class Session(Standing, Stating, Hosts):
     """Agents, a network between them, and one run.
 
     Make one with the fixtures ``convergence_session`` or ``convergence_session_factory``, or with
@@ -108,13 +109,14 @@ class Session(Standing, Stating):
             {agent: SimulatedAgent(self, agent) for agent in self.behaviours}
         )
         self._handoffs: Handoffs | None = None
+        self._hosts: dict[str, SimulatedHost] = {}
 
     # -- parts that are made when somebody asks for them: most sessions need none ---------------------------------------
 
     @cached_property
     def network(self) -> NetworkControl:
         """Lays rules over the links: partitions, drops, delays."""
-        return NetworkControl(self._fabric, lambda: self.agents)
+        return NetworkControl(self._fabric, lambda: self.participants)
 
     @property
     def handoffs(self) -> Handoffs:

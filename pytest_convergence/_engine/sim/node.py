@@ -247,6 +247,7 @@ class Node:
             return
         steps = self.life.steps
         self.lives += 1
+        self.powerless = False
         self.life = Life(self, steps, NEVER if self.plan is None else self.plan.next_step)
         self.fabric.note("restart", self, {"life": self.lives})
         for call in self.on_restart:

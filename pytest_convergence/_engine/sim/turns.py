@@ -126,6 +126,10 @@ class Turnstile:
         """A message of the user's agents arrives."""
         self._arrive(message, is_upkeep=False)
 
+    def arrive(self, message: InFlight) -> None:
+        """A packet for the recipient's sockets arrives."""
+        self._arrive(message, is_upkeep=False)
+
     def take_upkeep(self, message: InFlight) -> None:
         """A message of a protocol arrives, which does not keep the world awake."""
         self._arrive(message, is_upkeep=True)
@@ -205,6 +209,8 @@ class Turnstile:
         node = self._node
         if is_upkeep:
             node.take_upkeep(message)
+        elif message[8] == "net":
+            node.arrive(message)
         else:
             node.take(message)
 

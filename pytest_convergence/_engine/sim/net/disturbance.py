@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.fabric import Fabric
     from pytest_convergence._engine.sim.net.stack import Stack
 
-__all__ = ["Disturbance"]
+__all__ = ["SILENCE", "Disturbance"]
 
 _WHOLE: Final = 0.9
 _PARTS: Final = 1_000
@@ -59,6 +59,26 @@ class ResetDomain:
         return (1,) if option > 1 else ()
 
 
+@final
+class SilenceDomain:
+    """How a crash looks from outside: 0, connections are reset and refused; 1, nothing is heard of the machine."""
+
+    __slots__ = ()
+
+    def decode(self, u: float) -> int:
+        """A third of the crashes are silent."""
+        return int(u >= 2 / 3)
+
+    def describe(self, option: int) -> str:
+        """Say it in words."""
+        return "the machine went silent: no connection was reset"
+
+    def weaker(self, option: int) -> tuple[int, ...]:
+        """There is nothing between."""
+        return ()
+
+
+SILENCE: Final = SilenceDomain()
 _CUT: Final = CutDomain()
 _RESET: Final = ResetDomain()
 

@@ -33,7 +33,7 @@ from pytest_convergence._engine.base.trace import RECEIVE
 from pytest_convergence._engine.sim.net.datagram import DatagramSocket
 from pytest_convergence._engine.sim.net.descriptors import Descriptors, descriptors_of
 from pytest_convergence._engine.sim.net.directory import Directory, family_of, is_loopback, is_wildcard, loopback_of
-from pytest_convergence._engine.sim.net.disturbance import Disturbance
+from pytest_convergence._engine.sim.net.disturbance import SILENCE, Disturbance
 from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
 from pytest_convergence._engine.sim.net.stream import StreamSocket
 from pytest_convergence._engine.sim.world import OWNER
@@ -71,10 +71,12 @@ class Stack:
         unix: path -> socket that is bound to it.
         pairs: address -> one of two Unix sockets for datagrams that were made as a pair.
         sockets: those of the present life.
+        silently: how it is to crash next; ``None`` leaves it to the schedule.
         listens: whether a socket of the present life waits for connections, or is bound to a datagram port.
     """
 
     __slots__ = (
+        "_after_crash",
         "_bound",
         "_disturbance",
         "_listeners",
@@ -86,6 +88,7 @@ class Stack:
         "ips",
         "node",
         "pairs",
+        "silently",
         "sockets",
         "unix",
     )
@@ -104,6 +107,8 @@ class Stack:
         self._next_port = _FIRST_EPHEMERAL
         self._next_unnamed = 0
         self._disturbance = Disturbance(node.fabric, node.name)
+        self._after_crash = node.fabric.choices.every(f"silence {node.name}", SILENCE)
+        self.silently: bool | None = None
         node.receivers["net"] = self._arrive
         node.on_crash.append(self._crash)
         node.fabric.world.closers.append(self.close)
@@ -249,6 +254,8 @@ class Stack:
             self._no_route(packet)
             return
         fabric = self.node.fabric
+        if target.stack is None:
+            stack_of(target)
         if not fabric.closed:
             fabric.link(self.node, target.name).post(packet, _WORDS[packet.kind], "net")
 
@@ -368,6 +375,10 @@ class Stack:
 
     def _crash(self) -> None:
         """The life is over: its sockets are gone, and the other ends hear of it if the machine still runs."""
+        silently, self.silently = self.silently, None
+        if silently is None:
+            silently = not self.node.fabric.is_calm and bool(self._after_crash())
+        self.node.powerless = silently
         for made in list(self.sockets):
             if isinstance(made, StreamSocket) and not self.node.powerless:
                 made.abort()

@@ -1,0 +1,212 @@
+"""Simulated hosts: asyncio programs that know nothing of this package, each on a machine of its own.
+
+1. A host runs ``main(*args)`` as an agent runs its behaviour: it has a lane in the trace, lives that end by crashes and
+   begin again by restarts, steps that a schedule may delay, and links with latency and loss to all others.
+2. What it does with sockets, names, clocks, entropy and its process id is answered by the simulated world, by whose code
+   asks: everything that ``main`` starts inherits the host through its context.
+3. A host whose ``main`` has not returned *serves* if somebody could still ask something of it: it listens, or it has a
+   datagram socket. A run is over when no host is left that neither has returned nor serves.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, final
+
+from pytest_convergence._engine.run.agent import SimulatedAgent
+from pytest_convergence._engine.sim.net.stack import stack_of
+from pytest_convergence.errors import ConvergenceUsageError
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.run.conduct import Conduct
+    from pytest_convergence._engine.run.session import Session
+    from pytest_convergence._engine.sim.node import Node
+    from pytest_convergence._engine.sim.rules import Rule
+
+__all__ = ["Hosts", "SimulatedHost"]
+
+_RESERVED = "scenario"
+_LONGEST_NAME = 63
+
+
+@final
+class SimulatedHost:
+    """A machine with one program, in the network of a session.
+
+    Attributes:
+        name: unique in the session; other hosts and agents reach it by this name.
+        names: further names that lead to it.
+        serves: whether a run may end while its program still runs; ``None`` to decide by whether it listens.
+    """
+
+    __slots__ = ("_main", "agent", "name", "names", "serves")
+
+    def __init__(
+        self, agent: SimulatedAgent, main: Callable[[], Any], names: tuple[str, ...], serves: bool | None
+    ) -> None:
+        self.agent = agent
+        self.name = agent.name
+        self.names = names
+        self.serves = serves
+        self._main = main
+
+    async def behave(self, _: SimulatedAgent) -> Any:
+        """Run the program."""
+        __tracebackhide__ = True
+        return await self._main()
+
+    def _node(self, what: str) -> Node:
+        return self.agent._running(what)
+
+    @property
+    def ip(self) -> str:
+        """Its IPv4 address, once the session runs."""
+        return stack_of(self._node("tell its address")).ips[0]
+
+    @property
+    def ipv6(self) -> str:
+        """Its IPv6 address, once the session runs."""
+        return stack_of(self._node("tell its address")).ips[1]
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not crashed."""
+        return self.agent.is_alive
+
+    @property
+    def rests(self) -> bool:
+        """Whether a run may end while its program waits as it does now."""
+        node = self.agent._node
+        if self.serves is not None or node is None:
+            return bool(self.serves)
+        return node.stack is not None and node.stack.listens
+
+    def crash(self, *, silently: bool | None = None) -> None:
+        """End its program at once; no ``finally`` of it touches the world any more.
+
+        Args:
+            silently: ``False``: only the process dies, so its kernel resets all connections and refuses new ones.
+                ``True``: the machine loses power, so the other ends hear nothing until they send, and it is back.
+                ``None``: the schedule chooses; resets are calm.
+
+        Raises:
+            AgentCrashedError: it has crashed already.
+        """
+        node = self.agent._alive("crash")
+        stack_of(node).silently = silently
+        node.crash()
+
+    def restart(self) -> None:
+        """Start its program again from the top.
+
+        Raises:
+            ConvergenceUsageError: it is alive.
+        """
+        self.agent.restart()
+
+    def pause(self) -> None:
+        """Hold its program; what is sent to it waits."""
+        self.agent.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.agent.resume()
+
+    def isolate(self) -> Rule:
+        """Cut it off from all others; a context manager with ``heal()``."""
+        return self.agent.isolate()
+
+    def skew_clock(self, offset: float = 0.0, drift: float = 0.0) -> None:
+        """Set its clock ``offset`` seconds ahead (negative: behind) and let it gain ``drift`` seconds a second."""
+        self.agent.skew_clock(offset, drift)
+
+    def begin(self, conduct: Conduct) -> None:
+        """Start its program for the first time."""
+        node = self._node("start")
+        node.is_host = True
+        stack_of(node).directory.alias(self.name, self.names)
+        conduct.cast.start_behaviour(self.agent, self.behave)
+
+    def __repr__(self) -> str:
+        return f"<SimulatedHost {self.name!r}{'' if self.is_alive else ', crashed'}>"
+
+
+class Hosts:
+    """The hosts of a session: what :class:`.Session` inherits."""
+
+    _hosts: dict[str, SimulatedHost]
+    _conduct: Conduct | None
+    agents: Mapping[str, SimulatedAgent]
+
+    @property
+    def hosts(self) -> Mapping[str, SimulatedHost]:
+        """name -> :class:`SimulatedHost`, read-only."""
+        return MappingProxyType(self._hosts)
+
+    @property
+    def participants(self) -> dict[str, SimulatedAgent]:
+        """Whoever has a node in the network: the agents, then the hosts."""
+        if not self._hosts:
+            return dict(self.agents)
+        return {**self.agents, **{name: host.agent for name, host in self._hosts.items()}}
+
+    def host(
+        self,
+        name: str,
+        main: Callable[..., Any],
+        /,
+        *args: Any,
+        names: Iterable[str] = (),
+        serves: bool | None = None,
+    ) -> SimulatedHost:
+        """Put a program on a machine of its own: ``session.host("server", serve)``.
+
+        ``main(*args)`` is ordinary asyncio code: it opens sockets, resolves names, sleeps. It begins with the run, or at
+        once if the session runs already, and begins again whenever the host restarts. What it returns is in
+        ``outcome.results[name]``; what it raises fails the run.
+
+        Args:
+            name: the host's name, by which others connect to it.
+            main: a coroutine function.
+            args: its arguments; for keyword arguments use :func:`functools.partial`.
+            names: other names that lead to the host, such as ``"api.example.com"``.
+            serves: whether a run may end while ``main`` still runs. By default a program that listens, or has a datagram
+                socket, serves; any other has to return.
+
+        Raises:
+            ConvergenceUsageError: the name is taken or no name, or ``main`` is no coroutine function.
+        """
+        session: Any = self
+        _check_name(name, self.participants)
+        if not inspect.iscoroutinefunction(functools.partial(main).func if callable(main) else main):
+            raise ConvergenceUsageError(
+                f"host {name!r} needs a coroutine function, `async def {getattr(main, '__name__', 'main')}(…): …`, not {main!r}."
+            )
+        others = (names,) if isinstance(names, str) else tuple(names)
+        host = SimulatedHost(
+            SimulatedAgent(session, name), functools.partial(main, *args), others, serves
+        )
+        self._hosts[name] = host
+        if self._conduct is not None:
+            self._conduct.join(host)
+        return host
+
+
+def _check_name(name: object, taken: Mapping[str, Any]) -> None:
+    if not isinstance(name, str) or not name or len(name) > _LONGEST_NAME or any(each.isspace() for each in name):
+        raise ConvergenceUsageError(
+            f"a host's name must be a text of 1 to {_LONGEST_NAME} characters without spaces, not {name!r}."
+        )
+    if name in taken or name == _RESERVED:
+        raise ConvergenceUsageError(
+            f"{name!r} is the name of another participant of this session; take another one (taken: "
+            f"{', '.join([*taken, _RESERVED])})."
+        )
+
+
+def hosts_of(session: Session) -> tuple[SimulatedHost, ...]:
+    """Return the hosts of a session."""
+    return tuple(session._hosts.values())
