@@ -22,7 +22,7 @@ __all__ = ["Counterexample", "Told", "decisive_events"]
 _MOST_ROWS: Final = 60
 _MOST_DEVIATIONS: Final = 20
 _LONGEST_VIEW: Final = 160
-_CHANNELS: Final = ("user", "pattern", "sync", "handoff", "conflict")
+_CHANNELS: Final = ("user", "pattern", "sync", "handoff", "conflict", "net")
 """Whose messages are drawn: all but acknowledgements."""
 _OUT_OF_TIME: Final = "the time to shrink was up"
 

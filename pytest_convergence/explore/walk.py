@@ -22,7 +22,7 @@ from pytest_convergence._engine.run.snapshots import Snapshot
 __all__ = ["Walk", "changes_told", "words_of"]
 
 _LONGEST: Final = 100
-_CHANNELS: Final = ("user", "pattern", "sync", "handoff", "conflict", "ack")
+_CHANNELS: Final = ("user", "pattern", "sync", "handoff", "conflict", "ack", "net")
 
 
 def changes_told(events: Iterable[TraceEvent]) -> Iterator[Snapshot]:

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ import pytest
 from pytest_convergence._engine.sim.shims import install, outside_world
 from pytest_convergence.errors import SimulationEscapeError
 from tests.determinism.shim_harness import SmallWorld, run, run_async
+from tests.unit.sim.harness import simulate
 
 
 def nothing() -> None:
@@ -54,20 +56,40 @@ WAYS_OUT: dict[str, Callable[[], Any]] = {
     "signal.signal": lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN),
     "signal.alarm": lambda: signal.alarm(1),
     "signal.raise_signal": lambda: signal.raise_signal(signal.SIGUSR1),
-    "socket.socket": lambda: socket.socket(),
-    "socket.create_connection": lambda: socket.create_connection(("localhost", 80)),
-    "socket.create_server": lambda: socket.create_server(("localhost", 0)),
-    "socket.getaddrinfo": lambda: socket.getaddrinfo("localhost", 80),
-    "socket.gethostbyname": lambda: socket.gethostbyname("localhost"),
-    "socket.socketpair": lambda: socket.socketpair(),
+    "socket.fromfd": lambda: socket.fromfd(0, socket.AF_INET, socket.SOCK_STREAM),
     "os.pipe": lambda: os.pipe(),
     "select.poll": lambda: select.poll(),
-    "select.select": lambda: select.select([0], [], [], 0),
     "selectors": lambda: selectors.DefaultSelector(),
     "asyncio.events.new_event_loop": lambda: asyncio.new_event_loop(),
     "threading.Condition.wait": lambda: threading.Event().wait(),
     "queue.Queue.get": lambda: queue.Queue().get(),
 }
+
+
+# Simulated sockets exist, and must not block the only thread; these need a whole world.
+WAYS_TO_BLOCK: dict[str, Callable[[], object]] = {
+    "socket.create_connection": lambda: socket.create_connection(("127.0.0.1", 80)),
+    "socket.recv": lambda: socket.socketpair()[0].recv(1),
+    "socket.accept": lambda: socket.create_server(("127.0.0.1", 0)).accept(),
+    "socket.socket(fileno=0)": lambda: socket.socket(fileno=0),
+    "select.select": lambda: select.select([0], [], [], 0),
+}
+
+
+def in_a_world(action: Callable[[], object]) -> object:
+    async def program() -> object:
+        return action()
+
+    return simulate(program)
+
+
+@pytest.mark.parametrize("name", WAYS_TO_BLOCK)
+def test_what_blocks_or_is_real_is_refused_with_its_name_and_the_programs_line(name: str) -> None:
+    with pytest.raises(SimulationEscapeError) as caught:
+        in_a_world(WAYS_TO_BLOCK[name])
+    text = str(caught.value)
+    assert name in text
+    assert f"was called inside a run, at {__file__}:" in text
 
 
 @pytest.mark.parametrize("name", WAYS_OUT)
@@ -160,9 +182,11 @@ def test_a_queue_with_a_timeout_is_empty_after_virtual_time() -> None:
 
 
 def test_a_select_of_nothing_lets_virtual_time_pass() -> None:
-    world = SmallWorld()
-    assert run(lambda: select.select([], [], [], 600), world) == ([], [], [])
-    assert world.now_ns == 600 * 10**9
+    def program() -> tuple[object, float]:
+        before = time.monotonic()
+        return select.select([], [], [], 600), time.monotonic() - before
+
+    assert in_a_world(program) == (([], [], []), 600)
 
 
 def test_what_does_not_block_goes_through() -> None:

@@ -48,7 +48,7 @@ _spell: Final = json.JSONEncoder(
 ).encode
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
     if isinstance(value, bytes | bytearray):
         return {"bytes": value.hex()}
     if isinstance(value, enum.Enum):
@@ -62,9 +62,8 @@ def _plain(value: Any) -> Any:
         return {"dataclass": type(value).__qualname__, "fields": fields}
     if isinstance(value, BaseException):
         return {"exception": type(value).__qualname__, "args": list(value.args)}
-    says = getattr(value, "__canonical__", None)
-    if says is not None and not isinstance(value, type):
-        return says()
+    if hasattr(type(value), "__canonical__"):
+        return value.__canonical__()
     if _says_everything(value):
         return {type(value).__name__: str(value)}
     return {"object": getattr(value, "__qualname__", type(value).__qualname__)}

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias, final
 
-__all__ = ["ACCEPT", "CONNECT", "DATA", "DATAGRAM", "END", "RESET", "UNREACHABLE", "WINDOW", "Address", "Packet"]
+__all__ = [
+    "ACCEPT",
+    "CONNECT",
+    "DATA",
+    "DATAGRAM",
+    "END",
+    "RESET",
+    "UNREACHABLE",
+    "WINDOW",
+    "Address",
+    "Packet",
+]
 
 CONNECT: Final = "connect"
 ACCEPT: Final = "accept"
@@ -18,7 +29,7 @@ RESET: Final = "reset"
 WINDOW: Final = "window"
 DATAGRAM: Final = "datagram"
 UNREACHABLE: Final = "unreachable"
-"""The kinds. The first six are TCP's (a connection asked for, granted, its bytes, their end, its abortion, room for more), the
+"""The kinds. The first six are TCP's (a connection asked for, granted, its bytes, their end, its abortion, more room), the
 last two UDP's and its ICMP answer."""
 
 Address: TypeAlias = tuple[str, int]
@@ -51,7 +62,7 @@ class Packet:
         seq: int = 0,
         data: bytes = b"",
         attempt: int = 0,
-        secret: bool = False,  # noqa: FBT001, FBT002 - made for each packet: by position
+        secret: bool = False,
     ) -> None:
         self.kind = kind
         self.source = source

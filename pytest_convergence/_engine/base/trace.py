@@ -217,7 +217,7 @@ class Trace(Sequence[TraceEvent]):
         log = self._log
         return self._event(self.dropped + place, log[3 * at], log[3 * at + 1], log[3 * at + 2])
 
-    def render(self, *, channels: Sequence[str] = ("user", "pattern")) -> str:
+    def render(self, *, channels: Sequence[str] = ("user", "pattern", "net")) -> str:
         """Draw the space-time diagram as text: a lane for each agent, time downwards, an arrow for each arrival."""
         from pytest_convergence._engine.base.diagram import (
             render,  # the diagram reads traces; it is drawn on demand

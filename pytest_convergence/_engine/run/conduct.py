@@ -59,7 +59,9 @@ SCENARIO: Final = "scenario"
 """The lane of what the test itself does."""
 
 _LONGEST_SLEEP_NS: Final = 60 * NS_PER_SECOND
-_ARRIVALS: Final = frozenset({Node.arrive, Mailbox.arrive, MachineHost.take, Gate.take, Turnstile.take, Turnstile.arrive})
+_ARRIVALS: Final = frozenset(
+    {Node.arrive, Mailbox.arrive, MachineHost.take, Gate.take, Turnstile.take, Turnstile.arrive}
+)
 """What the network calls with a message of the user's agents."""
 
 _EMPTY: Final = checksum_of({})
@@ -376,7 +378,9 @@ class Conduct:
     def _longest_sleep_ns(self) -> int:
         """How long behaviours still sleep, up to a minute: those that work in rounds get another one before the verdict."""
         longest_ns = 0
-        own: set[object] = {self.fabric.nodes[name].life for name in self.cast.tasks if name in self.session.agents}
+        own: set[object] = {
+            self.fabric.nodes[name].life for name in self.cast.tasks if name in self.session.agents
+        }
         for at_ns, _, _, timer in self.world.events:
             if isinstance(timer, TimerStep) and not timer.cancelled() and timer._context.get(OWNER) in own:
                 longest_ns = max(longest_ns, at_ns - self.world.now_ns)

@@ -143,7 +143,7 @@ class Hosts:
 
     @property
     def hosts(self) -> Mapping[str, SimulatedHost]:
-        """name -> :class:`SimulatedHost`, read-only."""
+        """Name -> :class:`SimulatedHost`, read-only."""
         return MappingProxyType(self._hosts)
 
     @property
@@ -183,12 +183,10 @@ class Hosts:
         _check_name(name, self.participants)
         if not inspect.iscoroutinefunction(functools.partial(main).func if callable(main) else main):
             raise ConvergenceUsageError(
-                f"host {name!r} needs a coroutine function, `async def {getattr(main, '__name__', 'main')}(…): …`, not {main!r}."
+                f"host {name!r} needs a coroutine function, `async def main(…): …`, not {main!r}."
             )
         others = (names,) if isinstance(names, str) else tuple(names)
-        host = SimulatedHost(
-            SimulatedAgent(session, name), functools.partial(main, *args), others, serves
-        )
+        host = SimulatedHost(SimulatedAgent(session, name), functools.partial(main, *args), others, serves)
         self._hosts[name] = host
         if self._conduct is not None:
             self._conduct.join(host)
@@ -196,7 +194,12 @@ class Hosts:
 
 
 def _check_name(name: object, taken: Mapping[str, Any]) -> None:
-    if not isinstance(name, str) or not name or len(name) > _LONGEST_NAME or any(each.isspace() for each in name):
+    if (
+        not isinstance(name, str)
+        or not name
+        or len(name) > _LONGEST_NAME
+        or any(each.isspace() for each in name)
+    ):
         raise ConvergenceUsageError(
             f"a host's name must be a text of 1 to {_LONGEST_NAME} characters without spaces, not {name!r}."
         )

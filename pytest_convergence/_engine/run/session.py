@@ -22,8 +22,8 @@ from pytest_convergence._engine.run.fencing import FencedResource
 from pytest_convergence._engine.run.goal import Goal, bounded
 from pytest_convergence._engine.run.handlers import Handlers, Notice, Notifier, SessionEvent
 from pytest_convergence._engine.run.handoffs import Handoffs
-from pytest_convergence._engine.run.hosts import Hosts, SimulatedHost
 from pytest_convergence._engine.run.hosting import current_loop, run_in_world
+from pytest_convergence._engine.run.hosts import Hosts, SimulatedHost
 from pytest_convergence._engine.run.judging import raise_or_return
 from pytest_convergence._engine.run.lifecycle import SessionState, advance
 from pytest_convergence._engine.run.options import UNSET, SessionOptions, is_machine_class

@@ -97,13 +97,13 @@ class Node:
         "disks",
         "fabric",
         "index",
+        "is_host",
         "life",
         "links",
         "lives",
         "name",
         "on_crash",
         "on_restart",
-        "is_host",
         "plan",
         "powerless",
         "receivers",
@@ -170,10 +170,9 @@ class Node:
         """There is a partition somewhere, or this life is dead or held: then its fuse is 0."""
         link = self.fabric.nodes[message[0]].links[self.name]
         if link.cut or not self.life.alive:
-            if not link.cut and self.stack is not None and message[8] == "net":
-                if self.stack.answer_for_the_dead(message[2]):
-                    return
-            self.fabric.lose(link, message)
+            stack = self.stack if message[8] == "net" and not link.cut else None
+            if stack is None or not stack.answer_for_the_dead(message[2]):
+                self.fabric.lose(link, message)
         elif self.life.holds:
             self.deferred.append((self.arrive, message))
         else:

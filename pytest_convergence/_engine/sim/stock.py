@@ -57,7 +57,7 @@ def stock_attributes() -> StockAttributes | None:
     loop = _Bare(WorldSelector())
     found = dict(vars(loop))
     loop.close()
-    # The world's loop keeps an ordered set of generators itself, and its transports are forgotten when their sockets are closed.
+    # The loop keeps its generators in order itself; its transports it forgets when their sockets are closed.
     found |= {"_asyncgens": None, "_transports": {}}
     plain = {name: value for name, value in found.items() if type(value) in _PLAIN}
     anew = tuple((name, type(value)) for name, value in found.items() if type(value) in _MADE_ANEW)

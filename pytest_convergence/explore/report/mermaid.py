@@ -25,7 +25,7 @@ _MOST_ROWS: Final = 200
 _LONGEST: Final = 60
 _HARMLESS: Final = frozenset(" _.,+=/()'→↛…!?*@$-")
 _WORD: Final = re.compile(r"\b(end)\b", re.IGNORECASE)
-_CHANNELS: Final = frozenset({"user", "pattern", "sync", "handoff", "conflict"})
+_CHANNELS: Final = frozenset({"user", "pattern", "sync", "handoff", "conflict", "net"})
 _NOTED: Final = {
     "crash": "crash",
     "restart": "restart",

@@ -14,7 +14,7 @@ import pytest
 from pytest_convergence._engine.run.hosting import make_loop
 from pytest_convergence._engine.run.options import SessionOptions
 from pytest_convergence._engine.sim.loop import WorldLoop
-from pytest_convergence._engine.sim.selector import IdleSelector
+from pytest_convergence._engine.sim.selector import WorldSelector
 from pytest_convergence.errors import ConvergenceUsageError, SimulationEscapeError
 from tests.unit.sim.harness import running_loop, simulate
 
@@ -90,7 +90,7 @@ def test_a_real_descriptor_is_refused():
 
 
 def test_the_selector_has_nothing_and_waits_for_nothing():
-    selector = IdleSelector()
+    selector = WorldSelector()
     assert selector.select(10) == []
     assert selector.get_map() == {}
     with pytest.raises(KeyError):

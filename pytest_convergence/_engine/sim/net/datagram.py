@@ -63,7 +63,7 @@ class DatagramSocket(KernelSocket):
         if target[0] == "255.255.255.255" and not self.reuses(socket.SO_BROADCAST):
             raise oserror(errno.EACCES)
         if self.local is None:
-            self.bind(("0.0.0.0" if self.family == socket.AF_INET else "::", 0))  # noqa: S104 - as Linux does
+            self.bind(("0.0.0.0" if self.family == socket.AF_INET else "::", 0))
         source = self.stack.source_for(self, target)
         self.stack.transmit(Packet(DATAGRAM, source, target, 0, payload))
         return len(payload)

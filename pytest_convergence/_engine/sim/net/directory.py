@@ -45,7 +45,7 @@ def is_loopback(ip: str) -> bool:
 @cache
 def is_wildcard(ip: str) -> bool:
     """Whether an address stands for all of a host."""
-    return ip in {"0.0.0.0", "::", ""}  # noqa: S104 - compared, not bound
+    return ip in {"0.0.0.0", "::", ""}
 
 
 def loopback_of(family: int) -> str:
@@ -73,7 +73,9 @@ class Directory:
         for other in other_names:
             known = self._aliases.setdefault(other.lower(), name)
             if known != name or other in self._nodes:
-                raise ConvergenceUsageError(f"{other!r} is the name of host {known!r} already; a name leads to one host.")
+                raise ConvergenceUsageError(
+                    f"{other!r} is the name of host {known!r} already; a name leads to one host."
+                )
 
     def addresses(self, node: Node) -> tuple[str, str]:
         """Return the IPv4 and the IPv6 address of a node."""
@@ -131,14 +133,21 @@ class Directory:
         return [ip for ip in found if family in {socket.AF_UNSPEC, family_of(ip)}]
 
     def getaddrinfo(
-        self, asking: Node, host: Any, port: Any, family: int = 0, kind: int = 0, proto: int = 0, flags: int = 0
+        self,
+        asking: Node,
+        host: Any,
+        port: Any,
+        family: int = 0,
+        kind: int = 0,
+        proto: int = 0,
+        flags: int = 0,
     ) -> list[tuple[Any, Any, int, str, tuple[Any, ...]]]:
         """Answer :func:`socket.getaddrinfo` for a node."""
         if isinstance(host, bytes):
             host = host.decode("idna")
         if host is None or host == "":
             passive = flags & socket.AI_PASSIVE
-            every = ("0.0.0.0", "::") if passive else ("::1", "127.0.0.1")  # noqa: S104 - answered, not bound
+            every = ("0.0.0.0", "::") if passive else ("::1", "127.0.0.1")
             found = [ip for ip in every if family in {socket.AF_UNSPEC, family_of(ip)}]
         else:
             if flags & socket.AI_NUMERICHOST:
@@ -150,7 +159,13 @@ class Directory:
         number = _port(port, kind)
         canonical = str(host) if flags & socket.AI_CANONNAME and host else ""
         return [
-            (socket.AddressFamily(family_of(ip)), socket.SocketKind(each), own, canonical, as_sockaddr(ip, number))
+            (
+                socket.AddressFamily(family_of(ip)),
+                socket.SocketKind(each),
+                own,
+                canonical,
+                as_sockaddr(ip, number),
+            )
             for ip in found
             for each, own in _PROTOCOLS
             if kind in {0, each} and proto in {0, own}

@@ -96,15 +96,19 @@ class KernelSocket:
         """
         if self.family == _UNIX:
             return os.fsdecode(address), 0
-        if not isinstance(address, tuple) or len(address) not in ({2} if self.family == socket.AF_INET else {2, 3, 4}):
-            raise TypeError(f"{socket.AddressFamily(self.family).name} address must be a tuple, not {address!r}")
+        if not isinstance(address, tuple) or len(address) not in (
+            {2} if self.family == socket.AF_INET else {2, 3, 4}
+        ):
+            raise TypeError(
+                f"{socket.AddressFamily(self.family).name} address must be a tuple, not {address!r}"
+            )
         host, port = address[:2]
         if not isinstance(port, int):
             raise TypeError(f"an integer is required for the port, not {port!r}")
         if not 0 <= port <= 0xFFFF:
             raise OverflowError("port must be 0-65535.")
         if host in {"", b""}:
-            host = "0.0.0.0" if self.family == socket.AF_INET else "::"  # noqa: S104 - what an empty name means
+            host = "0.0.0.0" if self.family == socket.AF_INET else "::"
         elif host == "<broadcast>":
             host = "255.255.255.255"
         ip = self.stack.directory.resolve(
@@ -121,7 +125,7 @@ class KernelSocket:
                 return ""
             return address[0].encode() if address[0].startswith("\0") else address[0]
         if address is None:
-            return as_sockaddr("0.0.0.0" if self.family == socket.AF_INET else "::", 0)  # noqa: S104
+            return as_sockaddr("0.0.0.0" if self.family == socket.AF_INET else "::", 0)
         return as_sockaddr(*address)
 
     def bind(self, address: Address) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from typing import Any, Final, NoReturn, final
 
 from pytest_convergence._engine.sim.net.datagram import DatagramSocket
-from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
 from pytest_convergence._engine.sim.net.descriptors import FIRST_DESCRIPTOR
+from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
 from pytest_convergence._engine.sim.net.stack import Stack, asking_stack
 from pytest_convergence._engine.sim.net.stream import StreamSocket
 from pytest_convergence._engine.sim.shims.refusals import BLOCKING, DESCRIPTORS, refuse
@@ -41,9 +41,7 @@ class SimulatedSocket(socket.socket):
     _io_refs: int
     _closed: bool
 
-    def __init__(
-        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None  # noqa: A002 - as socket.socket
-    ) -> None:
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
         self._io_refs = 0
         self._closed = False
         timeout = socket.getdefaulttimeout()

@@ -32,7 +32,13 @@ from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.base.trace import RECEIVE
 from pytest_convergence._engine.sim.net.datagram import DatagramSocket
 from pytest_convergence._engine.sim.net.descriptors import Descriptors, descriptors_of
-from pytest_convergence._engine.sim.net.directory import Directory, family_of, is_loopback, is_wildcard, loopback_of
+from pytest_convergence._engine.sim.net.directory import (
+    Directory,
+    family_of,
+    is_loopback,
+    is_wildcard,
+    loopback_of,
+)
 from pytest_convergence._engine.sim.net.disturbance import SILENCE, Disturbance
 from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
 from pytest_convergence._engine.sim.net.stream import StreamSocket
@@ -200,7 +206,9 @@ class Stack:
         """Return the address that a socket sends from to ``remote``; one without an address gets a port."""
         local = made.local
         if local is None or not local[1]:
-            local = self.bind(made, (loopback_of(made.family) if is_loopback(remote[0]) else self._own(made.family), 0))
+            local = self.bind(
+                made, (loopback_of(made.family) if is_loopback(remote[0]) else self._own(made.family), 0)
+            )
             made.local = local
         elif is_wildcard(local[0]):
             local = (remote[0] if self.is_own(remote[0]) else self._own(family_of(remote[0]))), local[1]
@@ -354,7 +362,9 @@ class Stack:
             if made is not None:
                 made.receive(packet)
             return
-        found = [each for each in self._bound.get((socket.SOCK_DGRAM, target[1]), ()) if _answers(each, target[0])]
+        found = [
+            each for each in self._bound.get((socket.SOCK_DGRAM, target[1]), ()) if _answers(each, target[0])
+        ]
         connected = [each for each in found if each.remote == packet.source]
         if found:
             (connected or found)[-1].receive(packet)

@@ -121,7 +121,7 @@ class StreamSocket(KernelSocket):
         if self.local is None:
             if self.family == _UNIX:
                 raise oserror(errno.EINVAL)
-            self.bind(("0.0.0.0" if self.family == socket.AF_INET else "::", 0))  # noqa: S104 - as Linux does
+            self.bind(("0.0.0.0" if self.family == socket.AF_INET else "::", 0))
         self.stack.listen(self)
         self.state = _LISTENING
         self._backlog = max(backlog, 1)
@@ -202,7 +202,9 @@ class StreamSocket(KernelSocket):
             stack.drop_connect(packet)
             return
         connection = StreamSocket(stack, self.family, self.proto)
-        connection.options = {name: value for name, value in self.options.items() if name[1] != socket.SO_REUSEADDR}
+        connection.options = {
+            name: value for name, value in self.options.items() if name[1] != socket.SO_REUSEADDR
+        }
         connection.accepted = False
         connection.local, connection.remote = packet.target, packet.source
         connection.state = _CONNECTED
@@ -424,7 +426,11 @@ class StreamSocket(KernelSocket):
 
     def abort(self) -> None:
         """Its process has died: the other end hears of it by a reset."""
-        if self.state == _CONNECTED and self.remote is not None and (self.local, self.remote) in self.stack.flows:
+        if (
+            self.state == _CONNECTED
+            and self.remote is not None
+            and (self.local, self.remote) in self.stack.flows
+        ):
             self._abort()
         self.vanish()
 

@@ -124,7 +124,11 @@ def _make_rng(original: property) -> Any:
 
 def _getpid(_world: SimulatedWorld, _original: Any, /) -> int:
     life = OWNER.get()
-    return PROCESS_ID if life is None or not life.node.is_host else PROCESS_ID + life.node.index * 1_000 + life.node.lives
+    return (
+        PROCESS_ID
+        if life is None or not life.node.is_host
+        else PROCESS_ID + life.node.index * 1_000 + life.node.lives
+    )
 
 
 def _getppid(_world: SimulatedWorld, _original: Any, /) -> int:

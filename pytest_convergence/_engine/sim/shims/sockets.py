@@ -41,7 +41,7 @@ def rows() -> Iterator[Row]:
 def cover_sockets() -> None:
     """Let ``socket.socket(…)`` make a simulated socket inside a run. Stays in place; elsewhere it does what it did."""
     if "__new__" not in vars(socket.socket):
-        socket.socket.__new__ = staticmethod(_new)  # type: ignore[method-assign, assignment]
+        socket.socket.__new__ = staticmethod(_new)  # type: ignore[method-assign]
 
 
 def _new(cls: Any, *_: Any, **__: Any) -> Any:
@@ -54,7 +54,15 @@ def _new(cls: Any, *_: Any, **__: Any) -> Any:
 
 
 def _getaddrinfo(
-    _world: Any, _original: Any, /, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0  # noqa: A002
+    _world: Any,
+    _original: Any,
+    /,
+    host: Any,
+    port: Any,
+    family: int = 0,
+    type: int = 0,
+    proto: int = 0,
+    flags: int = 0,
 ) -> Any:
     stack = asking_stack()
     return stack.directory.getaddrinfo(stack.node, host, port, family, type, proto, flags)
@@ -102,7 +110,7 @@ def _getnameinfo(_world: Any, _original: Any, /, sockaddr: Any, flags: int) -> t
 
 
 def _socketpair(
-    _world: Any, _original: Any, /, family: int | None = None, type: int = socket.SOCK_STREAM, proto: int = 0  # noqa: A002
+    _world: Any, _original: Any, /, family: int | None = None, type: int = socket.SOCK_STREAM, proto: int = 0
 ) -> tuple[SimulatedSocket, SimulatedSocket]:
     return pair(asking_stack(), _UNIX if family is None else family, type)
 
