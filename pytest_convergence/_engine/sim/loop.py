@@ -107,10 +107,9 @@ class WorldLoop(asyncio.SelectorEventLoop):
         """Run turns until ``batch`` steps are full, no more than ``most`` at one instant; return how many there were."""
         world, ready, driver, owner, steps = self.world, self._ready, self.driver, OWNER, 0
         events, enqueue, pop, popleft = world.events, self._ready_append, heapq.heappop, ready.popleft
-        hot = world.hot
         while steps < batch:
-            if hot:
-                self._poll_sockets(hot)
+            if world.hot:
+                self._poll_sockets(world.hot)
             if ready or self._stopping:
                 due_ns = world.now_ns
                 due: Any = events and events[0][0] <= due_ns
@@ -120,8 +119,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
                 if ready:
                     continue
                 due_ns, due = events[0][0], True
-                if due_ns > world.timeout_ns:
-                    world.time_is_up()
+                if due_ns > world.timeout_ns and not world.time_is_up():
                     break
             while due:
                 at_ns, _, function, argument = pop(events)
@@ -137,32 +135,31 @@ class WorldLoop(asyncio.SelectorEventLoop):
                     if world.after_step is not None:
                         world.after_step()
                 due = events and events[0][0] <= due_ns and steps < most
-            if ready:
-                steps += (turn := len(ready))
-                for _ in range(turn):
-                    first: Any = popleft()
-                    if type(first) is tuple:
-                        callback, argument, context, life = first
-                        life.steps = step = life.steps + 1
-                        if step >= life.fuse and not life.node.may_step(life, first):
-                            continue
-                        try:
-                            context.run(callback, argument)
-                        except BaseException as error:
-                            self._callback_failed(first, error)
-                    else:
-                        if (callback := first._callback) is None:
-                            continue
-                        life = (context := first._context).get(owner) or driver
-                        life.steps = step = life.steps + 1
-                        if step >= life.fuse and not life.node.may_step(life, first):
-                            continue
-                        try:
-                            context.run(callback, *first._args)
-                        except BaseException as error:
-                            self._callback_failed(first, error)
-                    if world.after_step is not None:
-                        world.after_step()
+            steps += len(ready)
+            for _ in range(len(ready)):
+                first: Any = popleft()
+                if type(first) is tuple:
+                    callback, argument, context, life = first
+                    life.steps = step = life.steps + 1
+                    if step >= life.fuse and not life.node.may_step(life, first):
+                        continue
+                    try:
+                        context.run(callback, argument)
+                    except BaseException as error:
+                        self._callback_failed(first, error)
+                else:
+                    if (callback := first._callback) is None:
+                        continue
+                    life = (context := first._context).get(owner) or driver
+                    life.steps = step = life.steps + 1
+                    if step >= life.fuse and not life.node.may_step(life, first):
+                        continue
+                    try:
+                        context.run(callback, *first._args)
+                    except BaseException as error:
+                        self._callback_failed(first, error)
+                if world.after_step is not None:
+                    world.after_step()
             if self._stopping:
                 break
         return steps

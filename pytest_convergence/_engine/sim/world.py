@@ -268,8 +268,11 @@ class World:
                 )
             )
 
-    def time_is_up(self) -> None:
-        """Fail the run: the budget of virtual time is used up. Said once; what ends the run may still take its time."""
+    def time_is_up(self) -> bool:
+        """Fail the run: the budget of virtual time is used up. Said once; what ends the run may still take its time.
+
+        Return whether to go on with this turn: no.
+        """
         limit_ns = self.timeout_ns
         self.now_ns = max(self.now_ns, limit_ns)
         self.fail(
@@ -280,6 +283,7 @@ class World:
         )
         if self.timeout_ns == limit_ns:
             self.timeout_ns = NEVER_NS
+        return False
 
 
 def _is_cancelled(event: Event) -> bool:

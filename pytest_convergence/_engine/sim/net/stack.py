@@ -178,8 +178,7 @@ class Stack:
         return ip, port
 
     def _collide(self, made: KernelSocket, ip: str, other: KernelSocket) -> bool:
-        assert other.local is not None
-        theirs = other.local[0]
+        theirs, _ = _address_of(other)
         same_family = family_of(ip) == family_of(theirs)
         both = made.options.get((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)) or other.options.get(
             (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
@@ -190,7 +189,9 @@ class Stack:
             return False
         if made.reuses(_REUSEPORT) and other.reuses(_REUSEPORT):
             return False
-        listening = isinstance(other, StreamSocket) and other in self._listeners.get(other.local[1], ())
+        listening = isinstance(other, StreamSocket) and other in self._listeners.get(
+            _address_of(other)[1], ()
+        )
         reused = made.reuses(socket.SO_REUSEADDR) and other.reuses(socket.SO_REUSEADDR)
         return listening or not reused
 
@@ -234,20 +235,20 @@ class Stack:
 
     def listen(self, listener: StreamSocket) -> None:
         """A socket waits for connections from now on."""
-        assert listener.local is not None
-        if self.unix.get(listener.local[0]) is not listener:
-            waiting = self._listeners.setdefault(listener.local[1], [])
+        ip, port = _address_of(listener)
+        if self.unix.get(ip) is not listener:
+            waiting = self._listeners.setdefault(port, [])
             if listener not in waiting:
                 waiting.append(listener)
 
     def unlisten(self, listener: StreamSocket) -> None:
         """It does not any more."""
-        assert listener.local is not None
-        waiting = self._listeners.get(listener.local[1], [])
+        _, port = _address_of(listener)
+        waiting = self._listeners.get(port, [])
         if listener in waiting:
             waiting.remove(listener)
             if not waiting:
-                del self._listeners[listener.local[1]]
+                del self._listeners[port]
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
@@ -419,10 +420,13 @@ class Stack:
         self._forget()
 
 
+def _address_of(made: KernelSocket) -> Address:
+    return made.local or ("", 0)
+
+
 def _answers(made: KernelSocket, ip: str) -> bool:
     """Whether a socket that is bound takes what comes for an address of its host."""
-    assert made.local is not None
-    own = made.local[0]
+    own, _ = _address_of(made)
     if own == ip:
         return True
     if own == "::":
