@@ -45,6 +45,7 @@ def test_the_network_page_has_the_numbers_of_every_profile() -> None:
             network.loss,
             network.duplicate,
             network.reorder,
+            network.reset,
         ]
         for name, network in PROFILES.items()
     }
