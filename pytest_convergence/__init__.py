@@ -49,11 +49,13 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.patterns.saga import Saga, Step
     from pytest_convergence._engine.patterns.tally import Tally
     from pytest_convergence._engine.run.agent import SimulatedAgent
+    from pytest_convergence._engine.run.cancellable import cancellable
     from pytest_convergence._engine.run.engine import ConvergenceEngine, EngineStats
     from pytest_convergence._engine.run.fencing import FencedResource
     from pytest_convergence._engine.run.goal import Criterion, Goal
     from pytest_convergence._engine.run.handing import Handoff, HandoffResult, HandoffStats
     from pytest_convergence._engine.run.handlers import Notice, SessionEvent
+    from pytest_convergence._engine.run.hosts import SimulatedHost
     from pytest_convergence._engine.run.lifecycle import SessionState
     from pytest_convergence._engine.run.outcome import Outcome, RunMetrics
     from pytest_convergence._engine.run.progress import Phase
@@ -102,6 +104,8 @@ __all__ = [
     "Phase",
     "RunMetrics",
     "SimulatedAgent",
+    "SimulatedHost",
+    "cancellable",
     "Handoff",
     "HandoffResult",
     "HandoffReason",
@@ -217,6 +221,8 @@ _HOMES: Final = {
     "RunMetrics": "_engine.run.outcome",
     "Session": "_engine.run.session",
     "SimulatedAgent": "_engine.run.agent",
+    "SimulatedHost": "_engine.run.hosts",
+    "cancellable": "_engine.run.cancellable",
     "Handoff": "_engine.run.handing",
     "HandoffResult": "_engine.run.handing",
     "HandoffStats": "_engine.run.handing",

@@ -203,6 +203,7 @@ _OF_AGENTS: Final[Mapping[str, str]] = {
     "state": "changes its state",
     "conflict": "meets a conflict",
     "stall": "is held up before its next step",
+    "cancel": "has a task cancelled",
 }
 
 

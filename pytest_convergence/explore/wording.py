@@ -43,6 +43,30 @@ def _storage(where: str, number: int, what: str) -> str:
     return f"crash {number} of {where} {what}"
 
 
+def _cancel(where: str, number: int, what: str) -> str:
+    host, _, task = where.partition("/")
+    whose = f"task {task} of {host}" if task else host
+    return f"{whose} was {what} while it waited for the {_ordinal(number)} time"
+
+
+def _cut(where: str, number: int, what: str) -> str:
+    return f"data packet {where} #{number} was {what}"
+
+
+def _reset(where: str, number: int, what: str) -> str:
+    return f"data packet {where} #{number}: {what}"
+
+
+def _silence(where: str, number: int, what: str) -> str:
+    return f"crash {number} of {where}: {what}"
+
+
+def _ordinal(number: int) -> str:
+    if 10 <= number % 100 <= 20:
+        return f"{number}th"
+    return f"{number}{({1: 'st', 2: 'nd', 3: 'rd'}).get(number % 10, 'th')}"
+
+
 _BY_SITE: Final[Mapping[str, Callable[[str, int, str], str]]] = {
     "deliver": _message,
     "crash": _step,
@@ -53,6 +77,10 @@ _BY_SITE: Final[Mapping[str, Callable[[str, int, str], str]]] = {
     "skew": _skew,
     "storage": _storage,
     "freeze": _freeze,
+    "cancel": _cancel,
+    "cut": _cut,
+    "reset": _reset,
+    "silence": _silence,
 }
 
 
@@ -76,6 +104,10 @@ _NOT_REACHED: Final[Mapping[str, str]] = {
     "stall": "{where} never came to its step {number}, which was to be held up",
     "timer": "the timer {where} #{number} was never set",
     "skew": "there was no clock of {where} to be off",
+    "cancel": "{where} did not wait for the {number}. time, at which it was to be cancelled",
+    "cut": "data packet {where} #{number} did not arrive",
+    "reset": "data packet {where} #{number} did not arrive",
+    "silence": "{where} did not crash {number} times",
     "storage": "{where} did not crash {number} times",
 }
 

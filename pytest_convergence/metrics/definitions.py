@@ -106,7 +106,9 @@ LABELLED: Final = (
     Labelled("conflicts", "conflicts_by", ("type", "severity"), "Concurrent writes that did not agree."),
     Labelled("conflicts_resolved", "resolutions_by", ("strategy",), "Conflicts that were resolved."),
     Labelled("handoffs", "handoffs_by", ("reason", "outcome"), "Handoffs that ended."),
-    Labelled("faults", "faults", ("fault",), "Faults that struck agents: crash, pause, stall, partition."),
+    Labelled(
+        "faults", "faults", ("fault",), "Faults that struck agents: crash, pause, stall, cancel, partition."
+    ),
 )
 
 

@@ -29,6 +29,7 @@ _MARKS: Final = {
     "return": "■ done",
     "error": "! error",
     "stop": "■ stopped",
+    "cancel": "✂ cancelled",
 }
 _LANES: Final = {"crash": " ", "pause": "┆", "restart": "│", "resume": "│"}
 """What a lane looks like from such an event on."""

@@ -49,6 +49,7 @@ KINDS: Final = (
     "step",
     "session",
     "stall",
+    "cancel",
 )
 """What can happen. The first five carry a message, the others a detail."""
 

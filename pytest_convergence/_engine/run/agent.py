@@ -69,7 +69,17 @@ class SimulatedAgent:
         session: the session.
     """
 
-    __slots__ = ("_mailbox", "_node", "_replica", "_routes", "_storage", "_view", "name", "session")
+    __slots__ = (
+        "_cancel_at",
+        "_mailbox",
+        "_node",
+        "_replica",
+        "_routes",
+        "_storage",
+        "_view",
+        "name",
+        "session",
+    )
 
     def __init__(self, session: Session, name: str) -> None:
         self.session = session
@@ -78,6 +88,7 @@ class SimulatedAgent:
         self._storage: AgentStorage | None = None
         self._node: Node | None = None
         self._mailbox: Mailbox | None = None
+        self._cancel_at: int | None = None
         self._view: Callable[[], Any] | None = None
         self._routes: dict[Any, Link | Shown] = {}
 
@@ -445,6 +456,16 @@ class SimulatedAgent:
         if node.life.alive:
             raise ConvergenceUsageError(f"agent {self.name!r} is alive; only a crashed agent can restart.")
         node.restart()
+
+    def cancel_at(self, step: int) -> None:
+        """Cancel this agent's behaviour while it waits for the ``step``-th time, in each life that begins from now on.
+
+        Raises:
+            ConvergenceUsageError: ``step`` is no whole number from 1.
+        """
+        if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+            raise ConvergenceUsageError(f"a step is a whole number from 1, not {step!r}.")
+        self._cancel_at = step
 
     def pause(self) -> None:
         """Hold this agent: it takes no step until :meth:`resume`, while messages and timers wait for it."""

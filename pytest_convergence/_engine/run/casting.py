@@ -22,6 +22,7 @@ from pytest_convergence._engine.base.messages import InFlight
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.run.calling import AgentCalls
 from pytest_convergence._engine.run.options import is_machine_class
+from pytest_convergence._engine.sim.cancelling import cancelling_of
 from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.sim.mailbox import Mailbox
 from pytest_convergence._engine.sim.node import Node
@@ -185,8 +186,11 @@ class Cast:
         node = conduct.fabric.nodes[agent.name]
         life = node.life
         conduct.fabric.note("start", node, None)
+        work = behaviour(agent)
+        if agent._cancel_at is not None or conduct.may_cancel:
+            work = cancelling_of(node).drive(work, "", agent._cancel_at)
         try:
-            result = await behaviour(agent)
+            result = await work
         except asyncio.CancelledError:
             conduct.fabric.note("stop", node, None)
             raise

@@ -113,6 +113,7 @@ class Conduct:
         self.after_step: Callable[[], None] | None = None
         self._disturbing = disturbing = Disturbing(session)
         self.chosen = disturbing.scheduled
+        self.may_cancel = "cancel" in disturbing.kinds
         conditions = Network.of(options.get("network")).with_faults(disturbing.kinds)
         window = options.trace_window()
         self.fabric = Fabric(

@@ -63,7 +63,7 @@ _PROOFS: Final[Mapping[str, str]] = {
 }
 """Properties whose violation is one more of something."""
 
-_FAULTS: Final = ("crash", "pause", "stall")
+_FAULTS: Final = ("crash", "pause", "stall", "cancel")
 """Kinds of events that are faults of agents."""
 
 _COUNTED_KINDS: Final = ("observe", "state", "rule", *_FAULTS)

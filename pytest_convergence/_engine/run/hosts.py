@@ -17,12 +17,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
 from pytest_convergence._engine.run.agent import SimulatedAgent
+from pytest_convergence._engine.sim.cancelling import cancelling_of
 from pytest_convergence._engine.sim.net.stack import stack_of
 from pytest_convergence.errors import ConvergenceUsageError
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.conduct import Conduct
-    from pytest_convergence._engine.run.session import Session
     from pytest_convergence._engine.sim.node import Node
     from pytest_convergence._engine.sim.rules import Rule
 
@@ -42,16 +42,22 @@ class SimulatedHost:
         serves: whether a run may end while its program still runs; ``None`` to decide by whether it listens.
     """
 
-    __slots__ = ("_main", "agent", "name", "names", "serves")
+    __slots__ = ("_cancels", "_main", "agent", "name", "names", "serves")
 
     def __init__(
-        self, agent: SimulatedAgent, main: Callable[[], Any], names: tuple[str, ...], serves: bool | None
+        self,
+        agent: SimulatedAgent,
+        main: Callable[[], Any],
+        names: tuple[str, ...],
+        serves: bool | None,
+        cancels: Callable[[str], bool] | None,
     ) -> None:
         self.agent = agent
         self.name = agent.name
         self.names = names
         self.serves = serves
         self._main = main
+        self._cancels = cancels
 
     async def behave(self, _: SimulatedAgent) -> Any:
         """Run the program."""
@@ -128,6 +134,9 @@ class SimulatedHost:
         node = self._node("start")
         node.is_host = True
         stack_of(node).directory.alias(self.name, self.names)
+        if self._cancels is not None:
+            cancelling_of(node).wanted = self._cancels
+            node.fabric.world.cancels = True
         conduct.cast.start_behaviour(self.agent, self.behave)
 
     def __repr__(self) -> str:
@@ -161,6 +170,7 @@ class Hosts:
         *args: Any,
         names: Iterable[str] = (),
         serves: bool | None = None,
+        cancel: bool | str | Callable[[str], bool] = False,
     ) -> SimulatedHost:
         """Put a program on a machine of its own: ``session.host("server", serve)``.
 
@@ -175,6 +185,9 @@ class Hosts:
             names: other names that lead to the host, such as ``"api.example.com"``.
             serves: whether a run may end while ``main`` still runs. By default a program that listens, or has a datagram
                 socket, serves; any other has to return.
+            cancel: which tasks of the program a schedule may cancel at any of their awaits, as clients do that hang up:
+                ``True`` for all that it starts, or those whose coroutine function has this name, or for whose name the
+                function is true.
 
         Raises:
             ConvergenceUsageError: the name is taken or no name, or ``main`` is no coroutine function.
@@ -186,7 +199,9 @@ class Hosts:
                 f"host {name!r} needs a coroutine function, `async def main(…): …`, not {main!r}."
             )
         others = (names,) if isinstance(names, str) else tuple(names)
-        host = SimulatedHost(SimulatedAgent(session, name), functools.partial(main, *args), others, serves)
+        host = SimulatedHost(
+            SimulatedAgent(session, name), functools.partial(main, *args), others, serves, _wanted(cancel)
+        )
         self._hosts[name] = host
         if self._conduct is not None:
             self._conduct.join(host)
@@ -210,6 +225,13 @@ def _check_name(name: object, taken: Mapping[str, Any]) -> None:
         )
 
 
-def hosts_of(session: Session) -> tuple[SimulatedHost, ...]:
-    """Return the hosts of a session."""
-    return tuple(session._hosts.values())
+def _wanted(cancel: object) -> Callable[[str], bool] | None:
+    if isinstance(cancel, bool):
+        return (lambda _: True) if cancel else None
+    if isinstance(cancel, str):
+        return lambda name: name == cancel or name.rpartition(".")[2] == cancel
+    if callable(cancel):
+        return cancel
+    raise ConvergenceUsageError(
+        f"cancel= takes True, the name of a coroutine function, or a function of such a name, not {cancel!r}."
+    )

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["FAULT_KINDS", "MOST_CRASHES", "TICK_NS", "Cut", "Partitions", "StepPlan", "end_outages"]
 
-FAULT_KINDS: Final = ("loss", "duplicate", "delay", "reorder", "partition", "crash", "pause", "skew", "reset")
+FAULT_KINDS: Final = (
+    "loss",
+    "duplicate",
+    "delay",
+    "reorder",
+    "partition",
+    "crash",
+    "pause",
+    "skew",
+    "reset",
+    "cancel",
+)
 """The kinds that ``faults=[…]`` may name."""
 
 _NEVER: Final = 1 << 62

@@ -316,6 +316,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
         if self._closed:
             self._check_closed()
         self._tasks_made += 1
+        if self.world.cancels:
+            life = OWNER.get() if context is None else context.get(OWNER)
+            if life is not None and life.node.cancelling is not None:
+                coro = life.node.cancelling.guard(coro)
         factory = self._task_factory
         task: Any
         if factory is None:

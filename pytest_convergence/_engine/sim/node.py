@@ -18,6 +18,7 @@ from pytest_convergence._engine.sim.clock import NodeClock
 from pytest_convergence._engine.sim.storage import Disk
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.cancelling import Cancelling
     from pytest_convergence._engine.sim.fabric import Fabric
     from pytest_convergence._engine.sim.faults import StepPlan
     from pytest_convergence._engine.sim.handles import Ready
@@ -88,10 +89,12 @@ class Node:
         deferred: messages and timers that came while the node was paused.
         stack: its sockets, once it has any. is_host: whether it is a host of the user's, and no agent.
         powerless: whether its machine is off, and not only its process.
+        cancelling: what cancels its tasks, where a schedule may.
         on_crash, on_restart: what the floor above does when a life ends or begins.
     """
 
     __slots__ = (
+        "cancelling",
         "clock",
         "deferred",
         "disks",
@@ -133,6 +136,7 @@ class Node:
         self.lives = 1
         self.stack: Stack | None = None
         self.is_host = False
+        self.cancelling: Cancelling | None = None
         self.powerless = False
         self.life = Life(self, 0, NEVER if plan is None else plan.next_step)
 

@@ -55,6 +55,7 @@ class World:
         now_ns: virtual nanoseconds since the run began.
         events: the heap of events to come.
         hot: sockets that are ready, and that somebody waits for, by descriptor.
+        cancels: whether the program of some host has tasks that a schedule may cancel.
         descriptors: all open sockets, once there are any.
         numbers: numbers the events, in the order in which they were planned.
         background: how many of them do not keep the world awake.
@@ -75,6 +76,7 @@ class World:
         "_stuck_time_ns",
         "after_step",
         "background",
+        "cancels",
         "closed",
         "closers",
         "descriptors",
@@ -117,6 +119,7 @@ class World:
         self.sessions: list[Any] = []
         self.host: Any = None
         self.upkeep: list[Callable[[], None]] = []
+        self.cancels = False
         self.closed = False
         self.closers: list[Callable[[], None]] = []
         self.suspended = False
