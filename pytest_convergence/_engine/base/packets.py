@@ -32,6 +32,12 @@ UNREACHABLE: Final = "unreachable"
 """The kinds. The first six are TCP's (a connection asked for, granted, its bytes, their end, its abortion, more room), the
 last two UDP's and its ICMP answer."""
 
+WORDS: Final = {kind: f"tcp {kind}" for kind in (CONNECT, ACCEPT, DATA, END, RESET, WINDOW)} | {
+    DATAGRAM: "udp",
+    UNREACHABLE: "icmp unreachable",
+}
+"""What each is called as a message."""
+
 Address: TypeAlias = tuple[str, int]
 """An IP address and a port; or, for Unix sockets, a path and the number of an unnamed one."""
 

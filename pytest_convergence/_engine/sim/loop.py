@@ -68,6 +68,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         _selector: Any
         _stopping: bool
         _task_factory: Any
+        _transports: Any
 
         def _check_closed(self) -> None: ...
 
@@ -188,6 +189,15 @@ class WorldLoop(asyncio.SelectorEventLoop):
                 else:
                     hot.pop(number, None)
 
+    def forget_transport(self, number: int, *, is_over: bool = True) -> None:
+        """A socket is closed; if its program ``is_over``, nobody is to be told that it had not closed its transport."""
+        transport = self._transports.pop(number, None)
+        if transport is not None and is_over:
+            transport._sock, transport._closing = None, True
+            secure = getattr(transport._protocol, "_app_transport", None)
+            if secure is not None:
+                secure._closed = True
+
     @property
     def is_ready(self) -> bool:
         """Whether some step could run at this instant."""
@@ -209,7 +219,12 @@ class WorldLoop(asyncio.SelectorEventLoop):
         )
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """Somebody's exception is nobody's business: it fails the session that it comes from, or is logged."""
+        """Somebody's exception is nobody's business: it fails the session that it comes from, or is logged.
+
+        Not so a cancellation: Python 3.11 finds fault with handlers of connections that were cancelled.
+        """
+        if isinstance(context.get("exception"), asyncio.CancelledError):
+            return
         if self.unhandled is None or not self.unhandled(context):
             super().default_exception_handler(context)
 

@@ -191,3 +191,4 @@ class KernelSocket:
         self.is_open = False
         self.key = None
         self.stack.descriptors.close(self.number)
+        self.stack.node.fabric.loop.forget_transport(self.number)

@@ -23,7 +23,7 @@ from pytest_convergence._engine.sim.shims.refusals import BLOCKING, DESCRIPTORS,
 __all__ = ["SimulatedSocket", "new_socket", "pair", "simulate"]
 
 _UNIX: Final = getattr(socket, "AF_UNIX", -1)
-_PEEK: Final = socket.MSG_PEEK
+_PEEK: Final = int(socket.MSG_PEEK)
 _NONBLOCK: Final = getattr(socket, "SOCK_NONBLOCK", 0)
 
 
@@ -216,7 +216,7 @@ class SimulatedSocket(socket.socket):
         if type(kernel) is StreamSocket:
             if not kernel.is_open:
                 raise oserror(errno.EBADF)
-            data = kernel.recv(bufsize, peek=bool(flags & _PEEK))
+            data = kernel.recv(bufsize, peek=bool(flags & _PEEK)) if flags else kernel.recv(bufsize)
             if data is None:
                 self._must_wait("recv")
             return data

@@ -25,6 +25,7 @@ from pytest_convergence._engine.base.packets import (
     RESET,
     UNREACHABLE,
     WINDOW,
+    WORDS,
     Address,
     Packet,
 )
@@ -45,6 +46,7 @@ from pytest_convergence._engine.sim.net.stream import StreamSocket
 from pytest_convergence._engine.sim.world import OWNER
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.links import Link
     from pytest_convergence._engine.sim.node import Node
 
 __all__ = ["Stack", "asking_stack", "stack_of"]
@@ -62,10 +64,6 @@ _SURE: Final = frozenset({CONNECT, ACCEPT, DATA, END, WINDOW})
 """What is sent again when it is lost."""
 
 _REUSEPORT: Final = getattr(socket, "SO_REUSEPORT", -1)
-_WORDS: Final = {kind: f"tcp {kind}" for kind in (CONNECT, ACCEPT, DATA, END, RESET, WINDOW)} | {
-    DATAGRAM: "udp",
-    UNREACHABLE: "icmp unreachable",
-}
 
 
 @final
@@ -252,21 +250,21 @@ class Stack:
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
-    def transmit(self, packet: Packet) -> None:
-        """Put a packet on its way."""
+    def transmit(self, packet: Packet) -> Link | None:
+        """Put a packet on its way; return the link that the next ones of its connection may take, if there is one."""
         ip = packet.target[0]
         if ip in self.ips or not ip or is_loopback(ip) or packet.source[0] == ip:
             self.loop_back(packet)
-            return
+            return None
         target = self.directory.node_at(ip)
         if target is None:
             self._no_route(packet)
-            return
-        fabric = self.node.fabric
+            return None
         if target.stack is None:
             stack_of(target)
-        if not fabric.closed:
-            fabric.link(self.node, target.name).post(packet, _WORDS[packet.kind], "net")
+        link = self.node.fabric.link(self.node, target.name)
+        link.post(packet, WORDS[packet.kind], "net")
+        return link
 
     def loop_back(self, packet: Packet) -> None:
         """Send a packet to this host itself."""

@@ -25,6 +25,7 @@ from pytest_convergence._engine.base.packets import (
     END,
     RESET,
     WINDOW,
+    WORDS,
     Address,
     Packet,
     is_handshake,
@@ -33,6 +34,7 @@ from pytest_convergence._engine.sim.net.descriptors import READ, WRITE
 from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.links import Link
     from pytest_convergence._engine.sim.net.stack import Stack
 
 __all__ = ["StreamSocket"]
@@ -44,6 +46,8 @@ _CONNECTED: Final = "connected"
 _OVER: Final = "over"
 
 _LONGEST_PACKET: Final = 65_536
+_GRANTED_AT: Final = 65_536
+"""So many bytes are read before the other end is told, or half of the buffer where that is less."""
 _UNIX: Final = getattr(socket, "AF_UNIX", -1)
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
@@ -63,8 +67,10 @@ class StreamSocket(KernelSocket):
         "_backlog",
         "_chunks",
         "_early",
+        "_enough",
         "_expected",
         "_read_shut",
+        "_route",
         "_sent",
         "_size",
         "_unreported",
@@ -93,6 +99,8 @@ class StreamSocket(KernelSocket):
         self.ended = False
         self.secret: bool | None = None
         self._read_shut = False
+        self._enough = 0  # asked for at the first read: buffers may be set until then
+        self._route: Link | None = None
         self._write_shut = False
 
     def readiness(self) -> int:
@@ -220,7 +228,12 @@ class StreamSocket(KernelSocket):
         local, remote = self.local, self.remote
         assert local is not None
         assert remote is not None
-        self.stack.transmit(Packet(kind, local, remote, seq, data, 0, bool(self.secret)))
+        packet = Packet(kind, local, remote, seq, data, 0, bool(self.secret))
+        route = self._route
+        if route is not None:
+            route.post(packet, WORDS[kind], "net")
+        else:
+            self._route = self.stack.transmit(packet)
 
     def send(self, data: Any) -> int:
         """Send what there is room for; return how many bytes that was, 0 for no room.
@@ -363,7 +376,7 @@ class StreamSocket(KernelSocket):
         length = len(first)
         self._size -= length
         self._unreported += length
-        if self._unreported >= 65_536 or self._unreported * 2 >= self.buffer(socket.SO_RCVBUF):
+        if self._unreported >= self._enough:
             self._grant()
         if not chunks and self.key is not None:
             self.stack.descriptors.changed(self)
@@ -393,6 +406,9 @@ class StreamSocket(KernelSocket):
 
     def _grant(self) -> None:
         """Tell the other end how much was read, so that it may send as much more."""
+        self._enough = min(_GRANTED_AT, self.buffer(socket.SO_RCVBUF) // 2)
+        if self._unreported < self._enough:
+            return
         read, self._unreported = self._unreported, 0
         if not self.ended:
             self._transmit(WINDOW, read)
@@ -406,6 +422,7 @@ class StreamSocket(KernelSocket):
         self.is_open = False
         self.key = None
         self.stack.descriptors.close(self.number)
+        self.stack.node.fabric.loop.forget_transport(self.number, is_over=False)
         if self.state == _LISTENING:
             self.close_listener()
         elif self.state == _CONNECTED:
