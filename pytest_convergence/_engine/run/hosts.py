@@ -10,15 +10,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
 from pytest_convergence._engine.run.agent import SimulatedAgent
+from pytest_convergence._engine.run.hosting import current_loop
+from pytest_convergence._engine.sim.awaiting import describe_stack
 from pytest_convergence._engine.sim.cancelling import cancelling_of
 from pytest_convergence._engine.sim.net.stack import stack_of
+from pytest_convergence._engine.sim.strands import Strand
 from pytest_convergence.errors import ConvergenceUsageError
 
 if TYPE_CHECKING:
@@ -42,7 +47,7 @@ class SimulatedHost:
         serves: whether a run may end while its program still runs; ``None`` to decide by whether it listens.
     """
 
-    __slots__ = ("_cancels", "_main", "agent", "name", "names", "serves")
+    __slots__ = ("_cancels", "_main", "_process", "_strand", "agent", "name", "names", "serves")
 
     def __init__(
         self,
@@ -51,6 +56,7 @@ class SimulatedHost:
         names: tuple[str, ...],
         serves: bool | None,
         cancels: Callable[[str], bool] | None,
+        process: bool,
     ) -> None:
         self.agent = agent
         self.name = agent.name
@@ -58,11 +64,32 @@ class SimulatedHost:
         self.serves = serves
         self._main = main
         self._cancels = cancels
+        self._strand: Strand | None = None
+        self._process = process
 
     async def behave(self, _: SimulatedAgent) -> Any:
-        """Run the program."""
+        """Run the program: as part of the world's loop, or on a thread of its own."""
         __tracebackhide__ = True
+        if self._process:
+            loop: Any = current_loop()
+            strand = self._strand = Strand(loop, self._run)
+            strand.start()
+            return await strand.done
         return await self._main()
+
+    def _run(self) -> Any:
+        __tracebackhide__ = True
+        main = self._main
+        if inspect.iscoroutinefunction(functools.partial(main).func):
+            return asyncio.run(main())
+        return main()
+
+    @property
+    def waits_at(self) -> str | None:
+        """Where the program of a process stands at present, in words; ``None`` for one without a thread of its own."""
+        strand = self._strand
+        frame = None if strand is None else sys._current_frames().get(strand.ident)
+        return None if frame is None else describe_stack(frame)
 
     def _node(self, what: str) -> Node:
         return self.agent._running(what)
@@ -171,6 +198,7 @@ class Hosts:
         names: Iterable[str] = (),
         serves: bool | None = None,
         cancel: bool | str | Callable[[str], bool] = False,
+        process: bool = False,
     ) -> SimulatedHost:
         """Put a program on a machine of its own: ``session.host("server", serve)``.
 
@@ -188,19 +216,29 @@ class Hosts:
             cancel: which tasks of the program a schedule may cancel at any of their awaits, as clients do that hang up:
                 ``True`` for all that it starts, or those whose coroutine function has this name, or for whose name the
                 function is true.
+            process: give the program a thread, and ``main`` may be a plain function that blocks: on sockets, in
+                ``time.sleep``, in ``select``; a coroutine function gets an event loop of its own by ``asyncio.run``. One
+                thread runs at a time, and the schedule says which.
 
         Raises:
             ConvergenceUsageError: the name is taken or no name, or ``main`` is no coroutine function.
         """
         session: Any = self
         _check_name(name, self.participants)
-        if not inspect.iscoroutinefunction(functools.partial(main).func if callable(main) else main):
+        is_coroutine = callable(main) and inspect.iscoroutinefunction(functools.partial(main).func)
+        if not callable(main) or not (is_coroutine or process):
             raise ConvergenceUsageError(
-                f"host {name!r} needs a coroutine function, `async def main(…): …`, not {main!r}."
+                f"host {name!r} needs a coroutine function, `async def main(…): …`, not {main!r}. A plain function that "
+                "blocks needs a process: session.host(…, process=True)."
             )
         others = (names,) if isinstance(names, str) else tuple(names)
         host = SimulatedHost(
-            SimulatedAgent(session, name), functools.partial(main, *args), others, serves, _wanted(cancel)
+            SimulatedAgent(session, name),
+            functools.partial(main, *args),
+            others,
+            serves,
+            _wanted(cancel),
+            process,
         )
         self._hosts[name] = host
         if self._conduct is not None:

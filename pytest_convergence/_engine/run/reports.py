@@ -35,7 +35,8 @@ def deadlock_message(conduct: Conduct) -> str:
         elif conduct.fabric.nodes[name].is_paused:
             lines.append(f"  {name} is paused")
         else:
-            lines.append(f"  {name} waits: {describe_await(task)}")
+            host = conduct.session.hosts.get(name)
+            lines.append(f"  {name} waits: {(host and host.waits_at) or describe_await(task)}")
     for name, calls in conduct.cast.calls.items():
         agent, _, handed = name.partition("/")
         whose = "that was handed to it" if handed else "of the pattern"

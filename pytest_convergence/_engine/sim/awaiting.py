@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any, Final, NamedTuple, final
 
-__all__ = ["await_chain", "describe_await"]
+__all__ = ["await_chain", "describe_await", "describe_stack"]
 
 _LINKS_AT_TOP: Final = 6
 _LINKS_AT_BOTTOM: Final = 5
@@ -46,6 +46,20 @@ def describe_await(awaited: Any) -> str:
     For example ``client() at app.py:12: text = await queue.get() → Queue.get (asyncio/queues.py:158)``.
     """
     return _ARROW.join(await_chain(awaited))
+
+
+def describe_stack(frame: FrameType) -> str:
+    """Describe in one line where a thread stands: the program's frames, and what it called of the library."""
+    frames = [frame]
+    while frames[-1].f_back is not None:
+        frames.append(frames[-1].f_back)
+    links, inside_library = [], True
+    for each in reversed(frames):
+        library = _is_library(each)
+        if not (library and inside_library):
+            links.append(_describe_frame(each, each.f_code.co_qualname))
+        inside_library = library
+    return _ARROW.join(links[-_LINKS_AT_TOP:]) or "nothing that could be named"
 
 
 def await_chain(awaited: Awaitable[Any] | AsyncGeneratorType[Any, Any]) -> list[str]:

@@ -13,7 +13,6 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
-    from pytest_convergence._engine.sim.loop import WorldLoop
     from pytest_convergence._engine.sim.node import Life
 
 __all__ = ["WorldTask", "cancel", "new_task"]
@@ -41,7 +40,7 @@ def cancel(task: WorldTask) -> None:
 
 
 def new_task(
-    loop: WorldLoop,
+    loop: asyncio.AbstractEventLoop,
     order: int,
     coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
     name: str | None,

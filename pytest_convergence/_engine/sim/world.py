@@ -20,6 +20,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
+from pytest_convergence._engine.sim.strands import current_strand
 from pytest_convergence.errors import BudgetExceeded, DeadlockError, LivelockError
 
 if TYPE_CHECKING:
@@ -225,8 +226,12 @@ class World:
             self.now_ns, self._poll_ns, self._polls = before
 
     def sleep_blocking(self, duration_ns: int) -> None:
-        """``time.sleep``: the whole world waits, as one thread would."""
-        self.now_ns += duration_ns
+        """``time.sleep``: the whole world waits, as one thread would; a process with its own thread waits alone."""
+        strand = current_strand()
+        if strand is None:
+            self.now_ns += duration_ns
+        else:
+            strand.wait(duration_ns)
 
     def entropy(self) -> random.Random:
         """Return the private random stream of whoever runs, derived from the seed and the agent's name."""

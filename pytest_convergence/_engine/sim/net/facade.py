@@ -11,14 +11,16 @@ import errno
 import socket
 import sys
 from collections.abc import Iterable
-from typing import Any, Final, NoReturn, final
+from typing import Any, Final, final
 
 from pytest_convergence._engine.sim.net.datagram import DatagramSocket
-from pytest_convergence._engine.sim.net.descriptors import FIRST_DESCRIPTOR
+from pytest_convergence._engine.sim.net.descriptors import FIRST_DESCRIPTOR, READ, WRITE
 from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
 from pytest_convergence._engine.sim.net.stack import Stack, asking_stack
 from pytest_convergence._engine.sim.net.stream import StreamSocket
+from pytest_convergence._engine.sim.process_loop import wait_for_files
 from pytest_convergence._engine.sim.shims.refusals import BLOCKING, DESCRIPTORS, refuse
+from pytest_convergence._engine.sim.strands import current_strand
 
 __all__ = ["SimulatedSocket", "new_socket", "pair", "simulate"]
 
@@ -130,16 +132,23 @@ class SimulatedSocket(socket.socket):
             raise oserror(errno.EOPNOTSUPP)
         return kernel
 
-    def _must_wait(self, call: str) -> NoReturn:
-        """Nothing can be done at once.
+    def _wait(self, call: str, wanted: int) -> None:
+        """Nothing can be done at once: wait until the socket is ready, in a process that may block.
 
         Raises:
             BlockingIOError: the socket does not block.
-            SimulationEscapeError: it does.
+            TimeoutError: its timeout is over.
+            SimulationEscapeError: it blocks, and the program shares its thread with others.
         """
         if self._timeout == 0.0:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-        refuse(BLOCKING, f"socket.{call}", sys._getframe(2))
+        strand = current_strand()
+        if strand is None:
+            refuse(BLOCKING, f"socket.{call}", sys._getframe(2))
+        kernel = self._kernel
+        wait_for_files(strand, kernel.stack.descriptors, {kernel.number: wanted}, self._timeout)
+        if kernel.is_open and not kernel.readiness() & wanted:
+            raise TimeoutError("timed out")
 
     # -- addresses and options -----------------------------------------------------------------------------------------
 
@@ -182,9 +191,8 @@ class SimulatedSocket(socket.socket):
     def accept(self) -> tuple[socket.socket, Any]:
         """Return the next connection and where it comes from."""
         kernel = self._stream()
-        connection = kernel.accept()
-        if connection is None:
-            self._must_wait("accept")
+        while (connection := kernel.accept()) is None:
+            self._wait("accept", READ)
         kernel.stack.register(connection)
         return simulate(connection), connection.show(connection.remote)
 
@@ -194,7 +202,8 @@ class SimulatedSocket(socket.socket):
         if isinstance(kernel, StreamSocket | DatagramSocket) and not kernel.connect(kernel.parse(address)):
             if self._timeout == 0.0:
                 raise BlockingIOError(errno.EINPROGRESS, "Operation now in progress")
-            self._must_wait("connect")
+            self._wait("connect", WRITE)
+            kernel.take_error()
 
     def connect_ex(self, address: Any) -> int:
         """Connect, and return the number of the error instead of raising it."""
@@ -216,9 +225,10 @@ class SimulatedSocket(socket.socket):
         if type(kernel) is StreamSocket:
             if not kernel.is_open:
                 raise oserror(errno.EBADF)
-            data = kernel.recv(bufsize, peek=bool(flags & _PEEK)) if flags else kernel.recv(bufsize)
-            if data is None:
-                self._must_wait("recv")
+            while (
+                data := kernel.recv(bufsize, peek=bool(flags & _PEEK)) if flags else kernel.recv(bufsize)
+            ) is None:
+                self._wait("recv", READ)
             return data
         return self.recvfrom(bufsize, flags)[0]
 
@@ -226,9 +236,8 @@ class SimulatedSocket(socket.socket):
         """Read a datagram and its sender; of a stream, what is there."""
         kernel = self._open()
         if isinstance(kernel, DatagramSocket):
-            found = kernel.recvfrom(bufsize, peek=bool(flags & _PEEK))
-            if found is None:
-                self._must_wait("recvfrom")
+            while (found := kernel.recvfrom(bufsize, peek=bool(flags & _PEEK))) is None:
+                self._wait("recvfrom", READ)
             return found
         return self.recv(bufsize, flags), None
 
@@ -259,9 +268,8 @@ class SimulatedSocket(socket.socket):
         if not kernel.is_open:
             raise oserror(errno.EBADF)
         view = data if type(data) is bytes else memoryview(data).cast("B")
-        sent = kernel.send(view)
-        if not sent and len(view):
-            self._must_wait("send")
+        while not (sent := kernel.send(view)) and len(view):
+            self._wait("send", WRITE)
         return sent
 
     def sendall(self, data: Any, flags: int = 0) -> None:

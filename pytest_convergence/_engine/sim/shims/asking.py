@@ -18,6 +18,8 @@ from random import Random
 from types import FrameType
 from typing import Any, Final, Protocol
 
+from pytest_convergence._engine.sim.strands import strand_world
+
 __all__ = [
     "TOOLS",
     "SimulatedWorld",
@@ -68,7 +70,9 @@ def asked_world(depth: int = 2) -> SimulatedWorld | None:
     loop = _get_running_loop()
     world: SimulatedWorld | None = getattr(loop, "world", None)
     if world is None or world.closed or world.suspended:
-        return None
+        world = strand_world()  # of a process with a thread of its own, also while it is cleared away
+        if world is None:
+            return None
     return None if is_tool(sys._getframe(depth)) else world
 
 

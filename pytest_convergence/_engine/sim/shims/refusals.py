@@ -20,7 +20,7 @@ from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, as
 from pytest_convergence._engine.sim.shims.patching import Make, Row, delegate
 from pytest_convergence.errors import SimulationEscapeError
 
-__all__ = ["BLOCKING", "DESCRIPTORS", "is_for_tool", "refuse", "rows"]
+__all__ = ["BLOCKING", "DESCRIPTORS", "LOOPS", "is_for_tool", "refuse", "rows"]
 
 _OWN_PACKAGE: Final = __name__.partition(".")[0]
 
@@ -108,7 +108,7 @@ _SOCKETS: Final = _Kind(
 BLOCKING: Final = _Kind(
     "blocking sockets",
     "It would block the one thread that all hosts of the world share, and only another host could end the wait.",
-    "Use asyncio's streams, or setblocking(False) with loop.sock_recv and its kind.",
+    "Use asyncio's streams, or give the program a process of its own: session.host(…, process=True).",
 )
 DESCRIPTORS: Final = _Kind(
     "file descriptors",
@@ -117,18 +117,18 @@ DESCRIPTORS: Final = _Kind(
     functions=("os:pipe", "os:pipe2", "os:openpty", "os:eventfd", "select:poll"),
     methods=("selectors:_BaseSelectorImpl.__init__",),
 )
-_LOOPS: Final = _Kind(
+LOOPS: Final = _Kind(
     "event loops",
-    "A second event loop would run on real time.",
-    "Use the running loop: await the coroutine, or start a task with asyncio.create_task.",
-    functions=("asyncio.events:new_event_loop",),
+    "A second event loop on this thread would run on real time.",
+    "Use the running loop: await the coroutine, or start a task with asyncio.create_task; or give the "
+    "program a process of its own: session.host(…, process=True).",
 )
 _WAITS: Final = _Kind(
     "blocking waits",
     "It would block the only thread of the world, and only another thread could end the wait.",
     "Use the asyncio counterpart (asyncio.Event, asyncio.Condition, asyncio.Queue, asyncio.Lock) and await it.",
 )
-_KINDS: Final = (_THREADS, _PROCESSES, _SIGNALS, _SOCKETS, DESCRIPTORS, _LOOPS)
+_KINDS: Final = (_THREADS, _PROCESSES, _SIGNALS, _SOCKETS, DESCRIPTORS)
 _ONLY_IF_LOADED: Final = frozenset({"concurrent.futures.process"})
 _FORKS: Final = frozenset({"os:fork", "os:forkpty"})
 

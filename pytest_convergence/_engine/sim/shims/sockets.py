@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import selectors
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -12,9 +13,11 @@ from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.sim.net.descriptors import READ, WRITE, descriptors_of
 from pytest_convergence._engine.sim.net.facade import SimulatedSocket, new_socket, pair
 from pytest_convergence._engine.sim.net.stack import asking_stack
+from pytest_convergence._engine.sim.process_loop import ProcessLoop, StrandSelector, wait_for_files
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
-from pytest_convergence._engine.sim.shims.refusals import DESCRIPTORS, is_for_tool, refuse
+from pytest_convergence._engine.sim.shims.refusals import DESCRIPTORS, LOOPS, is_for_tool, refuse
+from pytest_convergence._engine.sim.strands import current_strand
 
 __all__ = ["cover_sockets", "rows"]
 
@@ -35,6 +38,11 @@ def rows() -> Iterator[Row]:
     yield row("socket:gethostbyaddr", names, _gethostbyaddr)
     yield row("socket:getnameinfo", names, _getnameinfo)
     yield row("socket:socketpair", "two simulated sockets", _socketpair)
+    yield row(
+        "asyncio.events:new_event_loop",
+        "in a process of its own: a simulated one; else refused",
+        _new_event_loop,
+    )
     yield row("select:select", "simulated sockets are looked at; without any, virtual time passes", _select)
 
 
@@ -42,12 +50,26 @@ def cover_sockets() -> None:
     """Let ``socket.socket(…)`` make a simulated socket inside a run. Stays in place; elsewhere it does what it did."""
     if "__new__" not in vars(socket.socket):
         socket.socket.__new__ = staticmethod(_new)  # type: ignore[method-assign]
+    base: Any = selectors._BaseSelectorImpl
+    if "__new__" not in vars(base):
+        base.__new__ = staticmethod(_new_selector)
 
 
 def _new(cls: Any, *_: Any, **__: Any) -> Any:
     if RUNS and cls is socket.socket and asked_world() is not None:
         return new_socket()
     return _socket.socket.__new__(cls)
+
+
+def _new_selector(cls: Any, *_: Any, **__: Any) -> Any:
+    """In a process of its own a selector waits by giving the baton back; elsewhere it is what it was."""
+    return object.__new__(cls) if current_strand() is None else StrandSelector()
+
+
+def _new_event_loop(world: Any, _original: Any, /) -> Any:
+    if current_strand() is None:
+        refuse(LOOPS, "asyncio.events.new_event_loop", sys._getframe(1))
+    return ProcessLoop(world)
 
 
 # -- names -------------------------------------------------------------------------------------------------------------
@@ -129,6 +151,14 @@ def _select(world: Any, original: Any, /, *args: Any) -> Any:
         [each for each, number in some if files[number].readiness() & mask]
         for some, mask in zip(waited, (READ, WRITE, 0), strict=True)
     ]
+    strand = current_strand()
+    if not any(ready) and strand is not None and timeout != 0:
+        wanted: dict[int, int] = {}
+        for some, mask in zip(waited, (READ, WRITE, 0), strict=True):
+            for _, number in some:
+                wanted[number] = wanted.get(number, 0) | mask
+        wait_for_files(strand, descriptors_of(world), wanted, timeout)
+        return _select(world, original, *args[:3], 0)
     if not any(ready):
         if timeout is None or (timeout and any(lists)):
             refuse(DESCRIPTORS, "select.select", frame)
