@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import pytest_convergence
 
@@ -27,10 +27,16 @@ for _variable in (
     os.environ.pop(_variable, None)
 
 # No test depends on luck or on the load of the machine; to search for new examples: --hypothesis-profile=explore.
-settings.register_profile(
-    "steady", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+# To explain a failure, Hypothesis traces every line of every run that shrinks it, which takes longer than all the rest of
+# a test that is meant to fail (on Python 3.11 three times as long); a test that is about that asks for all phases.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "steady",
+    settings.get_profile("explore"),
+    derandomize=True,
+    database=None,
+    phases=[phase for phase in Phase if phase is not Phase.explain],
+)
 settings.load_profile("steady")
 
 # After each pytest run inside this one, pytester forgets the modules that the run was the first to import. The plugin

@@ -17,13 +17,6 @@ RESOLVES = ("priority", "first-come", "last-write", "merge", "arbitration", "vot
 Factory = Callable[..., Session]
 
 
-# The example of section 9, as it stands there.
-@given(schedule=cst.schedules(faults=["loss", "duplicate", "delay"]), states=cst.conflicting_states(agents=3))
-def test_documents_converge(convergence_session_factory: Factory, schedule: Any, states: Any) -> None:
-    session = convergence_session_factory(agents=states.agents, states=states, sync="crdt", schedule=schedule)
-    assert session.run().converged
-
-
 @pytest.mark.parametrize("sync", SYNCS)
 @settings(max_examples=20)
 @given(

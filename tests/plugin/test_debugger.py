@@ -1,5 +1,6 @@
 """``breakpoint()`` and ``--pdb``: the prompt sees the real machine, and the budget of real time stands still."""
 
+import os
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ async def paused(agent):
     await asyncio.sleep(1000)
     return "went on"
 
-@pytest.mark.convergence(agents={"one": paused}, real_timeout=30)
+@pytest.mark.convergence(agents={"one": paused}, real_timeout=300)
 def test_paused(convergence_session):
     outcome = convergence_session.run()
     assert outcome.results == {"one": "went on"}
@@ -33,8 +34,26 @@ def test_fails(convergence_session):
 def _debug(pytester: pytest.Pytester, source: str, typed: str, *arguments: str) -> str:
     """Run a suite whose debugger reads ``typed``; return what was shown."""
     pytester.makepyfile(test_suite=AGENTS + source)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, "test_suite.py"]
-    run = subprocess.run(command, cwd=pytester.path, input=typed, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "convergence",
+        "-p",
+        "no:cacheprovider",
+        *arguments,
+        "test_suite.py",
+    ]
+    run = subprocess.run(
+        command,
+        cwd=pytester.path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return run.stdout
 
 

@@ -54,7 +54,8 @@ def section(result: pytest.RunResult) -> str:
 
 
 def test_the_smallest_example_is_explained(run_suite: RunSuite) -> None:
-    result = run_suite(TWICE, *_GIVEN)
+    all_phases = TWICE.replace("derandomize=True)", "derandomize=True, phases=tuple(Phase))")
+    result = run_suite(all_phases.replace("import example", "import Phase, example"), *_GIVEN)
     result.assert_outcomes(failed=1)
     text = section(result)
     assert "AssertionError: assert 1 == 2" in text
