@@ -255,11 +255,11 @@ def test_a_behaviour_that_blocks_the_thread_is_interrupted_and_shown(convergence
             pass
 
     before = time.monotonic()
-    with pytest.raises(BudgetExceeded, match=r"real_timeout=0\.3 seconds.*blocks the thread") as caught:
-        convergence_session_factory(agents={"busy": busy, "other": listen}, real_timeout=0.3).run()
+    with pytest.raises(BudgetExceeded, match=r"real_timeout=1 seconds.*blocks the thread") as caught:
+        convergence_session_factory(agents={"busy": busy, "other": listen}, real_timeout=1).run()
     assert "real_timeout" in caught.value.outcome.reasons[0]
     assert "busy" in str(caught.value)  # the stack names the function that it was in
-    assert time.monotonic() - before < 30
+    assert time.monotonic() - before < 50
 
 
 # -- standing still ----------------------------------------------------------------------------------------------------

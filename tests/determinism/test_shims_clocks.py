@@ -153,7 +153,7 @@ def test_sleep_accepts_integers_of_other_types() -> None:
 def in_fresh_process(text: str) -> str:
     """Run a program whose first run is the first of its process."""
     return subprocess.run(
-        [sys.executable, "-c", text], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", text], check=True, capture_output=True, text=True, timeout=300
     ).stdout.strip()
 
 

@@ -65,7 +65,7 @@ def in_fresh_process(text: str, hash_seed: str = "0") -> str:
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": path, "TZ": "UTC"},
     ).stdout
 
@@ -77,7 +77,7 @@ def test_fresh_processes_with_other_hash_seeds_see_the_same_values() -> None:
             check=True,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             env={
                 "PYTHONHASHSEED": seed,
                 "PYTHONPATH": ":".join(path or "." for path in sys.path),

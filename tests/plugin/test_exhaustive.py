@@ -28,6 +28,11 @@ AGENTS = {"store": store, "one": adder, "two": adder}
 """
 
 
+@pytest.fixture(autouse=True)
+def _without_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 @pytest.fixture
 def race(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makepyfile(race=RACE)
@@ -50,7 +55,7 @@ def test_a_search_that_came_to_its_end_says_so(race):
             await convergence_session.execute()
         """
     )
-    result = race.runpytest_subprocess("-p", "no:randomly")
+    result = race.runpytest_inprocess("-p", "convergence")
     result.assert_outcomes(passed=2)
     # Reads and writes of two adders: 4! / (2! 2!) interleavings.
     result.stdout.re_match_lines(
@@ -77,12 +82,12 @@ def test_a_failure_is_told_as_deviations_and_can_be_replayed(race):
             assert convergence_session.run(scenario).output == 2
         """
     )
-    result = race.runpytest_subprocess("-p", "no:randomly")
+    result = race.runpytest_inprocess("-p", "convergence")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*convergence counterexample*", "*assert 1 == 2*"])
     token = re.search(r"--convergence-replay=(\S+)", result.stdout.str())
     assert token is not None
-    again = race.runpytest_subprocess("-p", "no:randomly", f"--convergence-replay={token[1]}")
+    again = race.runpytest_inprocess("-p", "convergence", f"--convergence-replay={token[1]}")
     again.stdout.fnmatch_lines(["*assert 1 == 2*"])
 
 
@@ -108,7 +113,7 @@ def test_first(convergence_session):
 
 def test_an_order_that_only_a_search_finds_is_reduced_to_the_delays_that_it_needs(pytester):
     pytester.makepyfile(LOST)
-    result = pytester.runpytest_subprocess("-p", "no:randomly")
+    result = pytester.runpytest_inprocess("-p", "convergence")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -130,7 +135,7 @@ def test_each_schedule_twice_is_the_same_twice(race):
             convergence_session.run()
         """
     )
-    result = race.runpytest_subprocess("-p", "no:randomly", "--convergence-check-determinism")
+    result = race.runpytest_inprocess("-p", "convergence", "--convergence-check-determinism")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*::test_adding: exhausted: 6 schedules"])
 
@@ -146,7 +151,7 @@ def test_a_search_belongs_to_the_test_or_to_hypothesis(pytester):
         def test_both(convergence_session_factory, number): pass
         """
     )
-    result = pytester.runpytest_inprocess("-p", "no:randomly")
+    result = pytester.runpytest_inprocess("-p", "convergence", "-p", "hypothesispytest")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         ["*::test_both: explore='exhaustive' chooses the schedules of a test itself*"]

@@ -58,7 +58,10 @@ def test_nothing_is_said_where_no_session_ran(run_suite: RunSuite, source: str) 
     assert "interrupted: " not in result.stdout.str()
 
 
-def test_a_real_signal_stops_a_busy_run_at_once(pytester: pytest.Pytester) -> None:
+def test_a_real_signal_stops_a_busy_run_at_once(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
         test_busy="""
 import asyncio, pytest, signal
@@ -75,7 +78,17 @@ def test_busy(convergence_session):
     convergence_session.run()
 """
     )
-    command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", "test_busy.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "convergence",
+        "-s",
+        "-p",
+        "no:cacheprovider",
+        "test_busy.py",
+    ]
     with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -155,15 +155,15 @@ def test_workers_write_side_by_side(pytester: pytest.Pytester, monkeypatch: pyte
     pytest.importorskip("xdist")
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     many = FAILS.replace("def test_fails(convergence_session)", "def test_fails(convergence_session, number)")
-    pytester.makepyfile(test_suite=f"{AGENTS}\n@pytest.mark.parametrize('number', range(8))\n{many.lstrip()}")
+    pytester.makepyfile(test_suite=f"{AGENTS}\n@pytest.mark.parametrize('number', range(4))\n{many.lstrip()}")
     result = pytester.runpytest_subprocess(
-        "-p", "convergence", "-p", "xdist", "-p", "no:cacheprovider", "-n", "4", "--convergence-report=out"
+        "-p", "convergence", "-p", "xdist", "-p", "no:cacheprovider", "-n", "2", "--convergence-report=out"
     )
-    result.assert_outcomes(failed=8)
-    result.stdout.fnmatch_lines(["convergence: 8 reports: out/index.html"])
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(["convergence: 4 reports: out/index.html"])
     found = index_of(pytester.path / "out")
     assert [report["test"] for report in found] == [
-        f"test_suite.py::test_fails[{number}]" for number in range(8)
+        f"test_suite.py::test_fails[{number}]" for number in range(4)
     ]
     assert len(list((pytester.path / "out").iterdir())) == 8 * 4 + 2, "nothing half-written is left"
 
@@ -213,14 +213,17 @@ def test_a_directory_that_goes_away_is_told_of_and_fails_nothing_else(run_suite:
     )
 
 
-def test_a_suite_that_does_not_ask_imports_nothing_of_it(pytester: pytest.Pytester) -> None:
+def test_a_suite_that_does_not_ask_imports_nothing_of_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
         test_suite=AGENTS
         + FAILS
         + "\n\ndef test_z():\n    import sys\n"
         + "    assert not [name for name in sys.modules if 'convergence.explore.report' in name or 'report_files' in name]\n"
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    result = pytester.runpytest_subprocess("-p", "convergence", "-p", "no:cacheprovider")
     result.assert_outcomes(failed=1, passed=1)
 
 

@@ -196,13 +196,16 @@ def test_it_refuses_workers_several_tests_and_what_is_no_terminal(
     result.stderr.fnmatch_lines(["*at a terminal, and standard input is none*"])
 
 
-def test_it_reads_from_a_real_terminal_while_pytest_captures(pytester: pytest.Pytester) -> None:
+def test_it_reads_from_a_real_terminal_while_pytest_captures(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(test_suite=AGENTS + _SUITE.replace("OPTIONS", ""))
     here, there = pty.openpty()
     os.write(here, b"violation\nq\n")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", "--convergence-step"],
-        stdin=there, capture_output=True, text=True, check=False, cwd=pytester.path, timeout=120,
+        [sys.executable, "-m", "pytest", "-p", "convergence", "-p", "no:cacheprovider", "--convergence-step"],
+        stdin=there, capture_output=True, text=True, check=False, cwd=pytester.path, timeout=300,
     )  # fmt: skip
     os.close(here)
     os.close(there)

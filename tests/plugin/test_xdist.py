@@ -42,7 +42,7 @@ def _section(result: pytest.RunResult) -> list[str]:
 
 def test_the_controller_says_what_one_process_says(suite: pytest.Pytester) -> None:
     alone = _run(suite, "--convergence-metrics=alone.prom")
-    together = _run(suite, "-n", "4", "--convergence-metrics=together.prom", "--junitxml=junit.xml")
+    together = _run(suite, "-n", "2", "--convergence-metrics=together.prom", "--junitxml=junit.xml")
     together.assert_outcomes(passed=9)
     assert _section(alone)
     assert _section(together) == _section(alone)
