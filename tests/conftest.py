@@ -23,6 +23,11 @@ for _variable in (
     "FORCE_COLOR",
     "PY_COLORS",
     "COLUMNS",
+    "LINES",
+    "PYTEST_PLUGINS",
+    "PYTEST_THEME",
+    "PYTEST_THEME_MODE",
+    *(name for name in os.environ if name.startswith("HYPOTHESIS_")),
 ):
     os.environ.pop(_variable, None)
 
