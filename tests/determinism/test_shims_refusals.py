@@ -58,7 +58,6 @@ WAYS_OUT: dict[str, Callable[[], Any]] = {
     "signal.raise_signal": lambda: signal.raise_signal(signal.SIGUSR1),
     "socket.fromfd": lambda: socket.fromfd(0, socket.AF_INET, socket.SOCK_STREAM),
     "os.pipe": lambda: os.pipe(),
-    "select.poll": lambda: select.poll(),
     "selectors": lambda: selectors.DefaultSelector(),
     "asyncio.events.new_event_loop": lambda: asyncio.new_event_loop(),
     "threading.Condition.wait": lambda: threading.Event().wait(),
@@ -73,7 +72,15 @@ WAYS_TO_BLOCK: dict[str, Callable[[], object]] = {
     "socket.accept": lambda: socket.create_server(("127.0.0.1", 0)).accept(),
     "socket.socket(fileno=0)": lambda: socket.socket(fileno=0),
     "select.select": lambda: select.select([0], [], [], 0),
+    "select.poll": lambda: select.poll().register(0),
+    "select.poll.poll": lambda: polled(socket.create_server(("127.0.0.1", 0))),
 }
+
+
+def polled(waiting: socket.socket) -> object:
+    poll = select.poll()
+    poll.register(waiting)
+    return poll.poll()
 
 
 def in_a_world(action: Callable[[], object]) -> object:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from pytest_convergence._engine.run.hosting import current_loop
 from pytest_convergence._engine.sim.awaiting import describe_stack
 from pytest_convergence._engine.sim.cancelling import cancelling_of
 from pytest_convergence._engine.sim.net.stack import stack_of
+from pytest_convergence._engine.sim.signals import signals_of
 from pytest_convergence._engine.sim.strands import Strand
 from pytest_convergence.errors import ConvergenceUsageError
 
@@ -151,6 +153,18 @@ class SimulatedHost:
     def isolate(self) -> Rule:
         """Cut it off from all others; a context manager with ``heal()``."""
         return self.agent.isolate()
+
+    def send_signal(self, number: int) -> None:
+        """Send its process a signal, as ``kill`` does: ``host.send_signal(signal.SIGTERM)`` asks most servers to end.
+
+        What the program has installed with ``signal.signal`` or ``loop.add_signal_handler`` takes it. Without a handler
+        most signals end the process at once, as :meth:`crash` does, and its kernel resets all connections.
+
+        Raises:
+            AgentCrashedError: it has crashed.
+            ValueError: there is no such signal.
+        """
+        signals_of(self.agent._alive("get a signal")).deliver(signal.Signals(number))
 
     def skew_clock(self, offset: float = 0.0, drift: float = 0.0) -> None:
         """Set its clock ``offset`` seconds ahead (negative: behind) and let it gain ``drift`` seconds a second."""

@@ -18,12 +18,14 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Final, NoReturn, final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.sim.handles import Ready, StepHandle, TimerStep
 from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_asyncio
 from pytest_convergence._engine.sim.selector import READ, WRITE, WorldSelector
+from pytest_convergence._engine.sim.signals import signals_of
 from pytest_convergence._engine.sim.stock import stock_attributes
 from pytest_convergence._engine.sim.tasks import WorldTask, new_task
 from pytest_convergence._engine.sim.world import OWNER, World
@@ -393,12 +395,25 @@ class WorldLoop(asyncio.SelectorEventLoop):
         if self._default_executor is not None:
             self._default_executor.shutdown(wait=False)
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> NoReturn:  # type: ignore[override]
-        """Refuse: signals come from outside the schedule."""
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
+        """Take a signal of the host's own process.
+
+        Raises:
+            SimulationEscapeError: an agent called, or the test itself: signals come from outside the schedule.
+        """
+        life = OWNER.get()
+        if life is not None and life.node.is_host:
+            signals_of(life.node).on_loop(sig, partial(callback, *args))
+            return
         raise SimulationEscapeError(
             f"loop.add_signal_handler({sig!r}) was called. Signals arrive from outside the schedule; send the agent a "
             "message, or use agent.crash() and agent.restart()."
         )
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Take that back; return whether there was something to take back."""
+        life = OWNER.get()
+        return life is not None and life.node.is_host and signals_of(life.node).off_loop(sig)
 
     def _make_self_pipe(self) -> None:
         """There is no other thread to be woken by."""

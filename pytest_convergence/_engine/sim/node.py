@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.handles import Ready
     from pytest_convergence._engine.sim.links import Link
     from pytest_convergence._engine.sim.net.stack import Stack
+    from pytest_convergence._engine.sim.signals import Signals
 
 __all__ = ["NEVER", "OUTAGE", "PAUSE", "STALL", "Life", "Node"]
 
@@ -87,7 +88,7 @@ class Node:
         receivers: channel -> what takes a message of that channel.
         routes: the links that the behaviour may use without a further look.
         deferred: messages and timers that came while the node was paused.
-        stack: its sockets, once it has any. is_host: whether it is a host of the user's, and no agent.
+        stack: its sockets, once it has any. signals: those of its process. is_host: whether it is a host of the user's, and no agent.
         powerless: whether its machine is off, and not only its process.
         cancelling: what cancels its tasks, where a schedule may.
         on_crash, on_restart: what the floor above does when a life ends or begins.
@@ -112,6 +113,7 @@ class Node:
         "receivers",
         "routes",
         "sent_code",
+        "signals",
         "stack",
         "take",
         "take_upkeep",
@@ -135,6 +137,7 @@ class Node:
         self.on_restart: list[Callable[[], None]] = []
         self.lives = 1
         self.stack: Stack | None = None
+        self.signals: Signals | None = None
         self.is_host = False
         self.cancelling: Cancelling | None = None
         self.powerless = False

@@ -17,7 +17,7 @@ from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, as
 from pytest_convergence._engine.sim.shims.patching import Home, Row, delegate
 from pytest_convergence._engine.sim.world import OWNER
 
-__all__ = ["HOST_NAME", "PROCESS_ID", "cover_hidden_generator", "hidden_generator_names", "rows"]
+__all__ = ["HOST_NAME", "PROCESS_ID", "cover_hidden_generator", "hidden_generator_names", "process_id", "rows"]
 
 PROCESS_ID: Final = 4_999_999
 """What ``os.getpid()`` says inside a run. No real process has it: it is above what Linux allows."""
@@ -122,13 +122,18 @@ def _make_rng(original: property) -> Any:
 # -- identity ----------------------------------------------------------------------------------------------------------
 
 
-def _getpid(_world: SimulatedWorld, _original: Any, /) -> int:
+def process_id() -> int:
+    """Return the number of the process whose code runs: each life of a host has its own."""
     life = OWNER.get()
     return (
         PROCESS_ID
         if life is None or not life.node.is_host
         else PROCESS_ID + life.node.index * 1_000 + life.node.lives
     )
+
+
+def _getpid(_world: SimulatedWorld, _original: Any, /) -> int:
+    return process_id()
 
 
 def _getppid(_world: SimulatedWorld, _original: Any, /) -> int:

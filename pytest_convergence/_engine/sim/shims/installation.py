@@ -13,7 +13,7 @@ from threading import Lock
 from types import BuiltinFunctionType, MethodType
 from typing import Any, Final, NamedTuple, Self, final
 
-from pytest_convergence._engine.sim.shims import clocks, entropy, listing, refusals, sockets
+from pytest_convergence._engine.sim.shims import clocks, entropy, listing, refusals, signals, sockets
 from pytest_convergence._engine.sim.shims.asking import RUNS
 from pytest_convergence._engine.sim.shims.collection import Collection
 from pytest_convergence._engine.sim.shims.patching import (
@@ -36,6 +36,7 @@ def all_rows() -> Iterator[Row]:
     yield from entropy.rows()
     yield from listing.rows()
     yield from refusals.rows()
+    yield from signals.rows()
     yield from sockets.rows()
 
 

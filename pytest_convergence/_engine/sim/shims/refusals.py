@@ -20,7 +20,7 @@ from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, as
 from pytest_convergence._engine.sim.shims.patching import Make, Row, delegate
 from pytest_convergence.errors import SimulationEscapeError
 
-__all__ = ["BLOCKING", "DESCRIPTORS", "LOOPS", "is_for_tool", "refuse", "rows"]
+__all__ = ["BLOCKING", "DESCRIPTORS", "LOOPS", "SIGNALS", "is_for_tool", "refuse", "rows"]
 
 _OWN_PACKAGE: Final = __name__.partition(".")[0]
 
@@ -64,23 +64,21 @@ _PROCESSES: Final = _Kind(
     ),
     methods=("subprocess:Popen.__init__",),
 )
-_SIGNALS: Final = _Kind(
+SIGNALS: Final = _Kind(
     "signals",
     "Signals arrive from outside the schedule.",
-    "Send the agent a message, or use agent.crash() and agent.restart(); install handlers before the run.",
+    "Send the agent a message, or use agent.crash() and agent.restart(); install handlers before the run. The program of a "
+    "host (session.host) has signals of its own, which host.send_signal() sends.",
     functions=(
-        "signal:signal",
         "signal:alarm",
         "signal:setitimer",
         "signal:pause",
-        "signal:raise_signal",
         "signal:pthread_kill",
         "signal:set_wakeup_fd",
         "signal:siginterrupt",
         "signal:sigwait",
         "signal:sigwaitinfo",
         "signal:sigtimedwait",
-        "os:kill",
         "os:killpg",
     ),
 )
@@ -114,7 +112,7 @@ DESCRIPTORS: Final = _Kind(
     "file descriptors",
     "When a real file descriptor becomes ready is not determined by the schedule.",
     "Use an asyncio.Queue or messages between agents, or do the I/O outside the run.",
-    functions=("os:pipe", "os:pipe2", "os:openpty", "os:eventfd", "select:poll"),
+    functions=("os:pipe", "os:pipe2", "os:openpty", "os:eventfd"),
     methods=("selectors:_BaseSelectorImpl.__init__",),
 )
 LOOPS: Final = _Kind(
@@ -123,13 +121,19 @@ LOOPS: Final = _Kind(
     "Use the running loop: await the coroutine, or start a task with asyncio.create_task; or give the "
     "program a process of its own: session.host(…, process=True).",
 )
+_UVLOOP: Final = _Kind(
+    "event loops",
+    "uvloop has sockets, timers and threads of its own, in C, which no run can simulate.",
+    "Use asyncio's own loop: do not ask for uvloop, or ask for loop=\"asyncio\".",
+    functions=("uvloop:new_event_loop", "uvloop:run", "uvloop:install"),
+)
 _WAITS: Final = _Kind(
     "blocking waits",
     "It would block the only thread of the world, and only another thread could end the wait.",
     "Use the asyncio counterpart (asyncio.Event, asyncio.Condition, asyncio.Queue, asyncio.Lock) and await it.",
 )
-_KINDS: Final = (_THREADS, _PROCESSES, _SIGNALS, _SOCKETS, DESCRIPTORS)
-_ONLY_IF_LOADED: Final = frozenset({"concurrent.futures.process"})
+_KINDS: Final = (_THREADS, _PROCESSES, SIGNALS, _SOCKETS, DESCRIPTORS, _UVLOOP)
+_ONLY_IF_LOADED: Final = frozenset({"concurrent.futures.process", "uvloop"})
 _FORKS: Final = frozenset({"os:fork", "os:forkpty"})
 
 
@@ -139,16 +143,19 @@ def rows() -> Iterator[Row]:
         for target in kind.functions:
             refusal = _refusal(kind, target)
             make = _make_fork(refusal) if target in _FORKS else delegate(refusal, RUNS, asked_world)
-            yield Row(target, "refused", make, kind.name)
+            yield Row(target, "refused", make, kind.name, _when_loaded(target))
         for target in kind.methods:
-            when_loaded = target.partition(":")[0] in _ONLY_IF_LOADED
-            yield Row(target, "refused", _method(_refusal(kind, target)), kind.name, when_loaded)
+            yield Row(target, "refused", _method(_refusal(kind, target)), kind.name, _when_loaded(target))
     yield Row(
         "threading:Condition.wait",
         "with a timeout: virtual time passes; without: refused",
         _method(_condition_wait),
         _WAITS.name,
     )
+
+
+def _when_loaded(target: str) -> bool:
+    return target.partition(":")[0] in _ONLY_IF_LOADED
 
 
 def refuse(kind: _Kind, call: str, frame: FrameType | None) -> NoReturn:

@@ -16,6 +16,7 @@ from pytest_convergence._engine.sim.net.stack import asking_stack
 from pytest_convergence._engine.sim.process_loop import ProcessLoop, StrandSelector, wait_for_files
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
+from pytest_convergence._engine.sim.shims.polling import Poll, number_of
 from pytest_convergence._engine.sim.shims.refusals import DESCRIPTORS, LOOPS, is_for_tool, refuse
 from pytest_convergence._engine.sim.strands import current_strand
 
@@ -43,7 +44,9 @@ def rows() -> Iterator[Row]:
         "in a process of its own: a simulated one; else refused",
         _new_event_loop,
     )
-    yield row("select:select", "simulated sockets are looked at; without any, virtual time passes", _select)
+    looks = "simulated sockets are looked at; without any, virtual time passes"
+    yield row("select:select", looks, _select)
+    yield row("select:poll", looks, _poll)
 
 
 def cover_sockets() -> None:
@@ -144,7 +147,7 @@ def _select(world: Any, original: Any, /, *args: Any) -> Any:
     lists = [list(each) for each in args[:3]]
     timeout = args[3] if len(args) > 3 else None
     files = descriptors_of(world).files
-    waited = [[(each, _number(each)) for each in some] for some in lists]
+    waited = [[(each, number_of(each)) for each in some] for some in lists]
     if any(number not in files for some in waited for _, number in some):
         refuse(DESCRIPTORS, "select.select", frame)
     ready = [
@@ -166,5 +169,5 @@ def _select(world: Any, original: Any, /, *args: Any) -> Any:
     return tuple(ready)
 
 
-def _number(each: Any) -> int:
-    return each if isinstance(each, int) else int(each.fileno())
+def _poll(world: Any, original: Any, /) -> Any:
+    return original() if is_for_tool(sys._getframe(1)) else Poll(world)

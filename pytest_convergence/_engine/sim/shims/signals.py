@@ -1,0 +1,75 @@
+"""Signals: a simulated host has its own, as its process would; everywhere else in a run they are refused."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
+from pytest_convergence._engine.sim.shims.entropy import process_id
+from pytest_convergence._engine.sim.shims.patching import Row, delegate
+from pytest_convergence._engine.sim.shims.refusals import SIGNALS, is_for_tool, refuse
+from pytest_convergence._engine.sim.signals import Signals, signals_of
+from pytest_convergence._engine.sim.world import OWNER
+
+__all__ = ["rows"]
+
+_CLOSED: Final = "those of the host's own process; refused to all others"
+
+
+def rows() -> Iterator[Row]:
+    """Return what is replaced, and by what."""
+
+    def row(target: str, closed: str, answer: Callable[..., Any]) -> Row:
+        return Row(target, closed, delegate(answer, RUNS, asked_world), SIGNALS.name)
+
+    yield row("signal:signal", _CLOSED, _signal)
+    yield row("signal:getsignal", "on a host, what its own process has set", _getsignal)
+    yield row("signal:raise_signal", _CLOSED, _raise_signal)
+    yield row("os:kill", _CLOSED, _kill)
+
+
+def _own() -> Signals | None:
+    """Return the signals of the host whose code runs, if one's does."""
+    life = OWNER.get()
+    return signals_of(life.node) if life is not None and life.node.is_host else None
+
+
+def _signal(_world: Any, original: Any, /, signalnum: Any, handler: Any) -> Any:
+    frame = sys._getframe(2)
+    if is_for_tool(frame):
+        return original(signalnum, handler)
+    own = _own()
+    return refuse(SIGNALS, "signal.signal", frame) if own is None else own.set(signal.Signals(signalnum), handler)
+
+
+def _getsignal(_world: Any, original: Any, /, signalnum: Any) -> Any:
+    own = _own()
+    if own is None or is_for_tool(sys._getframe(2)):
+        return original(signalnum)
+    return own.get(signal.Signals(signalnum))
+
+
+def _raise_signal(_world: Any, original: Any, /, signum: Any) -> None:
+    frame = sys._getframe(2)
+    if is_for_tool(frame):
+        original(signum)
+        return
+    own = _own()
+    if own is None:
+        refuse(SIGNALS, "signal.raise_signal", frame)
+    own.deliver(signal.Signals(signum), frame)
+
+
+def _kill(_world: Any, original: Any, /, pid: int, sig: int) -> None:
+    frame = sys._getframe(2)
+    if is_for_tool(frame):
+        original(pid, sig)
+        return
+    own = _own()
+    if own is None or pid != process_id():
+        refuse(SIGNALS, "os.kill", frame)
+    if sig:  # 0 only asks whether the process is there
+        own.deliver(signal.Signals(sig), frame)
