@@ -369,6 +369,8 @@ class Conduct:
             if all(task.done() for task in left):
                 break
             await asyncio.sleep(0)
+        if self.session._hosts:
+            await asyncio.sleep(0)  # what asyncio's streams do when the tasks of their connections end
 
     # -- what the judges ask -------------------------------------------------------------------------------------------
 

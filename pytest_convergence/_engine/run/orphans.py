@@ -36,6 +36,8 @@ def unhandled(world: World, context: Mapping[str, Any]) -> bool:
         return False
     for conduct in list(world.sessions):
         if life.node.fabric is conduct.fabric:
+            if conduct.is_over and isinstance(error, asyncio.CancelledError):
+                return True  # asyncio's streams on Python 3.11 ask how a connection's task ended that the run has stopped
             _report(conduct, life, what, error)
             return True
     return False

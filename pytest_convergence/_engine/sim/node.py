@@ -88,7 +88,8 @@ class Node:
         receivers: channel -> what takes a message of that channel.
         routes: the links that the behaviour may use without a further look.
         deferred: messages and timers that came while the node was paused.
-        stack: its sockets, once it has any. signals: those of its process. is_host: whether it is a host of the user's, and no agent.
+        stack: its sockets, once it has any. signals: those of its process.
+        is_host: whether it is a host of the user's, and no agent.
         powerless: whether its machine is off, and not only its process.
         cancelling: what cancels its tasks, where a schedule may.
         on_crash, on_restart: what the floor above does when a life ends or begins.

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Signals", "signals_of"]
 
-_NAMES: Final = ("SIGKILL", "SIGSTOP", "SIGCONT", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCHLD", "SIGURG", "SIGWINCH", "SIGINT")
+_NAMES: Final = (
+    "SIGKILL",
+    "SIGSTOP",
+    "SIGCONT",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGCHLD",
+    "SIGURG",
+    "SIGWINCH",
+    "SIGINT",
+)
 _KNOWN: Final = {name: int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)}
 _UNCATCHABLE: Final = frozenset(_KNOWN.get(name) for name in ("SIGKILL", "SIGSTOP"))
 _HOLDING: Final = frozenset(_KNOWN.get(name) for name in ("SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU"))

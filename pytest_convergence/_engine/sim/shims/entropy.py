@@ -17,7 +17,14 @@ from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, as
 from pytest_convergence._engine.sim.shims.patching import Home, Row, delegate
 from pytest_convergence._engine.sim.world import OWNER
 
-__all__ = ["HOST_NAME", "PROCESS_ID", "cover_hidden_generator", "hidden_generator_names", "process_id", "rows"]
+__all__ = [
+    "HOST_NAME",
+    "PROCESS_ID",
+    "cover_hidden_generator",
+    "hidden_generator_names",
+    "process_id",
+    "rows",
+]
 
 PROCESS_ID: Final = 4_999_999
 """What ``os.getpid()`` says inside a run. No real process has it: it is above what Linux allows."""

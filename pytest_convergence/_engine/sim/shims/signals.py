@@ -42,7 +42,11 @@ def _signal(_world: Any, original: Any, /, signalnum: Any, handler: Any) -> Any:
     if is_for_tool(frame):
         return original(signalnum, handler)
     own = _own()
-    return refuse(SIGNALS, "signal.signal", frame) if own is None else own.set(signal.Signals(signalnum), handler)
+    return (
+        refuse(SIGNALS, "signal.signal", frame)
+        if own is None
+        else own.set(signal.Signals(signalnum), handler)
+    )
 
 
 def _getsignal(_world: Any, original: Any, /, signalnum: Any) -> Any:
