@@ -124,7 +124,7 @@ LOOPS: Final = _Kind(
 _UVLOOP: Final = _Kind(
     "event loops",
     "uvloop has sockets, timers and threads of its own, in C, which no run can simulate.",
-    "Use asyncio's own loop: do not ask for uvloop, or ask for loop=\"asyncio\".",
+    'Use asyncio\'s own loop: do not ask for uvloop, or ask for loop="asyncio".',
     functions=("uvloop:new_event_loop", "uvloop:run", "uvloop:install"),
 )
 _WAITS: Final = _Kind(
