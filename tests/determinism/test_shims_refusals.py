@@ -38,6 +38,11 @@ def in_executor() -> None:
         pool.submit(nothing)
 
 
+def read_from_a_silent_pair() -> bytes:
+    one, _other = socket.socketpair()
+    return one.recv(1)
+
+
 WAYS_OUT: dict[str, Callable[[], Any]] = {
     "threading.Thread.start": lambda: threading.Thread(target=nothing).start(),
     "threading.Timer.start": lambda: threading.Timer(1, nothing).start(),
@@ -68,7 +73,7 @@ WAYS_OUT: dict[str, Callable[[], Any]] = {
 # Simulated sockets exist, and must not block the only thread; these need a whole world.
 WAYS_TO_BLOCK: dict[str, Callable[[], object]] = {
     "socket.create_connection": lambda: socket.create_connection(("127.0.0.1", 80)),
-    "socket.recv": lambda: socket.socketpair()[0].recv(1),
+    "socket.recv": read_from_a_silent_pair,
     "socket.accept": lambda: socket.create_server(("127.0.0.1", 0)).accept(),
     "socket.socket(fileno=0)": lambda: socket.socket(fileno=0),
     "select.select": lambda: select.select([0], [], [], 0),

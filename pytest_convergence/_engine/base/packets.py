@@ -52,13 +52,17 @@ class Packet:
     Attributes:
         kind: one of the kinds above.
         source, target: where it comes from and goes to.
-        seq: the place of its bytes in the stream; how much room a ``window`` grants.
+        seq: the place of its bytes in the stream; of a ``window``, how much has been read in all; of a connection asked
+            for or granted, how large the buffer is.
         data: the bytes.
         attempt: how often it was sent before.
         secret: whether the bytes are enciphered (TLS).
+        connection: which of the connections it belongs to that its first host has opened. Two between the same addresses
+            are told apart by it, as by TCP's initial sequence numbers (RFC 9293, 3.4.1).
+        answers: the packet that it answers. If the answer is lost, that one counts as lost too: nobody has acknowledged it.
     """
 
-    __slots__ = ("attempt", "data", "kind", "secret", "seq", "source", "target")
+    __slots__ = ("answers", "attempt", "connection", "data", "kind", "secret", "seq", "source", "target")
 
     def __init__(
         self,
@@ -69,6 +73,8 @@ class Packet:
         data: bytes = b"",
         attempt: int = 0,
         secret: bool = False,
+        connection: int = 0,
+        answers: Packet | None = None,
     ) -> None:
         self.kind = kind
         self.source = source
@@ -77,16 +83,32 @@ class Packet:
         self.data = data
         self.attempt = attempt
         self.secret = secret
+        self.connection = connection
+        self.answers = answers
 
     def again(self) -> Packet:
         """Return the same packet, to be sent once more."""
-        return Packet(self.kind, self.source, self.target, self.seq, self.data, self.attempt + 1, self.secret)
+        return Packet(
+            self.kind,
+            self.source,
+            self.target,
+            self.seq,
+            self.data,
+            self.attempt + 1,
+            self.secret,
+            self.connection,
+            self.answers,
+        )
+
+    def refusal(self) -> Packet:
+        """Return the reset that answers it."""
+        return Packet(RESET, self.target, self.source, 0, b"", 0, self.secret, self.connection, self)
 
     def __canonical__(self) -> Any:
         """What of it is the same in equal runs."""
         data = "secret" if self.secret else self.data.hex()
         seq = 0 if self.secret else self.seq
-        return [self.kind, *self.source, *self.target, seq, data, self.attempt]
+        return [self.kind, *self.source, *self.target, self.connection, seq, data, self.attempt]
 
     def __repr__(self) -> str:
         again = f" (sent again, {self.attempt})" if self.attempt else ""
@@ -96,7 +118,7 @@ class Packet:
             cut = f"{self.data[:_LONGEST]!r}…" if len(self.data) > _LONGEST else repr(self.data)
             what = f"{len(self.data)} bytes {cut}"
         elif self.kind == WINDOW:
-            what = f"{self.seq} bytes more"
+            what = f"{self.seq} bytes read"
         else:
             what = f":{self.source[1]} → :{self.target[1]}"
         return f"{what}{again}"

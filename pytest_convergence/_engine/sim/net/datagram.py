@@ -1,4 +1,8 @@
-"""Datagrams: UDP and Unix. Each is a message of the network by itself: it may be lost, come twice, or out of order."""
+"""Datagrams: UDP and Unix.
+
+A datagram of UDP is a message of the network by itself: it may be lost, come twice, or out of order; what finds its
+buffer full is dropped. One of a Unix socket is there at once and is never lost: its sender has to wait for room.
+"""
 
 from __future__ import annotations
 
@@ -16,51 +20,65 @@ if TYPE_CHECKING:
 
 __all__ = ["DatagramSocket"]
 
-_LONGEST_V4: Final = 65_507
+_LONGEST: Final = {socket.AF_INET: 65_507, socket.AF_INET6: 65_527}
+_MOST_QUEUED: Final = 10
+"""More than so many datagrams never wait at a Unix socket with a path (Linux: net.unix.max_dgram_qlen)."""
+
 _UNIX: Final = getattr(socket, "AF_UNIX", -1)
+_EVERYBODY: Final = "255.255.255.255"
 
 
 @final
 class DatagramSocket(KernelSocket):
-    """A socket for datagrams; what finds its buffer full is dropped."""
+    """A socket for datagrams."""
 
-    __slots__ = ("_queue", "_size")
+    __slots__ = ("_blocked", "_queue", "_size", "_unread_elsewhere", "_waiting")
 
     def __init__(self, stack: Stack, family: int, proto: int = 0) -> None:
         super().__init__(stack, family, socket.SOCK_DGRAM, proto)
-        self._queue: deque[Packet] = deque()
+        self._queue: deque[tuple[Packet, DatagramSocket | None]] = deque()
         self._size = 0
+        self._blocked = False
+        self._unread_elsewhere = 0  # bytes that were sent, and lie unread in the queues of Unix sockets
+        self._waiting: dict[DatagramSocket, None] = {}
 
     def readiness(self) -> int:
-        """Ready to be read when something is there; always ready to be written."""
-        return READ | WRITE if self._queue or self.error else WRITE
+        """Ready to be read when something is there; to be written, unless a Unix socket has no room."""
+        ready = READ if self._queue or self.error else 0
+        return ready if self._blocked else ready | WRITE
 
     def connect(self, remote: Address) -> bool:
         """Name the one address that is sent to and received from."""
-        if self.family == _UNIX and remote[0] not in self.stack.unix:
-            raise oserror(errno.ENOENT)
-        if self.local is None and self.family != _UNIX:
+        if self.family == _UNIX:
+            self._peer(remote)
+        elif remote[0] == _EVERYBODY and not self.reuses(socket.SO_BROADCAST):
+            raise oserror(errno.EACCES)
+        else:
             self.local = self.stack.source_for(self, remote)
         self.remote = remote
         return True
+
+    # -- sending -------------------------------------------------------------------------------------------------------
 
     def sendto(self, data: Any, remote: Address | None) -> int:
         """Send one datagram.
 
         Raises:
-            OSError: nobody to send to, too long, or the last one was answered by "port unreachable".
+            OSError: nobody to send to, too long, no room, or the last one was answered by "port unreachable".
         """
         self.take_error()
         target = remote or self.remote
         if target is None:
-            raise oserror(errno.EDESTADDRREQ if self.family == _UNIX else errno.ENOTCONN)
+            raise oserror(errno.ENOTCONN if self.family == _UNIX else errno.EDESTADDRREQ)
         payload = bytes(data)
-        if len(payload) > _LONGEST_V4 and self.family != _UNIX:
-            raise oserror(errno.EMSGSIZE)
         if self.family == _UNIX:
             self._send_unix(payload, target)
             return len(payload)
-        if target[0] == "255.255.255.255" and not self.reuses(socket.SO_BROADCAST):
+        if len(payload) > _LONGEST[socket.AddressFamily(self.family)]:
+            raise oserror(errno.EMSGSIZE)
+        if not target[1]:
+            raise oserror(errno.EINVAL)
+        if target[0] == _EVERYBODY and not self.reuses(socket.SO_BROADCAST):
             raise oserror(errno.EACCES)
         if self.local is None:
             self.bind(("0.0.0.0" if self.family == socket.AF_INET else "::", 0))
@@ -68,43 +86,73 @@ class DatagramSocket(KernelSocket):
         self.stack.transmit(Packet(DATAGRAM, source, target, 0, payload))
         return len(payload)
 
-    def _send_unix(self, payload: bytes, target: Address) -> None:
+    def _peer(self, target: Address) -> DatagramSocket:
         peer = self.stack.pairs.get(target) or self.stack.unix.get(target[0])
         if peer is None:
-            raise oserror(errno.ENOENT)
+            abstract = target[0].startswith("\0")
+            raise oserror(errno.ECONNREFUSED if target == self.remote or abstract else errno.ENOENT)
         if not isinstance(peer, DatagramSocket):
             raise oserror(errno.EPROTOTYPE)
+        return peer
+
+    def _send_unix(self, payload: bytes, target: Address) -> None:
+        peer = self._peer(target)
+        most = self.buffer(socket.SO_SNDBUF)
+        if len(payload) > most:
+            raise oserror(errno.EMSGSIZE)
+        is_pair = self.remote is not None and peer.remote == self.local
+        if self._unread_elsewhere + len(payload) > most or (not is_pair and len(peer._queue) > _MOST_QUEUED):
+            self._blocked = True
+            peer._waiting[self] = None
+            self.changed()
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         source = self.local or self.stack.unnamed()
-        self.stack.loop_back(Packet(DATAGRAM, source, target, 0, payload))
+        self._unread_elsewhere += len(payload)
+        peer._keep(Packet(DATAGRAM, source, target, 0, payload), self)
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
 
     def receive(self, packet: Packet) -> None:
-        """Take a datagram, or the news that one has found nobody."""
+        """Take a datagram of UDP, or the news that one has found nobody."""
         if packet.kind == UNREACHABLE:
             if self.remote is not None:  # Linux tells connected sockets only
                 self.error = errno.ECONNREFUSED
                 self.changed()
             return
-        if self.remote is not None and self.family != _UNIX and packet.source != self.remote:
-            return
         if self._size + len(packet.data) <= self.buffer(socket.SO_RCVBUF):
-            self._queue.append(packet)
-            self._size += len(packet.data)
-            self.changed()
+            self._keep(packet, None)
+
+    def _keep(self, packet: Packet, sender: DatagramSocket | None) -> None:
+        self._queue.append((packet, sender))
+        self._size += len(packet.data)
+        self.changed()
 
     def recvfrom(self, size: int, *, peek: bool = False) -> tuple[bytes, Any] | None:
         """Read one datagram and where it comes from; ``None`` if there is none yet."""
         self.take_error()
         if not self._queue:
             return None
-        packet = self._queue[0]
+        packet, sender = self._queue[0]
         if not peek:
             self._queue.popleft()
             self._size -= len(packet.data)
+            self._let_go_on(packet, sender)
             self.changed()
-        return packet.data[:size], self.show(packet.source)
+        return packet.data[:size], self.show(packet.source) or None
+
+    def _let_go_on(self, packet: Packet, sender: DatagramSocket | None) -> None:
+        """There is room again: wake those who wait for it."""
+        if sender is not None:
+            sender._unread_elsewhere -= len(packet.data)
+        waiting, self._waiting = self._waiting, {}
+        for each in waiting:
+            each._blocked = False
+            each.changed()
 
     def close(self) -> None:
         """The program has closed it."""
         if self.is_open:
+            while self._queue:
+                self._let_go_on(*self._queue.popleft())
             self.vanish()
             self.stack.release(self)

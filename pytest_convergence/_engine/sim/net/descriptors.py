@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.net.endpoint import KernelSocket
     from pytest_convergence._engine.sim.world import World
 
-__all__ = ["FIRST_DESCRIPTOR", "READ", "WRITE", "Descriptors"]
+__all__ = ["FIRST_DESCRIPTOR", "READ", "WRITE", "Descriptors", "descriptors_of"]
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE

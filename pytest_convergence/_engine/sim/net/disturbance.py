@@ -133,16 +133,22 @@ class Disturbance:
         self._fabric.choices.struck(f"reset {sender}→{self._name}", number, option, _RESET)
         if option > 1 and len(packet.data) > 1:
             stack.receive(_divide(packet, option - 1)[0])
-        stack.receive(Packet(RESET, packet.source, packet.target))
-        stack.transmit(Packet(RESET, packet.target, packet.source))
+        stack.receive(Packet(RESET, packet.source, packet.target, connection=packet.connection))
+        stack.transmit(packet.refusal())
 
 
 def _divide(packet: Packet, thousandths: int) -> tuple[Packet, Packet]:
     """Cut a packet in two, each with at least one byte."""
     data, size = packet.data, len(packet.data)
     place = min(max(1, size * thousandths // _PARTS), size - 1)
-    kind, source, target, secret = packet.kind, packet.source, packet.target, packet.secret
+    kind, source, target, secret, number = (
+        packet.kind,
+        packet.source,
+        packet.target,
+        packet.secret,
+        packet.connection,
+    )
     return (
-        Packet(kind, source, target, packet.seq, data[:place], 0, secret),
-        Packet(kind, source, target, packet.seq + place, data[place:], 0, secret),
+        Packet(kind, source, target, packet.seq, data[:place], 0, secret, number),
+        Packet(kind, source, target, packet.seq + place, data[place:], 0, secret, number),
     )

@@ -20,7 +20,26 @@ BUFFER: Final = 131_072
 
 _LEAST_BUFFER: Final = 2_304
 _UNIX: Final = getattr(socket, "AF_UNIX", -1)
+_MAPPED: Final = "::ffff:"
+"""How a socket of IPv6 shows an address of IPv4 (RFC 4291, 2.5.5.2)."""
+
 _BUFFERS: Final = {socket.SO_SNDBUF, socket.SO_RCVBUF}
+_SWITCHES: Final = {
+    getattr(socket, name)
+    for name in (
+        "SO_REUSEADDR",
+        "SO_REUSEPORT",
+        "SO_KEEPALIVE",
+        "SO_BROADCAST",
+        "SO_OOBINLINE",
+        "SO_DONTROUTE",
+    )
+    if hasattr(socket, name)
+}
+"""Options of 0 or 1, whatever they are set to."""
+
+_KNOWN: Final = {number for name, number in vars(socket).items() if name.startswith("SO_")}
+_PROTOCOLS: Final = {socket.SOCK_STREAM: socket.IPPROTO_TCP, socket.SOCK_DGRAM: socket.IPPROTO_UDP}
 
 
 def oserror(number: int) -> OSError:
@@ -111,6 +130,8 @@ class KernelSocket:
             host = "0.0.0.0" if self.family == socket.AF_INET else "::"
         elif host == "<broadcast>":
             host = "255.255.255.255"
+        elif self.family == socket.AF_INET6 and isinstance(host, str) and host.startswith(_MAPPED):
+            return host.removeprefix(_MAPPED), port
         ip = self.stack.directory.resolve(
             host.decode() if isinstance(host, bytes) else host, self.family, self.stack.node
         )[0]
@@ -126,7 +147,10 @@ class KernelSocket:
             return address[0].encode() if address[0].startswith("\0") else address[0]
         if address is None:
             return as_sockaddr("0.0.0.0" if self.family == socket.AF_INET else "::", 0)
-        return as_sockaddr(*address)
+        ip, port = address
+        if self.family == socket.AF_INET6 and ":" not in ip:
+            ip = f"{_MAPPED}{ip}"
+        return as_sockaddr(ip, port)
 
     def bind(self, address: Address) -> None:
         """Take an address; port 0 takes a free one.
@@ -151,11 +175,13 @@ class KernelSocket:
             if name == socket.SO_TYPE:
                 return self.kind
             if name == getattr(socket, "SO_PROTOCOL", -1):
-                return self.proto
+                return self.proto or (0 if self.family == _UNIX else _PROTOCOLS[socket.SocketKind(self.kind)])
             if name == getattr(socket, "SO_DOMAIN", -1):
                 return self.family
             if name in _BUFFERS:
                 return int(self.options.get((level, name), BUFFER))
+            if name not in _KNOWN:
+                raise oserror(errno.ENOPROTOOPT)
         value: int | bytes = self.options.get((level, name), 0)
         return value
 
@@ -163,6 +189,8 @@ class KernelSocket:
         """Keep an option; the sizes of buffers, ``SO_LINGER`` and ``SO_REUSEPORT`` have an effect."""
         if level == socket.SOL_SOCKET and name in _BUFFERS:
             value = max(2 * int(value), _LEAST_BUFFER)  # as Linux does
+        elif level == socket.SOL_SOCKET and name in _SWITCHES:
+            value = int(bool(value))
         self.options[level, name] = value
 
     def buffer(self, name: int) -> int:

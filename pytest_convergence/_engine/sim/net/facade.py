@@ -172,9 +172,12 @@ class SimulatedSocket(socket.socket):
     def getsockopt(self, level: int, optname: int, buflen: int | None = None) -> Any:
         """Return an option."""
         value = self._open().getsockopt(level, optname)
-        if buflen is None or isinstance(value, bytes):
-            return value
-        return value.to_bytes(min(buflen, 4), sys.byteorder)
+        if buflen is None:
+            return int.from_bytes(value[:4], sys.byteorder) if isinstance(value, bytes) else value
+        if isinstance(value, int):
+            size = 8 if (level, optname) == (socket.SOL_SOCKET, socket.SO_LINGER) else 4
+            value = value.to_bytes(size, sys.byteorder)
+        return value[:buflen]
 
     def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
         """Set an option."""
@@ -223,6 +226,8 @@ class SimulatedSocket(socket.socket):
         """Read what is there, up to ``bufsize`` bytes."""
         kernel = self._kernel
         if type(kernel) is StreamSocket:
+            if bufsize < 0:
+                raise ValueError("negative buffersize in recv")
             if not kernel.is_open:
                 raise oserror(errno.EBADF)
             while (
@@ -234,6 +239,8 @@ class SimulatedSocket(socket.socket):
 
     def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
         """Read a datagram and its sender; of a stream, what is there."""
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recvfrom")
         kernel = self._open()
         if isinstance(kernel, DatagramSocket):
             while (found := kernel.recvfrom(bufsize, peek=bool(flags & _PEEK))) is None:
@@ -297,6 +304,11 @@ class SimulatedSocket(socket.socket):
 
     def _real_close(self, _ss: object = None) -> None:
         self._kernel.close()
+
+    def __del__(self) -> None:  # as a real one that is let go of, though without a warning
+        kernel = getattr(self, "_kernel", None)
+        if kernel is not None and kernel.is_open:
+            kernel.close()
 
     def detach(self) -> int:
         """Give the descriptor away: this object is closed, the socket is not."""

@@ -22,7 +22,6 @@ from pytest_convergence._engine.base.packets import (
     DATA,
     DATAGRAM,
     END,
-    RESET,
     UNREACHABLE,
     WINDOW,
     WORDS,
@@ -31,6 +30,7 @@ from pytest_convergence._engine.base.packets import (
 )
 from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.base.trace import RECEIVE
+from pytest_convergence._engine.sim.net.bytestream import CONNECTING, ByteStream
 from pytest_convergence._engine.sim.net.datagram import DatagramSocket
 from pytest_convergence._engine.sim.net.descriptors import Descriptors, descriptors_of
 from pytest_convergence._engine.sim.net.directory import (
@@ -42,6 +42,7 @@ from pytest_convergence._engine.sim.net.directory import (
 )
 from pytest_convergence._engine.sim.net.disturbance import SILENCE, Disturbance
 from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
+from pytest_convergence._engine.sim.net.ports import Ports
 from pytest_convergence._engine.sim.net.stream import StreamSocket
 from pytest_convergence._engine.sim.world import OWNER
 
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
 __all__ = ["Stack", "asking_stack", "stack_of"]
 
 LOOPBACK_NS: Final = 20_000
-_FIRST_EPHEMERAL: Final = 32_768
-_LAST_EPHEMERAL: Final = 60_999
 _RETRY_NS: Final = NS_PER_SECOND // 5
 _CONNECT_RETRY_NS: Final = NS_PER_SECOND
 _LONGEST_RETRY_NS: Final = 120 * NS_PER_SECOND
@@ -63,7 +62,10 @@ _NO_ROUTE_NS: Final = 3 * NS_PER_SECOND
 _SURE: Final = frozenset({CONNECT, ACCEPT, DATA, END, WINDOW})
 """What is sent again when it is lost."""
 
-_REUSEPORT: Final = getattr(socket, "SO_REUSEPORT", -1)
+_MOST_LINGERING: Final = 4_096
+"""So many closed connections may still send again what was lost (Linux: net.ipv4.tcp_max_orphans)."""
+
+_UNIX: Final = getattr(socket, "AF_UNIX", -1)
 
 
 @final
@@ -74,17 +76,19 @@ class Stack:
         flows: (own address, other address) -> connection.
         unix: path -> socket that is bound to it.
         pairs: address -> one of two Unix sockets for datagrams that were made as a pair.
+        ports: who has which port.
         sockets: those of the present life.
         silently: how it is to crash next; ``None`` leaves it to the schedule.
         listens: whether a socket of the present life waits for connections, or is bound to a datagram port.
     """
 
     __slots__ = (
+        "_admitted",
         "_after_crash",
-        "_bound",
+        "_boots",
+        "_connections",
         "_disturbance",
-        "_listeners",
-        "_next_port",
+        "_lingering",
         "_next_unnamed",
         "descriptors",
         "directory",
@@ -92,6 +96,7 @@ class Stack:
         "ips",
         "node",
         "pairs",
+        "ports",
         "silently",
         "sockets",
         "unix",
@@ -106,9 +111,11 @@ class Stack:
         self.unix: dict[str, KernelSocket] = {}
         self.pairs: dict[Address, KernelSocket] = {}
         self.sockets: dict[KernelSocket, None] = {}
-        self._bound: dict[tuple[int, int], list[KernelSocket]] = {}  # (kind, port)
-        self._listeners: dict[int, list[StreamSocket]] = {}
-        self._next_port = _FIRST_EPHEMERAL
+        self.ports = Ports()
+        self._admitted: dict[Address, int] = {}  # who has asked -> the number of the latest connection
+        self._lingering: dict[tuple[Address, Address, int], None] = {}  # closed: (own, other, number)
+        self._boots = 0
+        self._connections = 0
         self._next_unnamed = 0
         self._disturbance = Disturbance(node.fabric, node.name)
         self._after_crash = node.fabric.choices.every(f"silence {node.name}", SILENCE)
@@ -120,7 +127,7 @@ class Stack:
     @property
     def listens(self) -> bool:
         """Whether somebody could still want something of this host: it serves."""
-        return bool(self._listeners or self.unix) or any(kind == socket.SOCK_DGRAM for kind, _ in self._bound)
+        return bool(self.unix) or self.ports.serve
 
     # -- sockets and addresses -----------------------------------------------------------------------------------------
 
@@ -161,45 +168,14 @@ class Stack:
             OSError: in use, or not of this host.
         """
         ip, port = address
-        if made.family == getattr(socket, "AF_UNIX", -1):
+        if made.family == _UNIX:
             if ip in self.unix:
                 raise oserror(errno.EADDRINUSE)
             self.unix[ip] = made
             return address
         if not (is_wildcard(ip) or self.is_own(ip)):
             raise oserror(errno.EADDRNOTAVAIL)
-        if not port:
-            port = self._free_port(made, ip)
-        elif any(self._collide(made, ip, other) for other in self._bound.get((made.kind, port), ())):
-            raise oserror(errno.EADDRINUSE)
-        self._bound.setdefault((made.kind, port), []).append(made)
-        return ip, port
-
-    def _collide(self, made: KernelSocket, ip: str, other: KernelSocket) -> bool:
-        theirs, _ = _address_of(other)
-        same_family = family_of(ip) == family_of(theirs)
-        both = made.options.get((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)) or other.options.get(
-            (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-        )
-        if not same_family and (both or not (theirs == "::" or ip == "::")):
-            return False
-        if same_family and ip != theirs and not is_wildcard(ip) and not is_wildcard(theirs):
-            return False
-        if made.reuses(_REUSEPORT) and other.reuses(_REUSEPORT):
-            return False
-        listening = isinstance(other, StreamSocket) and other in self._listeners.get(
-            _address_of(other)[1], ()
-        )
-        reused = made.reuses(socket.SO_REUSEADDR) and other.reuses(socket.SO_REUSEADDR)
-        return listening or not reused
-
-    def _free_port(self, made: KernelSocket, ip: str) -> int:
-        for _ in range(_LAST_EPHEMERAL - _FIRST_EPHEMERAL + 1):
-            port = self._next_port
-            self._next_port = port + 1 if port < _LAST_EPHEMERAL else _FIRST_EPHEMERAL
-            if not any(self._collide(made, ip, other) for other in self._bound.get((made.kind, port), ())):
-                return port
-        raise oserror(errno.EADDRINUSE)
+        return ip, self.ports.take(made, ip, port)
 
     def source_for(self, made: KernelSocket, remote: Address) -> Address:
         """Return the address that a socket sends from to ``remote``; one without an address gets a port."""
@@ -225,35 +201,49 @@ class Stack:
         if self.unix.get(made.local[0]) is made:
             del self.unix[made.local[0]]
             return
-        bound = self._bound.get((made.kind, made.local[1]), [])
-        if made in bound:
-            bound.remove(made)
-            if not bound:
-                del self._bound[made.kind, made.local[1]]
+        self.ports.release(made)
 
     def listen(self, listener: StreamSocket) -> None:
         """A socket waits for connections from now on."""
-        ip, port = _address_of(listener)
-        if self.unix.get(ip) is not listener:
-            waiting = self._listeners.setdefault(port, [])
-            if listener not in waiting:
-                waiting.append(listener)
+        if listener.family != _UNIX:
+            self.ports.listen(listener)
 
     def unlisten(self, listener: StreamSocket) -> None:
         """It does not any more."""
-        _, port = _address_of(listener)
-        waiting = self._listeners.get(port, [])
-        if listener in waiting:
-            waiting.remove(listener)
-            if not waiting:
-                del self._listeners[port]
+        if listener.family != _UNIX:
+            self.ports.unlisten(listener)
+
+    # -- connections ---------------------------------------------------------------------------------------------------
+
+    def next_connection(self) -> int:
+        """Return the number of the next connection that this host asks for."""
+        self._connections += 1
+        return self._connections
+
+    def admitted(self, packet: Packet) -> None:
+        """A connection is granted; the same question may come a second time, and is not to be granted again."""
+        self._admitted[packet.source] = packet.connection
+
+    def leave(self, flow: ByteStream) -> None:
+        """A connection takes no more packets."""
+        if flow.local is not None and flow.remote is not None:
+            key = flow.local, flow.remote
+            if self.flows.get(key) is flow:
+                del self.flows[key]
+
+    def linger(self, flow: ByteStream) -> None:
+        """A connection was closed at both ends in order; what was lost of it is still to be sent again."""
+        if flow.local is not None and flow.remote is not None:
+            self._lingering[flow.local, flow.remote, flow.connection] = None
+        if len(self._lingering) > _MOST_LINGERING:
+            del self._lingering[next(iter(self._lingering))]
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
     def transmit(self, packet: Packet) -> Link | None:
         """Put a packet on its way; return the link that the next ones of its connection may take, if there is one."""
         ip = packet.target[0]
-        if ip in self.ips or not ip or is_loopback(ip) or packet.source[0] == ip:
+        if ip in self.ips or is_loopback(ip):
             self.loop_back(packet)
             return None
         target = self.directory.node_at(ip)
@@ -282,31 +272,42 @@ class Stack:
         world.at(world.now_ns + _NO_ROUTE_NS, self._give_up, (packet, errno.EHOSTUNREACH))
 
     def lost(self, packet: Packet) -> None:
-        """The network has lost a packet of ours: send it again after a while, or give up."""
+        """The network has lost a packet of ours: send it again after a while, or give up.
+
+        An answer that nobody sends again is lost together with what it answers: its sender has not heard of it.
+        """
         if packet.kind not in _SURE:
+            if packet.answers is not None:
+                self.unanswered(packet.answers)
             return
         first = packet.kind == CONNECT
-        if packet.attempt >= (_CONNECT_RETRIES if first else _RETRIES):
-            self._give_up((packet, errno.ETIMEDOUT))
-            return
         wait_ns = min((_CONNECT_RETRY_NS if first else _RETRY_NS) << packet.attempt, _LONGEST_RETRY_NS)
         world = self.node.fabric.world
-        world.at(world.now_ns + wait_ns, self._send_again, (self.node.life, packet.again()))
+        if packet.attempt < (_CONNECT_RETRIES if first else _RETRIES):
+            world.at(world.now_ns + wait_ns, self._send_again, (self._boots, packet))
+        else:
+            world.at(world.now_ns + wait_ns, self._give_up, (packet, errno.ETIMEDOUT))
 
-    def _send_again(self, event: tuple[Any, Packet]) -> None:
-        life, packet = event
-        if life.alive and life is self.node.life and self._still_wanted(packet):
-            self.transmit(packet)
+    def unanswered(self, packet: Packet) -> None:
+        """Nobody has answered a packet of another host: to its sender it is lost."""
+        sender = self.node if self.is_own(packet.source[0]) else self.directory.node_at(packet.source[0])
+        if sender is not None and sender.stack is not None:
+            sender.stack.lost(packet)
+
+    def _send_again(self, event: tuple[int, Packet]) -> None:
+        boots, packet = event
+        if boots == self._boots and self._still_wanted(packet):
+            self.transmit(packet.again())
+        elif packet.answers is not None:
+            self.unanswered(packet.answers)
 
     def _still_wanted(self, packet: Packet) -> bool:
+        if (packet.source, packet.target, packet.connection) in self._lingering:
+            return True
         flow = self.flows.get((packet.source, packet.target))
-        return flow is not None and (flow.is_open or packet.kind != CONNECT)
-
-    def drop_connect(self, packet: Packet) -> None:
-        """The queue of a listener is full: the one who asks will ask again."""
-        asking = self.directory.node_at(packet.source[0]) if not is_loopback(packet.source[0]) else self.node
-        if asking is not None and asking.stack is not None:
-            asking.stack.lost(packet)
+        if flow is None or flow.connection != packet.connection:
+            return False
+        return packet.kind != CONNECT or (flow.is_open and flow.state == CONNECTING)
 
     def _give_up(self, event: tuple[Packet, int]) -> None:
         packet, number = event
@@ -330,43 +331,49 @@ class Stack:
     def receive(self, packet: Packet) -> None:
         """Give a packet to whom it is for."""
         flow = self.flows.get((packet.target, packet.source))
-        if flow is not None:
-            if packet.kind == CONNECT:  # asked twice: the first answer was lost, and is sent again by itself
-                return
+        if flow is not None and self._belongs(packet, flow):
             flow.receive(packet)
             return
         kind = packet.kind
         if kind == CONNECT:
-            listener = self._listener(packet.target)
-            if listener is not None:
-                listener.admit(packet)
-                return
+            self._asked(packet)
         elif kind in {DATAGRAM, UNREACHABLE}:
             self._datagram(packet)
-            return
-        if kind in {CONNECT, DATA, END, ACCEPT}:
-            self.transmit(Packet(RESET, packet.target, packet.source))
+        elif flow is None:
+            self._refuse(packet)
 
-    def _listener(self, target: Address) -> StreamSocket | None:
-        found = [each for each in self._listeners.get(target[1], ()) if _answers(each, target[0])]
-        exact = [each for each in found if each.local is not None and each.local[0] == target[0]]
-        candidates = exact or found
-        # Several share the port (SO_REUSEPORT): the one with the fewest that wait.
-        return min(candidates, key=lambda each: len(each.pending), default=None)
+    def _belongs(self, packet: Packet, flow: StreamSocket) -> bool:
+        """Whether a packet is one of this connection, and not of another one between the same addresses."""
+        if packet.kind == CONNECT:
+            if (
+                packet.connection > flow.connection
+            ):  # the other host has begun anew and does not know the old one
+                flow.fail(errno.ECONNRESET)
+            return False
+        return packet.connection == flow.connection
+
+    def _asked(self, packet: Packet) -> None:
+        """Somebody wants a connection."""
+        if self._admitted.get(packet.source, -1) >= packet.connection:  # the same question, a second time
+            if (packet.target, packet.source) not in self.flows:
+                self._refuse(packet)
+            return
+        listener = self.ports.listener(packet.target)
+        if listener is None:
+            self._refuse(packet)
+        else:
+            listener.admit(packet)
+
+    def _refuse(self, packet: Packet) -> None:
+        """Nobody here knows what a packet is about."""
+        known = (packet.target, packet.source, packet.connection) in self._lingering  # it comes a second time
+        if packet.kind in {CONNECT, DATA, END, ACCEPT} and not known:
+            self.transmit(packet.refusal())
 
     def _datagram(self, packet: Packet) -> None:
-        target = packet.target
-        if target in self.pairs or target[1] == 0:
-            made = self.pairs.get(target) or self.unix.get(target[0])
-            if made is not None:
-                made.receive(packet)
-            return
-        found = [
-            each for each in self._bound.get((socket.SOCK_DGRAM, target[1]), ()) if _answers(each, target[0])
-        ]
-        connected = [each for each in found if each.remote == packet.source]
-        if found:
-            (connected or found)[-1].receive(packet)
+        made = self.ports.datagram_socket(packet.target, packet.source)
+        if made is not None:
+            made.receive(packet)
         elif packet.kind == DATAGRAM:
             self.transmit(Packet(UNREACHABLE, packet.target, packet.source))
 
@@ -376,10 +383,13 @@ class Stack:
         """The process is gone, but its machine runs: refuse what arrives. Return whether that was done."""
         if self.node.powerless:
             return False
-        if packet.kind in {CONNECT, DATA, END, ACCEPT}:
-            self.transmit(Packet(RESET, packet.target, packet.source))
+        flow = self.flows.get((packet.target, packet.source))
+        if flow is not None and packet.kind != CONNECT:
+            self.receive(packet)  # it was closed in time: the kernel sees it to its end
         elif packet.kind == DATAGRAM:
             self.transmit(Packet(UNREACHABLE, packet.target, packet.source))
+        else:
+            self._refuse(packet)
         return True
 
     def _crash(self) -> None:
@@ -388,23 +398,27 @@ class Stack:
         if silently is None:
             silently = not self.node.fabric.is_calm and bool(self._after_crash())
         self.node.powerless = silently
+        if silently:
+            self._boots += 1
+            self.flows.clear()
+            self._lingering.clear()
+        self._admitted.clear()
+        for flow in list(self.flows.values()):
+            if not flow.accepted:
+                flow.is_open = False
+                flow.abort()
         for made in list(self.sockets):
-            if isinstance(made, StreamSocket) and not self.node.powerless:
-                made.abort()
+            if isinstance(made, StreamSocket) and not silently:
+                made.die()
             else:
                 made.vanish()
-        for flow in list(self.flows.values()):  # closed by the program, or not yet accepted
-            if not self.node.powerless and not flow.accepted:
-                flow.abort()
         self._forget()
 
     def _forget(self) -> None:
         self.sockets.clear()
-        self.flows.clear()
         self.unix.clear()
         self.pairs.clear()
-        self._bound.clear()
-        self._listeners.clear()
+        self.ports.clear()
 
     def wake(self) -> None:
         """The process goes on after a pause: whoever waits for a socket is to be told of what has come."""
@@ -415,22 +429,8 @@ class Stack:
         """The run is over."""
         for made in list(self.sockets):
             made.vanish()
+        self.flows.clear()
         self._forget()
-
-
-def _address_of(made: KernelSocket) -> Address:
-    return made.local or ("", 0)
-
-
-def _answers(made: KernelSocket, ip: str) -> bool:
-    """Whether a socket that is bound takes what comes for an address of its host."""
-    own, _ = _address_of(made)
-    if own == ip:
-        return True
-    if own == "::":
-        v6_only = made.options.get((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
-        return not v6_only or family_of(ip) == socket.AF_INET6
-    return is_wildcard(own) and family_of(ip) == socket.AF_INET
 
 
 def stack_of(node: Node) -> Stack:

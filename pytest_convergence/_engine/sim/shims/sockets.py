@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import _socket
+import errno
+import os
 import selectors
 import socket
 import sys
@@ -13,6 +15,7 @@ from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.sim.net.descriptors import READ, WRITE, descriptors_of
 from pytest_convergence._engine.sim.net.facade import SimulatedSocket, new_socket, pair
 from pytest_convergence._engine.sim.net.stack import asking_stack
+from pytest_convergence._engine.sim.net.stream import StreamSocket
 from pytest_convergence._engine.sim.process_loop import ProcessLoop, StrandSelector, wait_for_files
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
@@ -47,6 +50,7 @@ def rows() -> Iterator[Row]:
     looks = "simulated sockets are looked at; without any, virtual time passes"
     yield row("select:select", looks, _select)
     yield row("select:poll", looks, _poll)
+    yield row("os:sendfile", "to a simulated socket: the bytes of the file are sent", _sendfile)
 
 
 def cover_sockets() -> None:
@@ -171,3 +175,16 @@ def _select(world: Any, original: Any, /, *args: Any) -> Any:
 
 def _poll(world: Any, original: Any, /) -> Any:
     return original() if is_for_tool(sys._getframe(1)) else Poll(world)
+
+
+def _sendfile(
+    world: Any, original: Any, /, out_fd: int, in_fd: int, offset: int | None, count: int, *args: Any
+) -> Any:
+    made = descriptors_of(world).files.get(out_fd)
+    if not isinstance(made, StreamSocket):
+        return original(out_fd, in_fd, offset, count, *args)
+    if not made.readiness() & WRITE:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    size = min(count, max(made.room, 1))  # no more than there is room for, or the rest would be read again
+    data = os.read(in_fd, size) if offset is None else os.pread(in_fd, size, offset)
+    return made.send(data) if data else 0

@@ -1,0 +1,320 @@
+"""The bytes of a connection: what is under way, what has come, what may be read, and how it ends."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_convergence._engine.base.packets import (
+    ACCEPT,
+    DATA,
+    END,
+    RESET,
+    WINDOW,
+    WORDS,
+    Packet,
+    is_handshake,
+)
+from pytest_convergence._engine.sim.net.descriptors import READ, WRITE
+from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
+
+if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.links import Link
+    from pytest_convergence._engine.sim.net.stack import Stack
+
+__all__ = ["CONNECTED", "CONNECTING", "FAILED", "FRESH", "LISTENING", "OVER", "ByteStream"]
+
+FRESH: Final = "fresh"
+LISTENING: Final = "listening"
+CONNECTING: Final = "connecting"
+FAILED: Final = "failed"
+CONNECTED: Final = "connected"
+OVER: Final = "over"
+"""The states: fresh; listening; connecting, and then failed or connected; over, once reset or ended both ways."""
+
+LONGEST_PACKET: Final = 65_536
+_GRANTED_AT: Final = 65_536
+"""So many bytes are read before the other end is told, or half of the buffer where that is less."""
+
+_UNIX: Final = getattr(socket, "AF_UNIX", -1)
+
+
+class ByteStream(KernelSocket):
+    """One end of a connection, as far as its bytes go.
+
+    Attributes:
+        state: one of the states above.
+        room: how many bytes more may be under way or unread at the other end.
+        ended: whether the other end has said that nothing follows.
+        secret: whether its bytes are enciphered, as far as that is known.
+        connection: its number, of the host that asked for it.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_early",
+        "_enough",
+        "_expected",
+        "_read",
+        "_read_there",
+        "_reported",
+        "_route",
+        "_sent",
+        "_size",
+        "connection",
+        "ended",
+        "read_shut",
+        "room",
+        "secret",
+        "state",
+        "write_shut",
+    )
+
+    def __init__(self, stack: Stack, family: int, proto: int = 0) -> None:
+        super().__init__(stack, family, socket.SOCK_STREAM, proto)
+        self.state = FRESH
+        self.connection = 0
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._early: dict[int, Packet] = {}
+        self._expected = 0
+        self._read = 0
+        self._reported = 0
+        self._enough = 0  # asked for at the first read: buffers may be set until then
+        self._route: Link | None = None
+        self._read_there = 0
+        self._sent = 0
+        self.room = 0
+        self.ended = False
+        self.secret = False
+        self.read_shut = False
+        self.write_shut = False
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def transmit(self, kind: str, seq: int = 0, data: bytes = b"", answers: Packet | None = None) -> None:
+        """Send a packet to the other end."""
+        local, remote = self.local, self.remote
+        assert local is not None
+        assert remote is not None
+        packet = Packet(kind, local, remote, seq, data, 0, self.secret, self.connection, answers)
+        route = self._route
+        if route is not None:
+            route.post(packet, WORDS[kind], "net")
+        elif self.family == _UNIX:  # one copy from process to process: it is there at once
+            peer = self.stack.flows.get((remote, local))
+            if peer is not None:
+                peer.receive(packet)
+        else:
+            self._route = self.stack.transmit(packet)
+
+    def send(self, data: Any) -> int:
+        """Send what there is room for; return how many bytes that was, 0 for no room.
+
+        Raises:
+            OSError: not connected, reset or closed by the other end, or closed for writing.
+        """
+        if self.error and self.family != _UNIX:
+            self.take_error()
+        if self.state != CONNECTED or self.write_shut:
+            return self._cannot_send()
+        size = len(data)
+        if size > self.room:
+            size = self.room
+        if not size:
+            return 0
+        view = bytes(data[:size])
+        if not self.secret:
+            self.secret = is_handshake(view)
+        self.room -= size
+        for start in range(0, size, LONGEST_PACKET):
+            piece = view[start : start + LONGEST_PACKET] if size > LONGEST_PACKET else view
+            place = self._sent
+            self._sent += len(piece)
+            self.transmit(DATA, place, piece)
+        if self.room <= 0:
+            self.changed()
+        return size
+
+    def _cannot_send(self) -> int:
+        if self.state == CONNECTING:
+            return 0
+        raise oserror(errno.ENOTCONN if self.family == _UNIX and self.state == FRESH else errno.EPIPE)
+
+    def finish(self) -> None:
+        """Nothing follows."""
+        if not self.write_shut:
+            self.write_shut = True
+            self.transmit(END, self._sent)
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    def receive(self, packet: Packet) -> None:
+        """Take a packet of this connection."""
+        kind = packet.kind
+        if kind == DATA:
+            if packet.seq == self._expected and self.is_open:
+                self._take(packet, packet.data)
+            else:
+                self._take_out_of_order(packet)
+        elif kind == ACCEPT:
+            if self.state == CONNECTING:
+                self.state = CONNECTED
+                self.room = min(self.buffer(socket.SO_SNDBUF), packet.seq)
+                self.changed()
+        elif kind == WINDOW:
+            if packet.seq > self._read_there:
+                self.room += packet.seq - self._read_there
+                self._read_there = packet.seq
+                self.changed()
+        elif kind == END:
+            if packet.seq == self._expected:
+                self._end()
+            elif packet.seq > self._expected:
+                self._early[packet.seq] = packet
+        elif kind == RESET:
+            self.fail(errno.ECONNREFUSED if self.state == CONNECTING else errno.ECONNRESET)
+
+    def _take_out_of_order(self, packet: Packet) -> None:
+        if packet.seq + len(packet.data) <= self._expected:
+            return  # it comes a second time
+        if not self.is_open:
+            self._refuse_late(packet)
+        elif packet.seq > self._expected:
+            self._early[packet.seq] = packet
+        else:  # it comes a second time, and was cut elsewhere the first time
+            self._take(packet, packet.data[self._expected - packet.seq :])
+
+    def _take(self, packet: Packet, data: bytes) -> None:
+        if packet.secret:
+            self.secret = True
+        self._expected += len(data)
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._early:
+            following = self._early.pop(self._expected, None)
+            if following is not None:
+                self.receive(following)
+        if self.key is not None and self.state == CONNECTED:
+            self.stack.descriptors.changed(self)
+
+    def _end(self) -> None:
+        self.ended = True
+        self.changed()
+        self.forget_if_done()
+
+    def _refuse_late(self, packet: Packet) -> None:
+        """The program has closed its end: the other one cannot be told otherwise than by a reset (RFC 9293, 3.10.7.1)."""
+        self.stack.transmit(packet.refusal())
+        self.leave()
+
+    def fail(self, number: int) -> None:
+        """The connection is over: reset, or given up. What has come can still be read."""
+        was_connecting = self.state == CONNECTING
+        self.error = errno.EPIPE if self.ended and number == errno.ECONNRESET else number
+        self._early.clear()
+        self.write_shut = True
+        self.leave()
+        if was_connecting:
+            self.state = FAILED
+        self.changed()
+
+    def hang_up(self, *, with_unread: bool) -> None:
+        """The other end of a Unix connection was closed: nothing can be written to it any more."""
+        self.ended = self.write_shut = True
+        if with_unread:
+            self.error = errno.ECONNRESET
+        self.changed()
+
+    def recv(self, size: int, *, peek: bool = False) -> bytes | None:
+        """Read up to ``size`` bytes; ``b""`` at the end, ``None`` if there is nothing yet.
+
+        Raises:
+            OSError: the connection was reset, or there is none.
+        """
+        chunks = self._chunks
+        if not chunks or peek:
+            return self._recv_slowly(size, peek=peek)
+        first = chunks[0]
+        if len(first) <= size:
+            chunks.popleft()
+            if chunks and len(first) < size:
+                first = self._gather(first, size)
+        else:
+            chunks[0] = first[size:]
+            first = first[:size]
+        length = len(first)
+        self._size -= length
+        self._read += length
+        if self._read - self._reported >= self._enough:
+            self._grant()
+        if not chunks and self.key is not None:
+            self.stack.descriptors.changed(self)
+        return first
+
+    def _gather(self, first: bytes, size: int) -> bytes:
+        chunks, parts, left = self._chunks, [first], size - len(first)
+        while chunks and left:
+            chunk = chunks.popleft()
+            if len(chunk) > left:
+                chunks.appendleft(chunk[left:])
+                chunk = chunk[:left]
+            parts.append(chunk)
+            left -= len(chunk)
+        return b"".join(parts)
+
+    def _recv_slowly(self, size: int, *, peek: bool) -> bytes | None:
+        if self._chunks and peek:
+            return b"".join(self._chunks)[:size]
+        if self.state in {FRESH, LISTENING}:
+            raise oserror(errno.EINVAL if self.family == _UNIX else errno.ENOTCONN)
+        if self.ended and self.error != errno.ECONNRESET:  # the end had come before what went wrong
+            return b""
+        self.take_error()
+        return b"" if self.ended or self.read_shut or self.state in {OVER, FAILED} else None
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes have come that nobody has read."""
+        return bool(self._chunks)
+
+    def _grant(self) -> None:
+        """Tell the other end how much was read, so that it may send as much more."""
+        self._enough = min(_GRANTED_AT, self.buffer(socket.SO_RCVBUF) // 2)
+        if self._read - self._reported < self._enough:
+            return
+        self._reported = self._read
+        if not self.ended and self.state == CONNECTED:
+            self.transmit(WINDOW, self._read)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def readiness(self) -> int:
+        """Return what it is ready for."""
+        state = self.state
+        if state == CONNECTED:
+            ready = READ if self._size or self.ended or self.read_shut or self.error else 0
+            return ready | WRITE if self.room > 0 or self.write_shut or self.error else ready
+        if state == CONNECTING:
+            return READ | WRITE if self.error else 0
+        return READ | WRITE
+
+    def abort(self) -> None:
+        """End it by a reset: what was not read there yet, and not sent again yet, is lost."""
+        if self.state == CONNECTED:
+            self.transmit(RESET)
+        self.leave()
+
+    def forget_if_done(self) -> None:
+        """Take no more packets once both directions have ended; what was lost is still sent again."""
+        if self.ended and self.write_shut and not self.is_open:
+            self.stack.linger(self)
+            self.leave()
+
+    def leave(self) -> None:
+        """Take no more packets."""
+        if self.state != CONNECTING:
+            self.state = OVER
+        self.stack.leave(self)
