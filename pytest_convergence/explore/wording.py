@@ -61,6 +61,10 @@ def _silence(where: str, number: int, what: str) -> str:
     return f"crash {number} of {where}: {what}"
 
 
+def _thread(where: str, number: int, what: str) -> str:
+    return f"a thread of {where}, which might have gone on (choice {number}), {what}"
+
+
 def _ordinal(number: int) -> str:
     if 10 <= number % 100 <= 20:
         return f"{number}th"
@@ -81,6 +85,7 @@ _BY_SITE: Final[Mapping[str, Callable[[str, int, str], str]]] = {
     "cut": _cut,
     "reset": _reset,
     "silence": _silence,
+    "thread": _thread,
 }
 
 

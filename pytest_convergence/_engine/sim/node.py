@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, final
 
+from pytest_convergence._engine.base.choices import smaller
 from pytest_convergence._engine.base.messages import InFlight, Message
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, SEND, TraceEvent
 from pytest_convergence._engine.sim.clock import NodeClock
@@ -34,6 +35,28 @@ PAUSE: Final = 1
 OUTAGE: Final = 2
 STALL: Final = 4
 """Why a life is held: the test paused it, or the schedule did, for long or for a moment. One hold does not end another."""
+
+
+@final
+class _ThreadDomain:
+    """For how many microseconds a thread that may go on lets the others go first."""
+
+    __slots__ = ()
+
+    def decode(self, u: float) -> int:
+        """Two of three go on at once; the others within a millisecond."""
+        return 0 if u < 2 / 3 else 1 + int((3 * u - 2) ** 2 * 1_000)
+
+    def describe(self, option: int) -> str:
+        """Say it in words."""
+        return f"let the others go first for {option} us"
+
+    def weaker(self, option: int) -> tuple[int, ...]:
+        """Shorter."""
+        return smaller(option)
+
+
+THREAD: Final = _ThreadDomain()
 
 _BEFORE_EVERYTHING_NS: Final = -1
 
@@ -96,6 +119,7 @@ class Node:
     """
 
     __slots__ = (
+        "_thread_choice",
         "cancelling",
         "clock",
         "deferred",
@@ -140,6 +164,7 @@ class Node:
         self.stack: Stack | None = None
         self.signals: Signals | None = None
         self.is_host = False
+        self._thread_choice: Callable[[], int] | None = None
         self.cancelling: Cancelling | None = None
         self.powerless = False
         self.life = Life(self, 0, NEVER if plan is None else plan.next_step)
@@ -203,6 +228,15 @@ class Node:
             return Shown(link)
         self.routes[key] = link
         return link
+
+    def choose_thread(self) -> int:
+        """Choose for how many microseconds a thread of the node's program, which may go on, lets the others go first."""
+        if self.fabric.is_calm:
+            return 0
+        choose = self._thread_choice
+        if choose is None:
+            choose = self._thread_choice = self.fabric.choices.every(f"thread {self.name}", THREAD)
+        return choose()
 
     # -- steps ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
@@ -157,20 +157,3 @@ class ProcessLoop(asyncio.SelectorEventLoop):
             return super().create_task(coro, name=name, context=context, **options)
         self._tasks_made += 1
         return new_task(self, self._tasks_made, coro, name, context, **options)
-
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
-        """Run ``func`` at once, and return a finished future.
-
-        Raises:
-            SimulationEscapeError: a particular executor was named; threads are not simulated.
-        """
-        if executor is not None:
-            raise SimulationEscapeError(
-                f"loop.run_in_executor was given {executor!r}, whose threads would run outside the schedule; pass None."
-            )
-        future = self.create_future()
-        try:
-            future.set_result(func(*args))
-        except Exception as error:
-            future.set_exception(error)
-        return future

@@ -20,6 +20,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.owner import OWNER
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.loop import WorldLoop
@@ -47,6 +48,8 @@ class Strand:
         loop: the loop of the world.
         done: a future of that loop, with what the function has returned or raised.
         ident: the thread's, once it has begun; 0 before.
+        siblings: the strands of the same program, itself among them.
+        joiners: strands that wait for its end.
     """
 
     __slots__ = (
@@ -58,11 +61,14 @@ class Strand:
         "_is_lost",
         "_is_over",
         "_is_started",
+        "_is_thread",
         "_is_waiting",
         "_unwindings",
         "done",
         "ident",
+        "joiners",
         "loop",
+        "siblings",
     )
 
     def __init__(self, loop: WorldLoop, function: Callable[[], Any]) -> None:
@@ -73,9 +79,15 @@ class Strand:
         self._go, self._back = _Lock(), _Lock()
         self._go.acquire()
         self._back.acquire()
-        self._is_started = self._is_waiting = self._is_over = self._is_lost = self._has_ended = False
+        self._is_started = self._is_waiting = self._is_over = self._is_lost = self._has_ended = (
+            self._is_thread
+        ) = False
         self._unwindings = 0
         self.ident = 0
+        self.joiners: list[Strand] = []
+        parent = current_strand()
+        self.siblings: list[Strand] = [] if parent is None else parent.siblings
+        self.siblings.append(self)
         loop.world.closers.append(self._unwind)
 
     # -- on the world's thread -----------------------------------------------------------------------------------------
@@ -83,6 +95,39 @@ class Strand:
     def start(self) -> None:
         """Let it have the baton as soon as it is its turn."""
         self.loop.call_soon(self._hand_over, context=self._context)
+
+    def start_as_thread(self, start: Callable[[Callable[[], None]], Any]) -> Any:
+        """Start the thread by ``start(run)``, a function of the library's; return what that returns."""
+        self._is_started = self._is_thread = True
+        started = start(self._run_later)
+        self.wake_soon(self._hand_over)
+        return started
+
+    def _run_later(self) -> None:
+        self._go.acquire()
+        if self._is_over:
+            self._has_ended = True
+            self._back.release()
+            return
+        self._run()
+
+    def wake_soon(self, wake: Callable[[], None] | None = None) -> None:
+        """Give it the baton by a step of its own; the schedule may let others go first."""
+        life = self._context.get(OWNER)
+        delay_us = 0 if life is None else life.node.choose_thread()
+        if delay_us:
+            self.loop.call_later(delay_us / 1e6, wake or self.wake, context=self._context)
+        else:
+            self.loop.call_soon(wake or self.wake, context=self._context)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its function has returned or raised."""
+        return self._has_ended
+
+    def of_thread(self, ident: int | None) -> Strand | None:
+        """Return the strand of a thread of the same program."""
+        return next((each for each in reversed(self.siblings) if each.ident == ident), None)
 
     def _hand_over(self) -> None:
         """Give the baton away, and wait until it comes back. This is one step of the host's life."""
@@ -126,12 +171,16 @@ class Strand:
             error = raised
         finally:
             _HERE.strand = None
+            _forget_dummy(self.ident)
             self._end(result, error)
 
     def _end(self, result: Any, error: BaseException | None) -> None:
         """Tell the world; the last thing that the thread does is to give the baton back."""
         self._has_ended = True
-        if not self.done.done():
+        if not self._is_over:
+            for joiner in self.joiners:
+                joiner.wake_soon()
+        if not self.done.done() and not self._is_thread:
             if error is None or isinstance(error, StrandEnded):
                 self.done.set_result(result)
             elif isinstance(error, StopIteration):
@@ -188,6 +237,13 @@ class Strand:
     def context(self) -> Context:
         """What its steps run in: it holds whose life it is."""
         return self._context
+
+
+def _forget_dummy(ident: int) -> None:
+    """Take away what ``threading`` has made up for a thread that it did not start, if somebody asked for it there."""
+    active = threading._active  # type: ignore[attr-defined]
+    if isinstance(active.get(ident), threading._DummyThread):
+        del active[ident]
 
 
 def current_strand() -> Strand | None:

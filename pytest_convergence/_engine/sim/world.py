@@ -15,11 +15,11 @@ import heapq
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
+from pytest_convergence._engine.sim.owner import OWNER
 from pytest_convergence._engine.sim.strands import current_strand
 from pytest_convergence.errors import BudgetExceeded, DeadlockError, LivelockError
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Life
 
 __all__ = ["EPOCH_NS", "NEVER_NS", "OWNER", "World"]
-
-OWNER: Final[ContextVar[Life | None]] = ContextVar("pytest_convergence_owner", default=None)
-"""Whose code runs: the life of an agent. Tasks inherit it, so everything that an agent starts is the agent's."""
 
 EPOCH_NS: Final = 946_684_800 * NS_PER_SECOND
 """What ``time.time()`` says at virtual time 0: 2000-01-01T00:00:00Z."""

@@ -13,7 +13,8 @@ from threading import Lock
 from types import BuiltinFunctionType, MethodType
 from typing import Any, Final, NamedTuple, Self, final
 
-from pytest_convergence._engine.sim.shims import clocks, entropy, listing, refusals, signals, sockets
+from pytest_convergence._engine.sim.locks import cover_locks
+from pytest_convergence._engine.sim.shims import clocks, entropy, listing, refusals, signals, sockets, threads
 from pytest_convergence._engine.sim.shims.asking import RUNS
 from pytest_convergence._engine.sim.shims.collection import Collection
 from pytest_convergence._engine.sim.shims.patching import (
@@ -38,6 +39,7 @@ def all_rows() -> Iterator[Row]:
     yield from refusals.rows()
     yield from signals.rows()
     yield from sockets.rows()
+    yield from threads.rows()
 
 
 class _Print(NamedTuple):
@@ -98,6 +100,7 @@ class Installation:
                     _let_time_machine_go_first()
                     self._install(list(all_rows()))
                     sockets.cover_sockets()
+                    cover_locks()
                     self.installed = True
         changed = not (_matches(self._modules) and self._is_intact())
         if changed or self._pending or any(map(_is_wanted, self._unloaded)):

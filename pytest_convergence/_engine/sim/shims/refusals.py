@@ -15,12 +15,22 @@ from collections.abc import Callable, Iterator
 from types import FrameType, FunctionType
 from typing import Any, Final, NamedTuple, NoReturn
 
-from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, asked_world, is_tool
 from pytest_convergence._engine.sim.shims.patching import Make, Row, delegate
 from pytest_convergence.errors import SimulationEscapeError
 
-__all__ = ["BLOCKING", "DESCRIPTORS", "LOOPS", "SIGNALS", "is_for_tool", "refuse", "rows"]
+__all__ = [
+    "BLOCKING",
+    "DESCRIPTORS",
+    "LOOPS",
+    "SIGNALS",
+    "THREADS",
+    "WAITS",
+    "as_method",
+    "is_for_tool",
+    "refuse",
+    "rows",
+]
 
 _OWN_PACKAGE: Final = __name__.partition(".")[0]
 
@@ -35,17 +45,12 @@ class _Kind(NamedTuple):
     methods: tuple[str, ...] = ()
 
 
-_THREADS: Final = _Kind(
+THREADS: Final = _Kind(
     "threads",
     "When a real thread runs is not determined by the schedule.",
     "Start a task instead (asyncio.create_task), or call the function directly; asyncio.to_thread(function) runs it at "
-    "once, inline.",
-    functions=("_thread:start_new_thread", "_thread:start_joinable_thread"),
-    methods=(
-        "concurrent.futures.thread:ThreadPoolExecutor.submit",
-        "concurrent.futures.process:ProcessPoolExecutor.submit",
-        "threading:Thread.join",
-    ),
+    "once, inline. A program that needs threads gets them in a process of its own: session.host(…, process=True).",
+    methods=("concurrent.futures.process:ProcessPoolExecutor.submit",),
 )
 _PROCESSES: Final = _Kind(
     "processes",
@@ -127,12 +132,12 @@ _UVLOOP: Final = _Kind(
     'Use asyncio\'s own loop: do not ask for uvloop, or ask for loop="asyncio".',
     functions=("uvloop:new_event_loop", "uvloop:run", "uvloop:install"),
 )
-_WAITS: Final = _Kind(
+WAITS: Final = _Kind(
     "blocking waits",
     "It would block the only thread of the world, and only another thread could end the wait.",
     "Use the asyncio counterpart (asyncio.Event, asyncio.Condition, asyncio.Queue, asyncio.Lock) and await it.",
 )
-_KINDS: Final = (_THREADS, _PROCESSES, SIGNALS, _SOCKETS, DESCRIPTORS, _UVLOOP)
+_KINDS: Final = (THREADS, _PROCESSES, SIGNALS, _SOCKETS, DESCRIPTORS, _UVLOOP)
 _ONLY_IF_LOADED: Final = frozenset({"concurrent.futures.process", "uvloop"})
 _FORKS: Final = frozenset({"os:fork", "os:forkpty"})
 
@@ -145,13 +150,7 @@ def rows() -> Iterator[Row]:
             make = _make_fork(refusal) if target in _FORKS else delegate(refusal, RUNS, asked_world)
             yield Row(target, "refused", make, kind.name, _when_loaded(target))
         for target in kind.methods:
-            yield Row(target, "refused", _method(_refusal(kind, target)), kind.name, _when_loaded(target))
-    yield Row(
-        "threading:Condition.wait",
-        "with a timeout: virtual time passes; without: refused",
-        _method(_condition_wait),
-        _WAITS.name,
-    )
+            yield Row(target, "refused", as_method(_refusal(kind, target)), kind.name, _when_loaded(target))
 
 
 def _when_loaded(target: str) -> bool:
@@ -185,7 +184,7 @@ def _public_name(target: str) -> str:
     return target.replace(":", ".").replace(".__init__", "").replace("_socket.", "socket.")
 
 
-def _method(answer: Callable[..., Any]) -> Make:
+def as_method(answer: Callable[..., Any]) -> Make:
     """Make replacements of methods: the same as :func:`delegate`, with ``self`` among the arguments."""
 
     def make(original: Any) -> Callable[..., Any]:
@@ -228,19 +227,6 @@ def _call_from(frame: FrameType, function: Callable[[], Any]) -> Any:
         co_filename=frame.f_code.co_filename, co_name=frame.f_code.co_name, co_firstlineno=frame.f_lineno - 1
     )
     return FunctionType(code, frame.f_globals)(function)
-
-
-# -- waits that let time pass --------------------------------------------------------------------------------------------
-
-
-def _condition_wait(world: SimulatedWorld, original: Any, self: Any, timeout: float | None = None) -> Any:
-    frame = sys._getframe(1)
-    if is_for_tool(frame):
-        return original(self, timeout)
-    if timeout is None:
-        refuse(_WAITS, "threading.Condition.wait", frame)
-    world.sleep_blocking(round(max(timeout, 0) * NS_PER_SECOND))
-    return False
 
 
 # -- whose call it is ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,115 @@
+"""Locks of programs with threads of their own: who finds one taken gives the baton back until it is free.
+
+A real lock would block its thread together with the baton, and nobody could ever free it. Everything else that the standard
+library has for threads (conditions, events, semaphores, barriers, queues, futures) is built on locks, so it works unchanged.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from typing import Any, Final, final
+
+from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.strands import Strand, current_strand
+from pytest_convergence.errors import SimulationEscapeError
+
+__all__ = ["StrandLock", "cover_locks"]
+
+_RealLock: Final = threading._allocate_lock  # type: ignore[attr-defined]
+_RealRLock: Final = threading.RLock
+_RealSimpleQueue: Final = queue.SimpleQueue
+_PyRLock: Final = threading._PyRLock  # type: ignore[attr-defined]
+_PySimpleQueue: Final = queue._PySimpleQueue  # type: ignore[attr-defined]
+_FOR_EVER: Final = -1
+
+
+@final
+class StrandLock:
+    """What ``threading.Lock()`` is inside such a program."""
+
+    __slots__ = ("__weakref__", "_is_locked", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_locked = False
+        self._waiting: deque[Strand] = deque()
+
+    def acquire(self, blocking: bool = True, timeout: float = _FOR_EVER) -> bool:
+        """Take the lock, waiting for it as long as ``timeout`` seconds say; return whether it was taken."""
+        if not blocking and timeout != _FOR_EVER:
+            raise ValueError("can't specify a timeout for a non-blocking call")
+        if timeout < 0 and timeout != _FOR_EVER:
+            raise ValueError("timeout value must be a non-negative number")
+        if not self._is_locked:
+            self._is_locked = True
+            return True
+        return blocking and self._wait(None if timeout == _FOR_EVER else timeout)
+
+    def _wait(self, timeout: float | None) -> bool:
+        strand = current_strand()
+        if strand is None:
+            raise SimulationEscapeError(
+                "a lock of a simulated process, which is taken, was waited for outside of it."
+            )
+        world = strand.loop.world
+        until_ns = None if timeout is None else world.now_ns + round(timeout * NS_PER_SECOND)
+        while self._is_locked:
+            self._waiting.append(strand)
+            left_ns = None if until_ns is None else max(0, until_ns - world.now_ns)
+            try:
+                woken = strand.wait(left_ns)
+            finally:
+                if strand in self._waiting:
+                    self._waiting.remove(strand)
+            if not woken and self._is_locked:
+                return False
+        self._is_locked = True
+        return True
+
+    def release(self) -> None:
+        """Free the lock; whoever has waited longest is woken."""
+        if not self._is_locked:
+            raise RuntimeError("release unlocked lock")
+        self._is_locked = False
+        if self._waiting:
+            self._waiting.popleft().wake_soon()
+
+    def locked(self) -> bool:
+        """Return whether it is taken."""
+        return self._is_locked
+
+    def _at_fork_reinit(self) -> None:
+        self._is_locked = False
+        self._waiting.clear()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return f"<StrandLock {'locked' if self._is_locked else 'unlocked'}>"
+
+
+def _lock() -> Any:
+    return _RealLock() if current_strand() is None else StrandLock()
+
+
+def _rlock(*args: Any, **options: Any) -> Any:
+    return _RealRLock(*args, **options) if current_strand() is None else _PyRLock()
+
+
+def _simple_queue() -> Any:
+    return _RealSimpleQueue() if current_strand() is None else _PySimpleQueue()
+
+
+def cover_locks() -> None:
+    """Let the factories of locks make such locks inside such programs. Stays in place; elsewhere they do what they did."""
+    covered: Any = threading
+    if covered._allocate_lock is not _lock:
+        covered._allocate_lock = covered.Lock = _lock
+        covered.RLock = _rlock
+        covered = queue
+        covered.SimpleQueue = _simple_queue

@@ -1,0 +1,93 @@
+"""Threads: in a process of its own a program may start them, and they take turns; elsewhere they are refused."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
+from pytest_convergence._engine.sim.shims.patching import Row, delegate
+from pytest_convergence._engine.sim.shims.refusals import THREADS, WAITS, as_method, is_for_tool, refuse
+from pytest_convergence._engine.sim.strands import Strand, StrandEnded, current_strand
+
+__all__ = ["rows"]
+
+
+def rows() -> Iterator[Row]:
+    """Return what is replaced, and by what."""
+    closed = "in a process of its own: one thread at a time; else refused"
+    for name in ("start_new_thread", "start_joinable_thread"):
+        make = delegate(partial(_start, f"_thread.{name}"), RUNS, asked_world)
+        yield Row(f"_thread:{name}", closed, make, THREADS.name)
+    submit = "concurrent.futures.thread:ThreadPoolExecutor.submit"
+    yield Row(submit, closed, as_method(_submit), THREADS.name)
+    yield Row("threading:Thread.join", closed, as_method(_join), THREADS.name)
+    waits = "in a process of its own: others run meanwhile; else virtual time passes with a timeout, refused without"
+    yield Row("threading:Condition.wait", waits, as_method(_condition_wait), WAITS.name)
+
+
+def _start(
+    call: str, _world: Any, original: Any, /, function: Callable[..., Any], *args: Any, **options: Any
+) -> Any:
+    frame = sys._getframe(1)
+    strand = current_strand()
+    if strand is None:
+        if is_for_tool(frame):
+            return original(function, *args, **options)
+        return refuse(THREADS, call, frame)
+    thread = getattr(function, "__self__", None)
+    if isinstance(thread, threading.Thread):
+        _say_nothing_of_the_end(thread)
+    if args:  # of start_new_thread: the arguments of the function
+        positional, named = args[0], (args[1] if len(args) > 1 else options.get("kwargs", {}))
+        function, args, options = partial(function, *positional, **named), ((),), {}
+    made = Strand(strand.loop, function)
+    return made.start_as_thread(lambda run: original(run, *args, **options))
+
+
+def _say_nothing_of_the_end(thread: Any) -> None:
+    """That a thread is unwound when the run is over is no error of its program."""
+    tell = thread._invoke_excepthook
+
+    def tell_of_errors(failed: threading.Thread) -> None:
+        if not isinstance(sys.exception(), StrandEnded):
+            tell(failed)
+
+    thread._invoke_excepthook = tell_of_errors
+
+
+def _submit(_world: Any, original: Any, *args: Any, **options: Any) -> Any:
+    frame = sys._getframe(1)
+    if current_strand() is None and not is_for_tool(frame):
+        refuse(THREADS, "concurrent.futures.thread.ThreadPoolExecutor.submit", frame)
+    return original(*args, **options)
+
+
+def _join(_world: Any, original: Any, self: threading.Thread, timeout: float | None = None) -> Any:
+    frame = sys._getframe(1)
+    strand = current_strand()
+    if strand is None:
+        if is_for_tool(frame):
+            return original(self, timeout)
+        return refuse(THREADS, "threading.Thread.join", frame)
+    other = strand.of_thread(self.ident)
+    if other is not None and other is not strand and not other.has_ended:
+        other.joiners.append(strand)
+        if not strand.wait(None if timeout is None else round(max(timeout, 0) * NS_PER_SECOND)):
+            other.joiners.remove(strand)
+            return None
+    return original(self, timeout)
+
+
+def _condition_wait(world: Any, original: Any, self: Any, timeout: float | None = None) -> Any:
+    frame = sys._getframe(1)
+    if current_strand() is not None or is_for_tool(frame):
+        return original(self, timeout)
+    if timeout is None:
+        refuse(WAITS, "threading.Condition.wait", frame)
+    world.sleep_blocking(round(max(timeout, 0) * NS_PER_SECOND))
+    return False
