@@ -143,7 +143,7 @@ def test_a_new_life_begins_with_the_defaults(convergence_session):
     ("ask", "error"),
     [
         (lambda: signal.signal(signal.SIGKILL, print), OSError),
-        (lambda: signal.signal(signal.SIGTERM, "stop"), TypeError),
+        (lambda: signal.signal(signal.SIGTERM, "stop"), TypeError),  # type: ignore[arg-type]
         (lambda: asyncio.get_running_loop().add_signal_handler(signal.SIGKILL, print), RuntimeError),
     ],
 )
