@@ -23,7 +23,13 @@ from pytest_convergence._engine.run.belonging import OWNING_TEST
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence._pytest.findings import again_line
 from pytest_convergence._pytest.marker import Plan
-from pytest_convergence._pytest.running_test import Made, RunningTest, documents_of
+from pytest_convergence._pytest.running_test import (
+    Made,
+    RunningTest,
+    documents_of,
+    evidence_of,
+    stood_of,
+)
 from pytest_convergence._pytest.search import FAILURES, first_line
 from pytest_convergence.errors import PropertyViolation
 from pytest_convergence.explore.counterexample import Counterexample, Told
@@ -100,12 +106,15 @@ class Examples:
             [_recorded([session]) for session in failed.in_order], ended[-1].trace.digest() if ended else ""
         )
         drawn = all(session.schedule.kind != "seeded" for session in failed.in_order)
+        violations = tuple(failed.error.violations) if isinstance(failed.error, PropertyViolation) else ()
         return Counterexample(
             failure=first_line(failed.error),
             deviations=tuple(_told(failed.in_order)),
             is_minimal=drawn,
             outcome=ended[-1] if ended else None,
-            violations=tuple(failed.error.violations) if isinstance(failed.error, PropertyViolation) else (),
+            violations=violations,
+            evidence=evidence_of(failed.sessions, violations),
+            stood=stood_of(failed.sessions),
             found=self._how(failed, drawn),
             replay=again_line(self._running),
             token=token,

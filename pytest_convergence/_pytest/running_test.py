@@ -19,12 +19,13 @@ from pytest_convergence.explore.novelty import StateWatch
 from pytest_convergence.metrics import Tally
 
 if TYPE_CHECKING:
-    from pytest_convergence._engine.base.trace import Trace
+    from pytest_convergence._engine.base.trace import Trace, TraceEvent
+    from pytest_convergence._engine.check.property import Violation
     from pytest_convergence._engine.run.outcome import Outcome
     from pytest_convergence._pytest.examples import Examples
     from pytest_convergence.explore.counterexample import Counterexample
 
-__all__ = ["RUNNING", "Made", "Run", "RunningTest", "derive_seed", "documents_of"]
+__all__ = ["RUNNING", "Made", "Run", "RunningTest", "derive_seed", "documents_of", "evidence_of", "stood_of"]
 
 _KEPT_SESSIONS: Final = 8
 """How many sessions of a run are kept for the report: a test under Hypothesis makes hundreds."""
@@ -288,6 +289,22 @@ def documents_of(sessions: Sequence[Made]) -> dict[str, Any]:
     ended = [made for made in sessions if made.outcome is not None]
     agents = ended[-1].session.agents.values() if ended else ()
     return {agent.name: agent.state.as_dict() for agent in agents if agent.is_alive and agent.state.version}
+
+
+def stood_of(sessions: Sequence[Made]) -> dict[str, str]:
+    """Where the code of each agent stood at the end of the session that ended last."""
+    ended = [made for made in sessions if made.outcome is not None]
+    conduct = ended[-1].session._conduct if ended else None
+    return {} if conduct is None else dict(conduct.ending.stood)
+
+
+def evidence_of(
+    sessions: Sequence[Made], violations: Sequence[Violation]
+) -> tuple[tuple[TraceEvent, ...], ...]:
+    """The facts that prove each violation of the session that ended last."""
+    ended = [made for made in sessions if made.outcome is not None]
+    conduct = ended[-1].session._conduct if ended else None
+    return () if conduct is None else tuple(map(conduct.judge.evidence, violations))
 
 
 RUNNING: Final = pytest.StashKey[RunningTest]()

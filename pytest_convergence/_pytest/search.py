@@ -25,7 +25,7 @@ from pytest_convergence._pytest.findings import replay_line
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import renew_fixtures
 from pytest_convergence._pytest.replaying import PYTHON, fingerprint_of, words_of_failure
-from pytest_convergence._pytest.running_test import RunningTest, documents_of
+from pytest_convergence._pytest.running_test import RunningTest, documents_of, evidence_of, stood_of
 from pytest_convergence._pytest.tracebacks import deepest_line
 from pytest_convergence.errors import AgentError, PropertyViolation
 from pytest_convergence.explore.counterexample import Counterexample, Told
@@ -38,7 +38,7 @@ FAILURES: Final = (Exception, pytest.fail.Exception)
 """What counts as a failure of a test's body; a skip, or Ctrl-C, does not."""
 
 _MOST_TOLD_WITHOUT: Final = 8
-_AT_STEPS: Final = frozenset({"crash", "pause", "stall"})
+_AT_STEPS: Final = frozenset({"crash", "isolate", "pause", "stall"})
 _FARTHEST_STEP: Final = 16
 
 Once = Callable[[pytest.Function, RunningTest], None]
@@ -141,6 +141,7 @@ class _Search:
         running = self._running
         self._take_record()
         ended = [made.outcome for made in running.run.sessions if made.outcome is not None]
+        violations = tuple(final.violations) if isinstance(final, PropertyViolation) else ()
         token = write_token(
             [
                 Recorded(
@@ -158,7 +159,9 @@ class _Search:
             deviations=tuple(map(Told, map(self._words, least), told, self._labels(least))),
             is_minimal=self.is_minimal,
             outcome=ended[-1] if ended else None,
-            violations=tuple(final.violations) if isinstance(final, PropertyViolation) else (),
+            violations=violations,
+            evidence=evidence_of(running.run.sessions, violations),
+            stood=stood_of(running.run.sessions),
             found="\n".join([self._how(found, least), *self.replayed]),
             replay=replay_line(running, token, f"{running.nodeid}\n{first_line(final)}"),
             token=token,

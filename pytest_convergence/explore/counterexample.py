@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
-from pytest_convergence._engine.base.diagram import render
+from pytest_convergence._engine.base.diagram import Notes, numeral, render, words_of
 from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.base.trace import Trace, TraceEvent
 from pytest_convergence._engine.check.property import Violation
@@ -21,6 +21,8 @@ __all__ = ["Counterexample", "Told", "decisive_events"]
 
 _MOST_ROWS: Final = 60
 _MOST_DEVIATIONS: Final = 20
+_MOST_FACTS: Final = 6
+_FIRST_FACTS: Final = 3
 _LONGEST_VIEW: Final = 160
 _CHANNELS: Final = ("user", "pattern", "sync", "handoff", "conflict", "net")
 """Whose messages are drawn: all but acknowledgements."""
@@ -62,6 +64,8 @@ class Counterexample:
         unreduced: why it may not be minimal; empty if there was no time to find out.
         again: what to know about the command.
         has_rules: whether rules of a state machine led there, which are shown elsewhere.
+        evidence: the facts that prove each of the violations, in their order, as far as they can be told.
+        stood: agent -> where its own code stood when the run came to its end.
     """
 
     failure: str
@@ -77,14 +81,17 @@ class Counterexample:
     unreduced: str = ""
     again: str = ""
     has_rules: bool = False
+    evidence: tuple[tuple[TraceEvent, ...], ...] = ()
+    stood: Mapping[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         """The whole explanation, as plain text."""
-        parts = [self.failure, self._because()]
+        parts = [self.failure, self._because(), self._evidence()]
         if self.outcome is not None:
             diagram = self._diagram(self.outcome.trace)
             if diagram:
                 parts.append(diagram)
+            parts.append(_standing(self.stood))
             parts.append(_views(self.outcome, self.documents))
             # Why it failed is said above, with the violations.
             parts.append(
@@ -126,6 +133,30 @@ class Counterexample:
             lines.append(f"  … and {number - _MOST_DEVIATIONS} more")
         return "\n".join(lines)
 
+    def _numbered(self) -> dict[int, tuple[TraceEvent, int]]:
+        """The facts of all that is told as evidence, by index, numbered as they happened."""
+        facts = {event.index: event for facts in self.evidence for event in _told_of(facts)}
+        return {index: (facts[index], number) for number, index in enumerate(sorted(facts), 1)}
+
+    def _evidence(self) -> str:
+        """The facts that the properties judged, with the places in the diagram where they are."""
+        numbered = self._numbered()
+        parts: dict[tuple[int, ...], tuple[Sequence[TraceEvent], list[str]]] = {}
+        for violation, facts in zip(self.violations, self.evidence, strict=False):
+            if facts:
+                key = tuple(event.index for event in facts)
+                parts.setdefault(key, (facts, []))[1].append(violation.property)
+        lines = []
+        for proof, names in parts.values():
+            lines.append(f"What contradicts {' and '.join(names)}:")
+            shown = _told_of(proof)
+            for place, event in enumerate(shown):
+                if place == _FIRST_FACTS and len(proof) > len(shown):
+                    lines.append(f"     … and {len(proof) - len(shown)} more facts")
+                number = numeral(numbered[event.index][1])
+                lines.append(f"  {number} {format_ns(event.at_ns):>10}  {event.agent}: {words_of(event)}")
+        return "\n".join(lines)
+
     def _diagram(self, trace: Trace) -> str:
         events = decisive_events(trace, self.violations)
         if not events:
@@ -135,7 +166,12 @@ class Counterexample:
             concerned = list(dict.fromkeys(agent for one in self.violations for agent in one.agents))
             knew = f", as far as {' and '.join(concerned)} could know of it" if concerned else ""
             head = f"What led to it{knew}:"
-        lines = [head, render(events, trace.agents, channels=_CHANNELS, most=_MOST_ROWS)]
+        drawn = {event.message.uid for event in events if event.message is not None}
+        notes = Notes(
+            numbers={event.index: number for event, number in self._numbered().values()},
+            hidden=len({message.uid for message in trace.messages} - drawn),
+        )
+        lines = [head, render(events, trace.agents, channels=_CHANNELS, most=_MOST_ROWS, notes=notes)]
         lines += [f"{format_ns(one.at_ns):>10}  ▲ violated: {one.property}" for one in self.violations]
         return "\n".join(lines)
 
@@ -165,6 +201,22 @@ def decisive_events(trace: Trace, violations: Sequence[Violation]) -> list[Trace
         or event.kind == "rule"
         or (event.kind == "lost" and event.message is not None and event.message.uid in reached)
     ]
+
+
+def _told_of(facts: Sequence[TraceEvent]) -> Sequence[TraceEvent]:
+    """Of many facts the first ones, with which it began, and the last ones, which contradict them."""
+    if len(facts) <= _MOST_FACTS:
+        return facts
+    return (*facts[:_FIRST_FACTS], *facts[len(facts) - _MOST_FACTS + _FIRST_FACTS :])
+
+
+def _standing(stood: Mapping[str, str]) -> str:
+    """Say where the code of each agent stood; agents at the same line in one row."""
+    by_place: dict[str, list[str]] = {}
+    for agent, place in stood.items():
+        by_place.setdefault(place, []).append(agent)
+    rows = [f"  {', '.join(agents)}: {place}" for place, agents in by_place.items()]
+    return "\n".join(["Where each agent stood then:", *rows]) if rows else ""
 
 
 def _views(outcome: Outcome, documents: Mapping[str, Any]) -> str:

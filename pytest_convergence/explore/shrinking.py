@@ -1,5 +1,7 @@
 """Reduces a failing run to a minimal set of deviations from calm.
 
+0. *Drop groups*: all deviations of one kind (crashes, timers, deliveries), then all that concern one agent or link, as long as
+   the failure stays. Most of what a long run departs in has nothing to do with the failure, and goes in a few runs.
 1. *Drop*: delta debugging (Zeller & Hildebrandt, "Simplifying and isolating failure-inducing input", 2002, figure 5:
    ddmin) over the set of deviations. What is left is 1-minimal: without any one of them the failure is gone.
 2. *Weaken*: each deviation that is left is made smaller (a shorter delay, a shorter outage) as far as the failure stays.
@@ -13,6 +15,7 @@ Every candidate is a real run. The reduction may be stopped at any time: the bes
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, final
 
@@ -21,6 +24,7 @@ __all__ = ["Deviation", "Shrinker"]
 _MOST_HALVINGS: Final = 12
 _MOST_MOVES: Final = 400
 _NEAREST: Final = 6
+_MANY: Final = 12
 
 
 class Deviation(NamedTuple):
@@ -69,12 +73,24 @@ class Shrinker:
 
     def shrink(self, found: Sequence[Deviation]) -> Deviations:
         """Return a minimal part of ``found``, in its order, with each deviation as weak as it may be."""
-        least = self._drop(tuple(found))
+        least = self._drop(self._drop_groups(tuple(found)))
         weakened = self._weaken(least)
         # What is weaker may need less company.
         least = weakened if weakened == least else self._drop(weakened)
         moved = self._move(least)
         return least if moved == least else self._weaken(self._drop(moved))
+
+    def _drop_groups(self, found: Deviations) -> Deviations:
+        """Take away whole groups, the largest first; worth it only where there are many deviations."""
+        if len(found) < _MANY or self._try(()):
+            return found
+        for part in (_kind, _place):
+            names = Counter(part(one) for one in found)
+            for name, _ in names.most_common():
+                rest = tuple(one for one in found if part(one) != name)
+                if 0 < len(rest) < len(found) and self._try(rest):
+                    found = rest
+        return found
 
     def _move(self, found: Deviations) -> Deviations:
         """Return fewer deviations, one of them at another step; ``found`` if there are none."""
@@ -152,6 +168,16 @@ class Shrinker:
             else:
                 break
         return found
+
+
+def _kind(deviation: Deviation) -> str:
+    """What kind of choice it is: the first word of its label."""
+    return deviation.label.partition(" ")[0]
+
+
+def _place(deviation: Deviation) -> str:
+    """Whom it concerns: the agent, or the link."""
+    return f"{deviation.session} {deviation.label.partition(' ')[2].rpartition(' #')[0].partition('/')[0]}"
 
 
 def _with(found: Deviations, place: int, option: int) -> Deviations:

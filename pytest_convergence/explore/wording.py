@@ -74,6 +74,7 @@ def _ordinal(number: int) -> str:
 _BY_SITE: Final[Mapping[str, Callable[[str, int, str], str]]] = {
     "deliver": _message,
     "crash": _step,
+    "isolate": _step,
     "pause": _step,
     "stall": _stall,
     "partition": _partition,
@@ -105,6 +106,7 @@ def sentence(label: str, what: str) -> str:
 _NOT_REACHED: Final[Mapping[str, str]] = {
     "deliver": "message {where} #{number} was never sent",
     "crash": "{where} never came to its step {number}, where it was to crash",
+    "isolate": "{where} never came to its step {number}, where it was to be cut off",
     "pause": "{where} never came to its step {number}, where it was to pause",
     "stall": "{where} never came to its step {number}, which was to be held up",
     "timer": "the timer {where} #{number} was never set",

@@ -15,6 +15,7 @@ class _Checker:
     """Follows who believes to lead: until it steps down, follows, sees a higher term, or crashes."""
 
     kinds: Final = frozenset({"observe", "crash"})
+    patient: Final = True  # an election may take longer than anything that agents sleep or wait
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope

@@ -61,6 +61,13 @@ class Monitor:
         """Take many events; return the violations that they prove."""
         return tuple(violation for event in events for violation in self.feed(event))
 
+    def expects(self, final: FinalState) -> bool:
+        """Whether something is still missing that may yet come, if the run did not end here (see :class:`Checker`)."""
+        return any(
+            getattr(checker, "patient", False) and checker.finish(final) is not None
+            for _, checker in self._checkers
+        )
+
     def finish(self, final: FinalState) -> tuple[Violation, ...]:
         """Take the end of the run; return the violations that it proves."""
         found = [

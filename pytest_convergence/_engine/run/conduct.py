@@ -34,6 +34,7 @@ from pytest_convergence._engine.run.resolving import Resolving
 from pytest_convergence._engine.run.settling import Settling
 from pytest_convergence._engine.run.sharing import join, leave, watch_steps
 from pytest_convergence._engine.run.snapshots import Snapshots
+from pytest_convergence._engine.run.standpoints import standpoints
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.handles import TimerStep
@@ -71,13 +72,14 @@ _EMPTY: Final = checksum_of({})
 class Ending:
     """How a run came to its end: what the scenario returned, or what went wrong."""
 
-    __slots__ = ("changed_ns", "error", "output", "settled")
+    __slots__ = ("changed_ns", "error", "output", "settled", "stood")
 
     def __init__(self) -> None:
         self.output: Any = None
         self.error: BaseException | None = None
         self.settled = False
         self.changed_ns = 0
+        self.stood: dict[str, str] = {}  # where the code of each agent stood, of a recorded run
 
 
 @final
@@ -313,7 +315,7 @@ class Conduct:
         if not self._end.done():
             self.judge.finish()
             if not self._end.done():
-                self._end.set_result(None)
+                self._come_to_an_end()
 
     def fail(self, error: BaseException) -> None:
         """End the run with ``error``, unless it has ended already. Crossing the time bound while settling is no error."""
@@ -328,6 +330,12 @@ class Conduct:
             self._settled()
             return
         self.ending.error = error
+        self._come_to_an_end()
+
+    def _come_to_an_end(self) -> None:
+        """Let the run end, with a look at where everybody stands if somebody will want to know."""
+        if self.session.is_recorded:
+            self.ending.stood = standpoints(self)
         self._end.set_result(None)
 
     def agent_failed(self, name: str, error: BaseException, where: str = "") -> None:

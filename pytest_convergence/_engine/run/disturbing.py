@@ -15,6 +15,7 @@ from pytest_convergence._engine.run.hosting import stream
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, end_outages, skew_offset_seconds
 from pytest_convergence._engine.sim.freezing import Freeze
+from pytest_convergence._engine.sim.isolating import Isolations
 from pytest_convergence._engine.sim.targeting import Targeting
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Disturbing:
     __slots__ = (
         "_aim",
         "_fabric",
+        "_isolations",
         "_partitions",
         "_session",
         "_stream",
@@ -60,6 +62,7 @@ class Disturbing:
         self.choices = self.scheduled
         if session.is_recorded:
             self.choices = session.recorded = RecordingChoices(self.scheduled)
+        self._isolations = Isolations(list(session.agents))
         self._partitions: Partitions | None = None
         self._fabric: Fabric | None = None
 
@@ -71,7 +74,7 @@ class Disturbing:
         """Return what is in store for an agent's steps; nothing under a calm schedule."""
         if self._session.schedule.kind == "calm":
             return None
-        return StepPlan(self.choices, name, self.kinds, self.noise)
+        return StepPlan(self.choices, name, self.kinds, self.noise, self._isolations)
 
     def skew_clocks(self) -> None:
         """Set the agents' clocks off, if that is among the faults."""
@@ -112,6 +115,7 @@ class Disturbing:
         """The faults stop: partitions heal, crashed agents come back, paused ones go on, links deliver on time."""
         if self._partitions is not None:
             self._partitions.stop()
+        self._isolations.stop()
         fabric.calm_down()
         frozen = self._frozen()
         end_outages(fabric)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.trace import TraceEvent
+from pytest_convergence._engine.check.evidence import evidence
 from pytest_convergence._engine.check.monitor import Monitor
 from pytest_convergence._engine.check.of_conflicts import properties_of_conflicts
 from pytest_convergence._engine.check.property import FinalState, Property, Scope, Violation
@@ -52,8 +53,10 @@ class Judge:
 
     __slots__ = (
         "_conduct",
+        "_final",
         "_judging",
         "_monitors",
+        "_properties",
         "_scope",
         "_sent",
         "_until_a_fact",
@@ -65,6 +68,8 @@ class Judge:
     def __init__(self, conduct: Conduct) -> None:
         self._conduct = conduct
         self._monitors: list[Monitor] = []
+        self._properties: tuple[Property, ...] = ()  # that are judged already
+        self._final: FinalState | None = None
         self._until_a_fact: tuple[
             Property, ...
         ] = ()  # their checkers are made when there is something to judge
@@ -125,6 +130,7 @@ class Judge:
             return
         monitor = Monitor(properties, self._scope)
         self._monitors.append(monitor)
+        self._properties += properties
         asked = monitor.asked
         by_event = frozenset().union(*(kinds for kinds in asked if "step" not in kinds))
         self._watch_kinds(_FACT_KINDS | by_event)
@@ -185,13 +191,18 @@ class Judge:
         name_origin(violated, self.violations[0].property)
         return violated
 
+    def expects(self) -> bool:
+        """Whether something that must come about in the end has not, and may still, by what agents do without any change."""
+        present = FinalState(self._conduct.world.now_ns, core=self.core())
+        return any(monitor.expects(present) for monitor in self._monitors)
+
     def finish(self) -> None:
         """Tell the checkers that the run has ended and settled."""
         conduct = self._conduct
         views = conduct.views()  # what a view raises is found even where nobody judges it
         if not self._monitors:
             return
-        final_state = FinalState(
+        final_state = self._final = FinalState(
             conduct.world.now_ns,
             core=self.core(),
             views=views,
@@ -204,6 +215,14 @@ class Judge:
             conduct.fail(error)
             return
         self._note(found)
+
+    def evidence(self, violation: Violation) -> tuple[TraceEvent, ...]:
+        """Return the few facts that prove a violation, as far as the trace has them."""
+        known = {prop.name: prop for prop in (*self._until_a_fact, *_GENERIC, *self._properties)}
+        prop = known.get(violation.property)
+        if prop is None:
+            return ()
+        return evidence(prop, self._scope, self._conduct.fabric.trace, violation, self._final)
 
     def reached(self) -> dict[str, bool]:
         """The *sometimes* properties, and whether this run has reached them."""

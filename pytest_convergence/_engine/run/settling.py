@@ -7,6 +7,7 @@
    plus the longest period of any protocol timer, or the longest sleep that a behaviour is in. Within a window everything
    that upkeep can still change has been tried. Agents that chat for ever always have a message under way; they are stable
    if all that chat has changed no view when the time is up.
+   What a property still waits for (a leader, say) may take longer than that where agents poll: it is given another while.
 3. Then the views are judged: agents that are alive and connected must expose equal ones.
 """
 
@@ -27,6 +28,9 @@ __all__ = ["Settling", "largest_group", "split_views"]
 _TICKS_PER_WINDOW: Final = 8
 _LEAST_LIMIT_NS: Final = 60 * NS_PER_SECOND
 _WINDOWS: Final = 100
+_GRACE_NS: Final = 10 * NS_PER_SECOND
+_GRACE_WINDOWS: Final = 10
+"""How long, at most, a property may wait for more once views are stable: so many seconds, or windows if those are longer."""
 
 
 @final
@@ -93,7 +97,8 @@ class Settling:
             self._since_ns = self.changed_ns = now_ns
         elif conduct.user_messages_in_flight() or conduct.cast.works():
             self._since_ns = now_ns
-        if now_ns - self._since_ns >= self._window_ns or (seen == self._last and conduct.is_still()):
+        is_stable = now_ns - self._since_ns >= self._window_ns
+        if (is_stable and not self._waits(now_ns)) or (seen == self._last and conduct.is_still()):
             self._done()
         elif now_ns >= self._limit_ns:
             self.restless = True
@@ -101,6 +106,11 @@ class Settling:
             self._done()
         else:
             self._arm()
+
+    def _waits(self, now_ns: int) -> bool:
+        """Whether what is missing may still come about."""
+        grace_ns = self._window_ns + max(_GRACE_NS, _GRACE_WINDOWS * self._window_ns)
+        return now_ns - self._since_ns < grace_ns and self._conduct.judge.expects()
 
 
 def _parts(view: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

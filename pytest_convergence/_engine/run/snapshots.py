@@ -23,13 +23,13 @@ from pytest_convergence.errors import AgentError
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.conduct import Conduct
 
-__all__ = ["Snapshot", "Snapshots"]
+__all__ = ["NOT_OURS", "Snapshot", "Snapshots", "frames_of"]
 
 _MOST: Final = 50_000
 _LONGEST: Final = 400
 _MOST_FIELDS: Final = 40
 _DEEPEST: Final = 20
-_NOT_OURS: Final = (str(Path(__file__).resolve().parents[2]), str(Path(asyncio.__file__).parent))
+NOT_OURS: Final = (str(Path(__file__).resolve().parents[2]), str(Path(asyncio.__file__).parent))
 """Where frames lie that say nothing to a user."""
 
 
@@ -119,7 +119,7 @@ class Snapshots:
             yield "raised/error", text_of(error.__cause__, _LONGEST)
             yield from _of_frames("raised", agent, list(_raised_in(error.__cause__)))
         elif task is not None and not task.done():
-            yield from _of_frames("waits", agent, list(_frames(task.get_coro())))
+            yield from _of_frames("waits", agent, list(frames_of(task.get_coro())))
         for section, ask in self._views(name):
             try:
                 value = ask()
@@ -171,7 +171,7 @@ def _of_frames(
     section: str, agent: object, frames: Sequence[tuple[FrameType, int]]
 ) -> Iterator[tuple[str, str]]:
     """Yield where the code of an agent stands, and its variables; of the functions of the user's that it is in."""
-    frames = [(frame, line) for frame, line in frames if not frame.f_code.co_filename.startswith(_NOT_OURS)]
+    frames = [(frame, line) for frame, line in frames if not frame.f_code.co_filename.startswith(NOT_OURS)]
     if not frames:
         return
     inner, line = frames[-1]
@@ -193,7 +193,7 @@ def _raised_in(error: BaseException) -> Iterator[tuple[FrameType, int]]:
         trace = trace.tb_next
 
 
-def _frames(coro: Any) -> Iterator[tuple[FrameType, int]]:
+def frames_of(coro: Any) -> Iterator[tuple[FrameType, int]]:
     """Yield the frames of a suspended coroutine and of what it awaits, each with the line that it is at."""
     for _ in range(_DEEPEST):
         frame = (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 from pytest_convergence._engine.base.choices import Choices, Domain, Next, Span, smaller
 from pytest_convergence._engine.base.noise import STEADY, Noise
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
+from pytest_convergence._engine.sim.isolating import Isolation, Isolations
 from pytest_convergence._engine.sim.node import OUTAGE, STALL
 
 if TYPE_CHECKING:
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Life, Node
     from pytest_convergence._engine.sim.rules import Rule
 
-__all__ = ["FAULT_KINDS", "MOST_CRASHES", "TICK_NS", "Cut", "Partitions", "StepPlan", "end_outages"]
+__all__ = [
+    "FAULT_KINDS",
+    "ISOLATE",
+    "MOST_CRASHES",
+    "TICK_NS",
+    "Cut",
+    "Partitions",
+    "StepPlan",
+    "end_outages",
+]
 
 FAULT_KINDS: Final = (
     "loss",
@@ -95,6 +105,7 @@ class _Outage:
         return smaller(option)
 
 
+ISOLATE: Final = "isolate"
 _STEP_KINDS: Final = ("stall", "pause", "crash")  # the worst last
 _RATES: Final = {"stall": 0.02, "pause": 0.01, "crash": 0.01}
 _GREATEST_RATE: Final = 0.5
@@ -136,6 +147,7 @@ class StepPlan:
         "_crashes",
         "_domains",
         "_due",
+        "_isolations",
         "_name",
         "_near_sends",
         "_next",
@@ -143,8 +155,16 @@ class StepPlan:
         "next_step",
     )
 
-    def __init__(self, choices: Choices, name: str, kinds: frozenset[str], noise: Noise = STEADY) -> None:
+    def __init__(
+        self,
+        choices: Choices,
+        name: str,
+        kinds: frozenset[str],
+        noise: Noise = STEADY,
+        isolations: Isolations | None = None,
+    ) -> None:
         self._choices = choices
+        self._isolations = isolations
         self._name = name
         self._near_sends = noise.near_sends
         self._domains = _USUAL if noise is STEADY else _domains(noise)
@@ -157,6 +177,11 @@ class StepPlan:
                 rate = min(_RATES[kind] * getattr(noise, kind), _GREATEST_RATE)
                 self._next[kind] = choices.rare(f"{kind} {name}", rate, self._domains[kind])
                 self._plan(kind, 0)
+        if isolations is not None and "partition" in kinds:
+            # Only noise that aims makes use of it, and a schedule that names it.
+            self._domains = {**self._domains, ISOLATE: isolations.domain(name)}
+            self._next[ISOLATE] = choices.rare(f"{ISOLATE} {name}", 0.0, self._domains[ISOLATE])
+            self._plan(ISOLATE, 0)
         self.next_step = _NEVER
         self._aim()
 
@@ -192,15 +217,18 @@ class StepPlan:
         if life.fuse:
             life.fuse = self.next_step
 
-    def _draw(self, step: int) -> tuple[str, int]:
-        """Take what is due at a step."""
-        kind, option = "", 0
+    def _draw(self, step: int) -> tuple[str, int, int]:
+        """Take what is due at a step: a fault that holds it up with its option, and the option of an isolation."""
+        kind, option, isolate = "", 0, 0
         for name in self._next:  # in the order of _STEP_KINDS: the worst wins
             at, value = self._due.get(name, (_NEVER, 0))
             if at <= step:
-                kind, option = name, value
                 self._plan(name, step)
-        return kind, option
+                if name == ISOLATE:
+                    isolate = value  # it holds nothing up: something else may happen at this step too
+                else:
+                    kind, option = name, value
+        return kind, option, isolate
 
     def _after_a_send(self, node: Node, step: int, kind: str, option: int) -> tuple[str, int]:
         """Put a fault off until its agent has just sent something; return what is to happen now."""
@@ -215,11 +243,21 @@ class StepPlan:
         self._waiting = None
         return waiting.kind, waiting.option
 
+    def _isolate(self, node: Node, step: int, option: int) -> None:
+        """Cut the agent off before a step, which is taken all the same."""
+        domain = self._domains[ISOLATE]
+        assert self._isolations is not None
+        assert isinstance(domain, Isolation)
+        self._choices.struck(f"{ISOLATE} {self._name}", step, option, domain)
+        self._isolations.begin(node.fabric, self._name, domain, option)
+
     def disturb(self, node: Node, life: Life) -> bool:
         """Do what was planned for this step; return whether the step must wait, or will never run."""
         step = life.steps
-        kind, option = self._draw(step)
+        kind, option, isolate = self._draw(step)
         self._aim()
+        if isolate:
+            self._isolate(node, step, isolate)
         if self._near_sends:
             kind, option = self._after_a_send(node, step, kind, option)
         life.fuse = self.next_step

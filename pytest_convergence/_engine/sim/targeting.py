@@ -3,6 +3,10 @@
 What an agent says of itself are the facts that it observes (``agent.observe("leader", term=3)``). The agents that may act
 alone are the ones whose sudden absence, or return, a protocol has to survive, and a uniform choice among agents and instants
 hardly ever hits them at the right moment.
+
+Each run has a *manner* of its own (as in swarm testing, Groce et al. 2012): in which ways it strikes, how soon, and whether
+an agent that is cut off crashes too. What takes the same thing several times in a row, such as three leaders that are each
+cut off as they take over (figure 8 of the Raft paper), is hardly ever met where every strike is drawn by itself.
 """
 
 from __future__ import annotations
@@ -13,19 +17,25 @@ from typing import Final, final
 from pytest_convergence._engine.base.choices import Stream
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.sim.fabric import Fabric
-from pytest_convergence._engine.sim.faults import Partitions
+from pytest_convergence._engine.sim.faults import ISOLATE, Partitions
 
 __all__ = ["ACTS_ALONE", "Targeting"]
 
 ACTS_ALONE: Final = frozenset({"leader", "own", "taken", "award", "ballot"})
 """Facts by which an agent says that it may act for others: it leads, owns a work, awards one, or proposes in a ballot."""
 
+_ACTS_NO_MORE: Final = frozenset({"follow", "step_down", "release", "finished"})
+
 _ODDS: Final = 0.7
-_MOST_STRIKES: Final = 12
+_ODDS_LATER: Final = 0.1
+_ODDS_OF_ISOLATION: Final = 0.5
+_MOST_STRIKES: Final = 20
 _LONGEST_STEPS: Final = 200
 _LONGEST_TICKS: Final = 20
 _LONGEST_CUT_NS: Final = 4_000_000_000
 _WITH_A_FRIEND: Final = 0.3
+_SOON_STEPS: Final = 6
+_CRASHES_TOO: Final = (0.0, 0.5, 1.0)
 _MS: Final = 1_000_000
 
 
@@ -33,7 +43,18 @@ _MS: Final = 1_000_000
 class Targeting:
     """Watches for agents that may act alone, and plans a fault for each."""
 
-    __slots__ = ("_fabric", "_left", "_names", "_partitions", "_random", "_ways")
+    __slots__ = (
+        "_acting",
+        "_crashes_too",
+        "_fabric",
+        "_is_patient",
+        "_left",
+        "_longest",
+        "_names",
+        "_partitions",
+        "_random",
+        "_ways",
+    )
 
     def __init__(
         self,
@@ -46,29 +67,59 @@ class Targeting:
         self._fabric = fabric
         self._names = names
         self._partitions = partitions
-        self._random = stream.random
+        self._random = random = stream.random
         self._left = _MOST_STRIKES
         self._ways: list[str] = [kind for kind in ("crash", "pause") if kind in kinds]
-        if partitions is not None and len(names) > 1:
+        cuts = partitions is not None and len(names) > 1
+        if cuts:
             self._ways += ["partition"] * 2  # the way that finds most: it goes on acting, and comes back
+        self._longest = _LONGEST_STEPS
+        self._crashes_too = 0.0
+        self._is_patient = True
+        self._acting: set[str] = set()
+        if cuts and random() < _ODDS_OF_ISOLATION:
+            self._ways, self._is_patient = [ISOLATE], False  # and nothing else: see the module's text
+            self._longest = _SOON_STEPS
+            self._crashes_too = _CRASHES_TOO[int(random() * len(_CRASHES_TOO))]
         if self._ways:
             fabric.watchers.setdefault("observe", []).append(self._watch)
 
     def _watch(self, event: TraceEvent) -> None:
         detail = event.detail
-        if not isinstance(detail, Mapping) or detail.get("fact") not in ACTS_ALONE:
+        if not isinstance(detail, Mapping) or not self._left:
             return
+        fact = detail.get("fact")
+        if fact in ACTS_ALONE:
+            odds = _ODDS
+            self._acting.add(event.agent)
+        elif self._is_patient or event.agent not in self._acting:
+            return
+        else:
+            odds = _ODDS_LATER  # while it acts, at whatever it says: it has written, it has heard from others
+            if fact in _ACTS_NO_MORE:
+                self._acting.discard(event.agent)
+        if self._random() < odds:
+            self._strike(event.agent)
+
+    def _strike(self, agent: str) -> None:
         random = self._random
-        if not self._left or random() > _ODDS:
-            return
         self._left -= 1
         way = self._ways[int(random() * len(self._ways))]
         if way == "partition":
-            self._cut_off(event.agent)
+            self._cut_off(agent)
             return
-        node = self._fabric.nodes[event.agent]
-        if node.plan is not None:
-            node.plan.strike(node.life, way, random(), int(_LONGEST_STEPS ** random()) - 1)
+        node = self._fabric.nodes[agent]
+        if node.plan is None:
+            return
+        steps = self._steps()
+        node.plan.strike(node.life, way, random(), steps)
+        if way == ISOLATE and random() < self._crashes_too:
+            # What it has written then is known to nobody, and it comes back as one who wants to lead again.
+            node.plan.strike(node.life, "crash", random(), steps + 1 + self._steps())
+
+    def _steps(self) -> int:
+        """How many steps a fault waits: few are likelier than many."""
+        return int(self._longest ** self._random()) - 1
 
     def _cut_off(self, agent: str) -> None:
         random = self._random

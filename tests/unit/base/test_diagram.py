@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from pytest_convergence import ConvergenceEngine, SimulatedAgent
-from pytest_convergence._engine.base.diagram import render
+from pytest_convergence._engine.base.diagram import Notes, render
 from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.trace import TraceEvent
@@ -139,4 +139,55 @@ def test_a_message_that_was_overtaken_says_by_which():
     drawn = session.run().trace.render().splitlines()
     assert [line.split("   ")[-1] for line in drawn if "OVERTAKEN" in line] == [
         "#1 message 0, sent 0 us, OVERTAKEN by #3"
+    ]
+
+
+def _explained(*events: TraceEvent, notes: Notes | None = None, most: int | None = None) -> list[str]:
+    return render(events, ("a", "b"), notes=notes or Notes(), most=most).splitlines()
+
+
+def test_evidence_is_numbered_and_drawn_however_old_it_is():
+    events = [TraceEvent(number, number, "observe", "a", None, {"fact": f"f{number}"}) for number in range(6)]
+    rows = _explained(*events, most=2, notes=Notes({1: 1, 5: 2}))
+    assert [row.split("   ")[-1].strip() for row in rows] == [
+        "… 1 earlier event is left out",
+        "a",
+        "a: f1 ⏱ after 1 ns  ◀①",
+        "… 2 earlier events are left out",
+        "a: f4 ⏱ after 1 ns",
+        "a: f5 ⏱ after 1 ns  ◀②",
+        "key: ◆ what an agent says of itself; ⏱ woken by time (timer, sleep, timeout)",
+    ]
+
+
+def test_the_key_explains_what_is_drawn_and_what_is_not():
+    events = (
+        TraceEvent(1, 1, "receive", "b", Message("a", "b", 1, "say", 1)),
+        TraceEvent(2, 1, "receive", "b", Message("a", "b", 1, "ack", 2, channel="ack")),
+        TraceEvent(3, 2, "crash", "b"),
+    )
+    assert _explained(*events, notes=Notes(hidden=4))[-2:] == [
+        "key: ├──> message, where it arrives; ✗ crash, or message lost",
+        "not drawn: 5 messages that nobody concerned could know of, or of other kinds",
+    ]
+
+
+def test_what_time_has_woken_says_so_and_how_long_it_had_waited():
+    said = Message("a", "b", 1, "say", 1, sent_at_ns=9_000_000, uid=7)
+    events = (
+        TraceEvent(0, 0, "start", "a"),
+        TraceEvent(1, 0, "observe", "a", None, {"fact": "asks"}),
+        TraceEvent(2, 9_000_000, "observe", "a", None, {"fact": "gives up"}),
+        TraceEvent(3, 9_000_000, "send", "a", said),
+        TraceEvent(4, 9_500_000, "receive", "b", said),
+        TraceEvent(5, 9_500_000, "observe", "b", None, {"fact": "hears"}),
+        TraceEvent(6, 9_600_000, "stall", "b", None, {"step": 3, "us": 100}),
+        TraceEvent(7, 9_700_000, "observe", "b", None, {"fact": "goes on"}),
+    )
+    assert [row.split("   ")[-1] for row in _explained(*events)[1:-1]] == [
+        "a: asks",
+        "a: gives up ⏱ after 9 ms",
+        "#1 say 1, sent 9 ms ⏱",
+        "b: hears",
+        "b: goes on",
     ]

@@ -46,6 +46,22 @@ def test_nothing_is_left_of_a_failure_that_is_always_there() -> None:
     assert shrinker.runs == 1
 
 
+def test_whole_kinds_and_agents_go_first() -> None:
+    """Interleaved with the rest, they would cost delta debugging hundreds of runs."""
+    found = tuple(
+        Deviation(0, label, 100)
+        for step in range(1, 101)
+        for label in (f"stall a #{step}", f"timer a/wake #{step}", f"deliver b→c #{step}", f"crash c #{step}")
+    )
+    needed = {Deviation(0, "crash c #40", 100), Deviation(0, "deliver b→c #80", 100)}
+    shrinker = Shrinker(lambda candidate: needed <= set(candidate), no_weaker, always)
+    assert set(shrinker._drop_groups(found)) == {
+        one for one in found if one.label.startswith(("crash", "deliver"))
+    }
+    assert shrinker.runs <= 9
+    assert set(shrinker.shrink(found)) == needed
+
+
 @pytest.mark.parametrize("least_option", [1, 7, 50, 99, 100])
 def test_options_become_as_weak_as_the_failure_allows(least_option: int) -> None:
     def fails(candidate: Deviations) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pytest_convergence import ConvergenceEngine, PropertyViolation
 from pytest_convergence._engine.base.effects import Effect, SetTimer
 from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.lifecycle import SessionState
@@ -194,3 +195,44 @@ def test_quiet_disagreement_does_not_run_on_because_of_partitions_to_come():
     )
     assert outcome.state is SessionState.DIVERGED
     assert outcome.metrics.virtual_seconds < 1_000
+
+
+def _poller(*, elects: bool):
+    """An agent that looks for a leader every 0.1 s, and elects one, if it does, after a second without."""
+
+    async def agent(self: SimulatedAgent) -> None:
+        first = min(self.session.agents)
+        if self.name == first:
+            self.observe("leader", term=1)
+        silent, term = 0, 1
+        while True:
+            try:
+                await self.receive(timeout=0.1)
+                silent = 0
+            except TimeoutError:
+                silent += 1
+            if self.name == first:
+                await self.broadcast("I lead")
+            elif elects and silent == 10:
+                first, term = self.name, term + 1
+                self.observe("leader", term=term)
+
+    return agent
+
+
+async def _the_leader_crashes(session: Session) -> None:
+    await session.sleep(0.5)
+    session.agents["a"].crash()
+
+
+def test_an_election_may_take_longer_than_agents_poll():
+    agents = dict.fromkeys("abc", _poller(elects=False)) | {"b": _poller(elects=True)}
+    session = ConvergenceEngine().create_session("test", agents=agents, properties=["eventually_one_leader"])
+    assert session.run(_the_leader_crashes).violations == ()
+
+
+def test_who_never_elects_anybody_is_found_out_in_the_end():
+    agents = dict.fromkeys("abc", _poller(elects=False))
+    session = ConvergenceEngine().create_session("test", agents=agents, properties=["eventually_one_leader"])
+    with pytest.raises(PropertyViolation, match="nobody leads, although b, c"):
+        session.run(_the_leader_crashes)

@@ -1,0 +1,91 @@
+"""A recorded run knows where the code of each agent stood when it came to its end."""
+
+import asyncio
+import inspect
+from types import FunctionType
+
+import pytest
+
+from pytest_convergence import ConvergenceEngine, Observe, PropertyViolation, SimulatedAgent
+
+
+def stood(agents: object, **options: object) -> dict[str, str]:
+    """Run agents of which somebody leads twice; return where each stood."""
+    session = ConvergenceEngine().create_session(
+        "test", agents=agents, properties=["election_safety"], **options
+    )
+    session.is_recorded = True
+    with pytest.raises(PropertyViolation):
+        session.run()
+    assert session._conduct is not None
+    return session._conduct.ending.stood
+
+
+def line_of(function: FunctionType, code: str) -> str:
+    """``file:line in function: code``, as it is told."""
+    lines, first = inspect.getsourcelines(function)
+    number = next(place for place, line in enumerate(lines) if code in line)
+    return f"test_standpoints.py:{first + number} in {function.__qualname__}: {lines[number].strip()}"
+
+
+async def leads(agent: SimulatedAgent) -> None:
+    await asyncio.sleep(1)
+    await claims(agent)
+
+
+async def claims(agent: SimulatedAgent) -> None:
+    agent.observe("leader", term=1)
+    await asyncio.sleep(1)
+
+
+async def waits(agent: SimulatedAgent) -> None:
+    async for _ in agent.inbox:
+        pass
+
+
+async def returns(agent: SimulatedAgent) -> None:
+    """It is over at once."""
+
+
+def test_a_coroutine_stands_where_it_waits_or_where_it_has_just_said_what_was_wrong():
+    where = stood({"a": leads, "b": leads, "c": waits, "d": returns})
+    assert {name: place.partition("/")[0] and place.rpartition("/")[2] for name, place in where.items()} == {
+        "a": line_of(claims, "sleep"),
+        "b": line_of(claims, "observe"),
+        "c": line_of(waits, "async for"),
+    }
+
+
+class Claimant:
+    def __init__(self, name: str, agents: object) -> None:
+        self.name = name
+
+    def on_start(self, durable: object):
+        yield from self.claim()
+
+    def claim(self):
+        yield Observe("leader", {"term": 1})
+
+    def on_message(self, sender: str, kind: str, payload: object):
+        return ()
+
+    def on_timer(self, name: str):
+        return ()
+
+    def on_command(self, name: str, argument: object):
+        return ()
+
+    def view(self):
+        return None
+
+
+def test_a_machine_stands_at_the_effect_that_it_yields():
+    where = stood(["a", "b"], pattern="leader-follower", protocol=Claimant)
+    assert [place.rpartition("/")[2] for place in where.values()] == [line_of(Claimant.claim, "yield")]
+
+
+def test_a_run_that_is_not_recorded_is_not_looked_at():
+    session = ConvergenceEngine().create_session("test", agents={"c": waits})
+    session.run()
+    assert session._conduct is not None
+    assert session._conduct.ending.stood == {}
