@@ -39,7 +39,7 @@ FAILURES: Final = (Exception, pytest.fail.Exception)
 
 _MOST_TOLD_WITHOUT: Final = 8
 _AT_STEPS: Final = frozenset({"crash", "isolate", "pause", "stall"})
-_FARTHEST_STEP: Final = 16
+_FARTHEST_STEP: Final = 32
 
 Once = Callable[[pytest.Function, RunningTest], None]
 Signature = tuple[Any, ...]

@@ -8,7 +8,7 @@
    What its domain names as smaller is tried in order, the calmest first, then halving.
 
 3. *Move*: a fault at a step is tried at the steps around it. Much of what is left may only have shifted that step to where
-   the fault does harm; then the fault alone, at another step, is enough.
+   the fault does harm; then the fault alone, or with one other deviation, is enough at another step.
 
 Every candidate is a real run. The reduction may be stopped at any time: the best so far is a counterexample already.
 """
@@ -22,7 +22,7 @@ from typing import Final, NamedTuple, final
 __all__ = ["Deviation", "Shrinker"]
 
 _MOST_HALVINGS: Final = 12
-_MOST_MOVES: Final = 400
+_MOST_MOVES: Final = 1_000
 _NEAREST: Final = 6
 _MANY: Final = 12
 
@@ -98,6 +98,11 @@ class Shrinker:
             for other in self._elsewhere(deviation):
                 if self._try_move((other,)):
                     return (other,)
+        for deviation in found if len(found) > 3 else ():
+            for other in self._elsewhere(deviation):
+                for kept in found:
+                    if kept != deviation and self._try_move(_in_order(found, deviation, other, kept)):
+                        return self._move(_in_order(found, deviation, other, kept))
         for place, deviation in enumerate(found if len(found) > 2 else ()):
             for gone in found[:place] + found[place + 1 :]:
                 for other in self._elsewhere(deviation)[:_NEAREST]:
@@ -178,6 +183,11 @@ def _kind(deviation: Deviation) -> str:
 def _place(deviation: Deviation) -> str:
     """Whom it concerns: the agent, or the link."""
     return f"{deviation.session} {deviation.label.partition(' ')[2].rpartition(' #')[0].partition('/')[0]}"
+
+
+def _in_order(found: Deviations, gone: Deviation, moved: Deviation, kept: Deviation) -> Deviations:
+    """Two deviations: ``moved`` instead of ``gone``, and another one."""
+    return (moved, kept) if found.index(gone) < found.index(kept) else (kept, moved)
 
 
 def _with(found: Deviations, place: int, option: int) -> Deviations:

@@ -151,3 +151,20 @@ def test_nothing_is_moved_without_time_or_company():
         (at(9), *deviations(1))
     )
     assert all(one == at(9) or "crash" not in one.label for candidate in tried for one in candidate)
+
+
+def test_a_fault_at_another_step_may_need_one_of_many_only() -> None:
+    """Six deviations that together bring step 25 to where the crash does harm; with the loss alone that is step 4."""
+    loss, crash = Deviation(0, "deliver a→b #2", 1), Deviation(0, "crash a #25", 1)
+    found = (*deviations(1), loss, *(Deviation(0, f"stall c #{step}", 1) for step in range(3)), crash)
+
+    def fails(candidate: Deviations) -> bool:
+        return candidate == found or candidate == (loss, crash._replace(label="crash a #4"))
+
+    def elsewhere(deviation: Deviation) -> Sequence[Deviation]:
+        if deviation != crash:
+            return ()
+        return [deviation._replace(label=f"crash a #{step}") for step in range(24, 0, -1)]
+
+    shrinker = Shrinker(fails, no_weaker, always, elsewhere=elsewhere)
+    assert shrinker.shrink(found) == (loss, crash._replace(label="crash a #4"))
