@@ -1,7 +1,7 @@
 """Reduces a failing run to a minimal set of deviations from calm.
 
-0. *Drop groups*: all deviations of one kind (crashes, timers, deliveries), then all that concern one agent or link, as long as
-   the failure stays. Most of what a long run departs in has nothing to do with the failure, and goes in a few runs.
+0. *Drop groups*: all deviations of one kind (crashes, timers, deliveries), then all that concern one agent or link, as long
+   as the failure stays. Most of what a long run departs in has nothing to do with the failure, and goes in a few runs.
 1. *Drop*: delta debugging (Zeller & Hildebrandt, "Simplifying and isolating failure-inducing input", 2002, figure 5:
    ddmin) over the set of deviations. What is left is 1-minimal: without any one of them the failure is gone.
 2. *Weaken*: each deviation that is left is made smaller (a shorter delay, a shorter outage) as far as the failure stays.
