@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks import cases, references
+from benchmarks.host_cases import host_rows
 from benchmarks.measuring import Row, cost_us, costs_at_most, faster_than, pin
 from benchmarks.search_cases import search_rows
 from benchmarks.state_cases import state_rows
@@ -71,6 +72,7 @@ def rows(rounds: int) -> dict[str, Callable[[], Row]]:
             max(3, rounds // 2),
         ),
         "tiny": lambda: _tiny(rounds),
+        **host_rows(rounds),
         **search_rows(rounds),
         **state_rows(rounds),
     }
