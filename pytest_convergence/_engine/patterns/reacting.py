@@ -118,11 +118,10 @@ class Reactor:
         self.begun = 0  # how many of the given events are published
         self.results: list[Any] = []  # what is reported of the given events
         self.saga: SagaRun | None = None
+        self.sagas = 0  # how many this agent has begun
         self.inbox: list[tuple[str, Any]] = []  # (publisher, message), in the order of arrival
         self.current: tuple[str, Any] | None = None
-        self.attempts = 0
-        self.repeats = 0
-        self.waited_ns = 0
+        self.attempts = self.repeats = self.waited_ns = 0
         self.armed = False
         self.local: deque[tuple[str, Any]] = deque()  # what this agent tells itself
 
@@ -361,6 +360,7 @@ class Reactor:
         saved: list[Effect] = []
         if self.saga is None or self.saga.id != event:
             self.saga = SagaRun(event)
+            self.sagas += 1
             saved = self._save()
         names = [name for name, _ in rules.steps]
         pivot = names[rules.pivot] if rules.has_pivot else None
@@ -376,6 +376,7 @@ class Reactor:
         step, agent = rules.steps[saga.at]
         payload = {
             "saga": saga.id,
+            "serial": self.sagas,
             "topic": topic,
             "number": saga.at,
             "step": step,
@@ -483,7 +484,8 @@ class Reactor:
                 "begun": self.begun,
                 "results": list(self.results),
                 "saga": None if self.saga is None else self.saga.as_dict(),
-                "steps": dict(self.steps.states),
+                "sagas": self.sagas,
+                "steps": self.steps.saved(),
                 "decision": [],
             }
         )
@@ -494,4 +496,5 @@ class Reactor:
         self.handled = {record["id"]: Record(**record) for record in saved["handled"]}
         self.begun, self.results = saved["begun"], list(saved["results"])
         self.saga = None if saved["saga"] is None else SagaRun(**saved["saga"])
-        self.steps.states.update(saved["steps"])
+        self.sagas = saved["sagas"]
+        self.steps.load(saved["steps"])

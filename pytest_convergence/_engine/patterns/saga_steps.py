@@ -4,6 +4,9 @@
    again is answered from memory.
 2. A step that is to be undone and was not done (the request was lost, or is still on its way) is *void*: a request that
    comes later is refused. So the conductor need not know what happened to a step that it gives up on.
+3. What is remembered is bounded. A conductor has one saga at a time and numbers them; it begins one when all that it asked
+   for in the one before is answered. So a request of a later saga says that the earlier ones of that conductor are over:
+   they are forgotten, and what still comes of them is late, and ignored.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ class Steps:
     """The steps that one agent carries out.
 
     Attributes:
-        states: what is durable of them, by saga and number.
+        states: what is durable of them, by conductor: the number of its present saga (``serial``), and the state of each
+            step of that one by saga and number (``steps``).
     """
 
     __slots__ = ("_asked", "_functions", "_save", "_tell", "states")
@@ -61,7 +65,13 @@ class Steps:
     def asked(self, sender: str, payload: Mapping[str, Any]) -> list[Effect]:
         """A conductor asks for a step to be done, or undone."""
         key = f"{payload['saga']}/{payload['number']}"
-        state = self.states.get(key, {})
+        serial = payload["serial"]
+        present = self.states.get(sender)
+        if present is not None and serial < present["serial"]:
+            return []  # of a saga that is over
+        if present is None or serial > present["serial"]:
+            self.states[sender] = {"serial": serial, "steps": {}}
+        state = self._steps_of(sender).get(key, {})
         if f"{payload['what']} {key}" in self._asked:
             return self._answer(sender, payload, BUSY)
         if payload["what"] == UNDO:
@@ -74,6 +84,22 @@ class Steps:
             return self._answer(sender, payload, STEPPED, ok=False, value=state["reason"])
         return self._call(sender, payload, key, do_name(payload["topic"], payload["number"]))
 
+    def _steps_of(self, conductor: str) -> dict[str, dict[str, Any]]:
+        steps: dict[str, dict[str, Any]] = self.states[conductor]["steps"]
+        return steps
+
+    def saved(self) -> dict[str, Any]:
+        """Return what is to be durable, as it is now."""
+        return {
+            conductor: {"serial": present["serial"], "steps": dict(present["steps"])}
+            for conductor, present in self.states.items()
+        }
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Go on with what was durable."""
+        for conductor, present in saved.items():
+            self.states[conductor] = {"serial": present["serial"], "steps": dict(present["steps"])}
+
     def _undo(
         self, sender: str, payload: Mapping[str, Any], key: str, state: Mapping[str, Any]
     ) -> list[Effect]:
@@ -82,7 +108,7 @@ class Steps:
         if state.get("state") != _DONE:
             cancelled = self._asked.pop(f"{DO} {key}", None)
             stop: list[Effect] = [] if cancelled is None else [CancelCall(f"{DO} {key}")]
-            self.states[key] = {"state": _VOID}
+            self._steps_of(sender)[key] = {"state": _VOID}
             return [*stop, *self._save(), *self._answer(sender, payload, STEPPED, ok=True)]
         if state.get("undo_attempt", 0) >= payload["attempt"]:
             return self._answer(sender, payload, STEPPED, ok=False, value=state["reason"])
@@ -103,7 +129,8 @@ class Steps:
             Observe(
                 f"step_{state['state']}", {"saga": state["saga"], "step": state["step"], "remembered": True}
             )
-            for state in self.states.values()
+            for present in self.states.values()
+            for state in present["steps"].values()
             if state["state"] in (_DONE, _UNDONE)
         ]
 
@@ -117,7 +144,7 @@ class Steps:
         key = call.partition(" ")[2]
         if payload["what"] == UNDO:
             return self._undone(sender, payload, key)
-        self.states[key] = {**_named(payload), "state": _DONE, "value": value}
+        self._steps_of(sender)[key] = {**_named(payload), "state": _DONE, "value": value}
         fact = _fact("step_done", payload)
         return [*self._save(), fact, *self._answer(sender, payload, STEPPED, ok=True, value=value)]
 
@@ -126,15 +153,16 @@ class Steps:
         sender, payload = self._asked.pop(call)
         key = call.partition(" ")[2]
         reason = f"{type(error).__name__}: {error}"
+        steps = self._steps_of(sender)
         if payload["what"] == UNDO:
-            self.states[key] = {**self.states[key], "undo_attempt": payload["attempt"], "reason": reason}
+            steps[key] = {**steps[key], "undo_attempt": payload["attempt"], "reason": reason}
         else:
-            self.states[key] = {"state": _FAILED, "attempt": payload["attempt"], "reason": reason}
+            steps[key] = {"state": _FAILED, "attempt": payload["attempt"], "reason": reason}
         fact = _fact("step_failed", payload, reason=reason)
         return [*self._save(), fact, *self._answer(sender, payload, STEPPED, ok=False, value=reason)]
 
     def _undone(self, sender: str, payload: Mapping[str, Any], key: str) -> list[Effect]:
-        self.states[key] = {**_named(payload), "state": _UNDONE}
+        self._steps_of(sender)[key] = {**_named(payload), "state": _UNDONE}
         fact = _fact("step_undone", payload)
         return [*self._save(), fact, *self._answer(sender, payload, STEPPED, ok=True)]
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.clocks import VectorClock
+from pytest_convergence._engine.state.compacting import HIDING, droppable
 from pytest_convergence._engine.state.conflicts import Conflict, group_around, rival_groups, shortest_path
 from pytest_convergence._engine.state.court import Court, Verdict, undoes
 from pytest_convergence._engine.state.document import ABSENT, Document
@@ -39,6 +40,9 @@ __all__ = ["DEFAULT_HISTORY", "Replica", "Version"]
 
 DEFAULT_HISTORY: Final = 100
 """How many versions a replica can be rolled back by, unless told otherwise."""
+
+_REBUILD_AFTER: Final = 64
+"""After so many erasures that were dropped a view is built anew: it remembers what was erased."""
 
 
 def _no_clock() -> int:
@@ -67,6 +71,7 @@ class Replica(Writing):
     """
 
     __slots__ = (
+        "_all_stable_at",
         "_by_author",
         "_checksum",
         "_clock",
@@ -74,6 +79,7 @@ class Replica(Writing):
         "_contested",
         "_decided",
         "_encoded",
+        "_erasures",
         "_history",
         "_joining",
         "_live",
@@ -121,7 +127,9 @@ class Replica(Writing):
         self._views: dict[str, Document | None] = {}
         self._contested: dict[str, set[Dot]] = {}
         self._waiting: dict[Dot, Update] = {}
-        self._tombstones: dict[Dot, Update] = {}  # live deletes
+        self._tombstones: dict[Dot, Update] = {}  # live deletes, discards and erasures
+        self._erasures: dict[str, int] = {}  # how many were dropped since a view was last built
+        self._all_stable_at = -1  # at this version all of these were stable
         self._joining: dict[str, int] = {}
         self._conflicts = ConflictLog()
         self._decided: Decided = {}
@@ -188,10 +196,12 @@ class Replica(Writing):
     def facts(self) -> dict[str, Any]:
         """What a checker is told of a replica: what it has seen, a fingerprint of its document, and its version.
 
-        Where conflicts wait for verdicts, which come by other ways, the fingerprint is that of the updates.
+        Where conflicts wait for verdicts, which come by other ways, the fingerprint is that of the updates that are not
+        dropped when they are stable.
         """
         asks = self.court.plan.asks
-        state = checksum_of([[*each.dot, each.path] for each in self.updates]) if asks else self.checksum
+        lasting = (each for each in self.updates if each.operation in ("set", "increment", "add"))
+        state = checksum_of([[*each.dot, each.path] for each in lasting]) if asks else self.checksum
         return {"seen": dict(self._clock), "state": state, "version": self.version}
 
     @property
@@ -337,7 +347,7 @@ class Replica(Writing):
     def _keep(self, update: Update) -> None:
         self._live.add(update)
         self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
-        if update.operation == "delete":
+        if update.operation in HIDING:
             self._tombstones[update.dot] = update
 
     def _remove(self, update: Update) -> None:
@@ -350,34 +360,29 @@ class Replica(Writing):
 
     @property
     def has_tombstones(self) -> bool:
-        """Whether deletes are kept that :meth:`drop_tombstones` may come to drop.
-
-        Where conflicts are settled by what was there before, or by others, writes must agree about what they found: there
-        deletes are kept.
-        """
-        return bool(self._tombstones) and not (self.court.needs_ancestor or self.court.plan.asks)
+        """Whether updates are kept that :meth:`drop_tombstones` may come to drop."""
+        return bool(self._tombstones) and self._all_stable_at != self._history.version
 
     def drop_tombstones(self, is_stable: Callable[[Dot], bool]) -> None:
-        """Drop the deletes that have done their work: stable ones, which hide nothing of what is here.
+        """Drop what has done its work: stable deletes, discards and erasures, and what they took out (:mod:`.compacting`).
 
-        A delete is *causally stable* once no write can come any more whose author had not seen it; it then only hides
-        what is here, written before it or beside it (C. Baquero, P. Almeida, A. Shoker, Making Operation-Based CRDTs
-        Operation-Based, 2014, section 5). The document, the clock and the version stay as they are.
+        The document, the clock and the version stay as they are.
         """
-        stable = {dot: each for dot, each in self._tombstones.items() if is_stable(dot)}
-        dropped = tuple(each for each in stable.values() if self._hides_nothing(each, stable))
+        dropped = droppable(self._live, self._tombstones, is_stable)
+        if all(map(is_stable, self._tombstones)):
+            self._all_stable_at = self._history.version  # the rest is needed, as long as nothing is written
         if not dropped:
             return
         for each in dropped:
             self._remove(each)
+            if each.operation == "erase":  # views still know the items: build them anew, now and then
+                segment = each.segments[0]
+                self._erasures[segment] = self._erasures.get(segment, 0) + 1
+                if self._erasures[segment] >= _REBUILD_AFTER and segment in self._views:
+                    self._views[segment], self._erasures[segment] = None, 0
         self._history.drop(dropped)
         if self.on_drop is not None:
             self.on_drop(dropped)
-
-    def _hides_nothing(self, delete: Update, stable: Mapping[Dot, Update]) -> bool:
-        return all(
-            other.dot in stable or other.has_seen(delete) for other in self._live.overlapping(delete.segments)
-        )
 
     def _unseen(self, update: Update) -> tuple[Update, ...]:
         """The live updates that overlap ``update`` and that its author had not seen."""

@@ -1,7 +1,8 @@
 """Sequences that several agents edit at once: every item has a name and a place beside others that its author saw.
 
 1. Items form a tree. Who inserts says whose child the new item is, and on which side: the right child of the item before
-   it, or, if that one has right children already, the left child of the item after it. The sequence is the tree in order
+   it, or, if that one has right children already, the left child of the item after it; both of items that are shown, so
+   that what is erased everywhere can be forgotten (:mod:`.compacting`). The sequence is the tree in order
    (left children, item, right children); children of one side stand in the order of their names.
 2. So the order is a function of the *set* of items, whatever order they come in, and runs of text that two agents type at
    the same place do not mix, neither forwards nor backwards.
@@ -158,13 +159,25 @@ class _Tree:
         before = self._pieces[number].nodes[at]
         if not before.children[RIGHT]:
             return Place(before.id, RIGHT)
-        nodes = self._pieces[number].nodes
-        after = nodes[at + 1] if at + 1 < len(nodes) else self._pieces[number + 1].nodes[0]
-        return Place(after.id, LEFT)
+        after = self._shown_after(number, at + 1)
+        return Place(before.id, RIGHT) if after is None else Place(after.id, LEFT)
+
+    def _shown_after(self, number: int, at: int) -> _Node | None:
+        while number < len(self._pieces):
+            piece = self._pieces[number]
+            if piece.shown:
+                for node in piece.nodes[at:]:
+                    if not node.erased:
+                        return node
+            number, at = number + 1, 0
+        return None
 
     def last(self) -> ItemId | None:
-        """The last item, shown or not."""
-        return self._pieces[-1].nodes[-1].id
+        """The last item that is shown."""
+        for piece in reversed(self._pieces):
+            if piece.shown:
+                return next(node.id for node in reversed(piece.nodes) if not node.erased)
+        return None
 
     def ids(self, index: int, count: int) -> tuple[ItemId, ...]:
         """The names of the items that are shown from ``index`` on."""

@@ -69,8 +69,9 @@ class StepsUndoneAgain(Steps):
 
     def asked(self, sender: str, payload: Mapping[str, Any]) -> list[Effect]:
         key = f"{payload['saga']}/{payload['number']}"
-        if payload["what"] == "undo" and self.states.get(key, {}).get("state") == "undone":
-            self.states[key] = {"state": "done", "value": None}
+        known = self.states.get(sender, {"steps": {}})["steps"]
+        if payload["what"] == "undo" and known.get(key, {}).get("state") == "undone":
+            known[key] = {"state": "done", "value": None}
         return super().asked(sender, payload)
 
 

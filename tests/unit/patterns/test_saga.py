@@ -66,9 +66,10 @@ def steps(**functions: object) -> Steps:
     return Steps(functions, list, lambda to, kind, payload: [Send(to, kind, payload)])
 
 
-def ask(what: str = "do", attempt: int = 1) -> dict[str, object]:
+def ask(what: str = "do", attempt: int = 1, serial: int = 1) -> dict[str, object]:
     return {
-        "saga": "1",
+        "saga": str(serial),
+        "serial": serial,
         "topic": "t",
         "number": 0,
         "step": "x",
@@ -132,6 +133,35 @@ def test_a_step_without_an_undo_is_undone_at_once() -> None:
     mine.asked("a", ask())
     mine.returned("do 1/0", 6)
     assert facts(mine.asked("a", ask("undo"))) == ["step_undone"]
+
+
+def test_what_is_remembered_of_sagas_is_that_of_the_present_one_of_each_conductor() -> None:
+    mine = steps()
+    for serial in range(1, 1000):
+        for conductor in ("a", "b"):
+            mine.asked(conductor, ask(serial=serial))
+            mine.returned(f"do {serial}/0", 6)
+        assert [list(each["steps"]) for each in mine.saved().values()] == [[f"{serial}/0"]] * 2
+
+
+def test_what_comes_late_of_a_saga_that_is_over_is_not_done_again_even_after_a_restart() -> None:
+    mine = steps()
+    mine.asked("a", ask())
+    mine.returned("do 1/0", 6)
+    before = mine.saved()
+    mine.asked("a", ask(serial=2))
+    mine.returned("do 2/0", 7)
+    assert mine.asked("a", ask()) == []
+    assert mine.asked("a", ask("undo")) == []
+    again = steps()
+    again.load(mine.saved())
+    assert again.asked("a", ask()) == []
+    assert sent(again.asked("a", ask(serial=2))) == [("stepped", True)]
+    early = steps()
+    early.load(before)
+    assert sent(early.asked("a", ask())) == [("stepped", True)], (
+        "of the present one it is answered from memory"
+    )
 
 
 # -- supervision -----------------------------------------------------------------------------------------------------

@@ -87,12 +87,38 @@ def test_who_restarts_does_not_bring_back_what_was_deleted(sync: str) -> None:
     assert run_session(scenario, agents=NAMES, sync=sync).converged
 
 
-@pytest.mark.parametrize("resolve", ["rollback", "voting", "merge"])
-def test_deletes_are_kept_where_conflicts_ask_what_was_there_before(resolve: str) -> None:
-    replica = Replica("a", resolve=resolve)
-    replica.set("x", 1)
-    replica.delete("x")
-    assert not replica.has_tombstones
+async def churn(session: Session) -> None:
+    """A set and lists that always hold little, and through which much passes; and values that come and go."""
+    for turn in range(40):
+        state = session.agents[NAMES[turn % 3]].state
+        state.add("tags", turn)
+        state.append("queue", turn)
+        state.insert("text", 0, *f"line {turn}")
+        state.set("value", turn)
+        await session.sleep(3)
+        state = session.agents[NAMES[(turn + 1) % 3]].state
+        state.discard("tags", turn - 2)
+        if turn >= 2:
+            state.erase("queue", 0)
+        state.erase("text", 0, len(state.get("text")))
+        state.delete("value")
+        await session.sleep(3)
+
+
+@pytest.mark.parametrize("resolve", ["last-write", "rollback", "voting"])
+@pytest.mark.parametrize("sync", SYNCS)
+def test_what_passes_through_sets_lists_and_texts_leaves_nothing_behind(sync: str, resolve: str) -> None:
+    sizes: list[int] = []
+
+    async def scenario(session: Session) -> None:
+        await churn(session)
+        await session.sleep(60)
+        sizes.extend(len(agent.state.updates) for agent in session.agents.values())
+        assert all(agent.state.get("queue") == [38, 39] for agent in session.agents.values())
+        assert all(agent.state.get("tags") == {38, 39} for agent in session.agents.values())
+
+    assert run_session(scenario, agents=NAMES, sync=sync, resolve=resolve, network="lossy", seed=3).converged
+    assert max(sizes) <= 25, "240 writes, of which some ten say what there is"
 
 
 # -- one replica ---------------------------------------------------------------------------------------------------------
@@ -147,3 +173,37 @@ def test_deletes_at_the_same_time_go_together_and_older_versions_stay_readable()
     one.rollback(1)
     assert one.get("x") == 1
     assert not one.has_tombstones
+
+
+def test_an_empty_set_and_an_empty_list_stay_and_items_of_a_whole_value_do_not_come_back() -> None:
+    replica = Replica("a")
+    replica.set("whole", {"tags": {1, 2}, "list": [1, 2]})
+    replica.discard("whole.tags", 1)
+    replica.erase("whole.list", 0)
+    for number in range(9):
+        replica.add("tags", number)
+        replica.append("list", number)
+        replica.discard("tags", number)
+        replica.erase("list", 0)
+    before = replica.as_dict()
+    assert before == {"whole": {"tags": {2}, "list": [2]}, "tags": set(), "list": []}
+    replica.drop_tombstones(everything)
+    assert replica.as_dict() == before
+    assert replica.as_dict() == before
+    assert len(replica.updates) == 3 + 2
+    assert not replica.has_tombstones, "what is left is needed"
+    replica.restore(replica.updates, replica.clock)
+    assert replica.as_dict() == before
+
+
+def test_items_beside_which_others_stand_are_kept() -> None:
+    replica = Replica("a")
+    replica.insert("text", 0, "a")
+    replica.insert("text", 1, "b")
+    replica.erase("text", 0)
+    replica.drop_tombstones(everything)
+    assert [each.operation for each in replica.updates] == ["insert", "insert", "erase"]
+    replica.erase("text", 0)
+    replica.drop_tombstones(everything)
+    assert [each.operation for each in replica.updates] == ["erase"]
+    assert replica.get("text") == []
