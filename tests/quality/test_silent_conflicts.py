@@ -35,6 +35,10 @@ async def rival_writers(session: Session) -> None:
             if agent.is_alive:
                 agent.state.set("plan.title", f"{agent.name} {turn}")
                 agent.state.set(f"task.{turn}", agent.name)
+                title = agent.state.get("plan.title")
+                agent.state.set(f"seen.{agent.name}", f"{title}!", depends_on=["plan.title"])
+                with agent.state.derived_from(f"seen.{AGENTS[number - 1]}"):
+                    agent.state.append("log", f"{agent.name} {turn}")
                 if number == turn:
                     agent.state.set("plan", {"title": "anew", "size": turn})
                 agent.state.increment("writes")

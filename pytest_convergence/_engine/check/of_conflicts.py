@@ -16,7 +16,7 @@ OF_STRATEGY: Final[Mapping[str, tuple[str, ...]]] = {
     "priority": ("priority_rule", "no_starvation"),
     "arbitration": ("one_verdict",),
     "voting": ("one_verdict", "fair_vote"),
-    "rollback": ("rollback_exact",),
+    "rollback": ("rollback_exact", "dependants_undone"),
 }
 """What holds besides, by strategy."""
 

@@ -22,6 +22,7 @@ from pytest_convergence._engine.check.convergence import CONVERGENCE
 from pytest_convergence._engine.check.deadline_respected import DEADLINE_RESPECTED
 from pytest_convergence._engine.check.decision_stable import DECISION_STABLE
 from pytest_convergence._engine.check.declared_order import DECLARED_ORDER
+from pytest_convergence._engine.check.dependants_undone import DEPENDANTS_UNDONE
 from pytest_convergence._engine.check.detect_exact import DETECT_EXACT
 from pytest_convergence._engine.check.deterministic_resolution import DETERMINISTIC_RESOLUTION
 from pytest_convergence._engine.check.dlq_complete import DLQ_COMPLETE
@@ -171,6 +172,7 @@ BUILT_IN: Final[Mapping[str, Property]] = {
         ONE_VERDICT,
         FAIR_VOTE,
         ROLLBACK_EXACT,
+        DEPENDANTS_UNDONE,
     )
 }
 """The properties that come with the package."""

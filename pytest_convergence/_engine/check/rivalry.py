@@ -26,7 +26,10 @@ Id: TypeAlias = Hashable
 
 
 class Written(NamedTuple):
-    """One write. ``order`` is the author's time, the author, and a number: the order of concurrent writes."""
+    """One write. ``order`` is the author's time, the author, and a number: the order of concurrent writes.
+
+    ``derived`` are the writes that it was derived from, where its author says so.
+    """
 
     id: Id
     agent: str
@@ -36,6 +39,7 @@ class Written(NamedTuple):
     priority: float
     seen: frozenset[Id]
     update: Update | None = None
+    derived: frozenset[Id] = frozenset()
 
     def __str__(self) -> str:
         return f"{self.agent}'s {self.value!r} at {'.'.join(self.path)}"
@@ -89,7 +93,9 @@ def written_by(event: TraceEvent) -> Written | None:
     order = (data.get("at", 0), agent, str(data["id"]))
     seen = frozenset(_id(each) for each in data.get("seen", ()))
     priority = data.get("priority", 0)
-    return Written(_id(data["id"]), agent, _path(data), data.get("value"), order, priority, seen)
+    derived = frozenset(_id(each) for each in data.get("derived_from", ()))
+    value, path = data.get("value"), _path(data)
+    return Written(_id(data["id"]), agent, path, value, order, priority, seen, derived=derived)
 
 
 def _from_update(update: Update) -> Written:

@@ -89,7 +89,8 @@ def _of_list(live: LiveUpdates, path: Path, erasures: list[Update]) -> list[Upda
     gone = {
         dot: each
         for dot, each in items.items()
-        if all((*dot, number) in erased for number in range(_size(each)))
+        if not each.sources
+        and all((*dot, number) in erased for number in range(_size(each)))
         and not any(are_rivals(each, other) for other in around)
     }
     while True:  # whoever stands beside others keeps them

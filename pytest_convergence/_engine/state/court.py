@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple, final
@@ -18,10 +18,11 @@ from typing import Any, Final, NamedTuple, final
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.state.conflict_types import classify
 from pytest_convergence._engine.state.conflicts import Conflict, Resolution
+from pytest_convergence._engine.state.derived import is_undone, rolled_back
 from pytest_convergence._engine.state.paths import Path, overlap
 from pytest_convergence._engine.state.plan import Asked, Plan, as_plan, question_key
 from pytest_convergence._engine.state.resolution import LAST_WRITE, ByPriority, Strategy
-from pytest_convergence._engine.state.updates import DELETED, Past, Update
+from pytest_convergence._engine.state.updates import DELETED, Dot, Past, Update
 from pytest_convergence._engine.state.values import freeze
 
 __all__ = ["Court", "Question", "Verdict", "is_dependant", "undoes"]
@@ -153,13 +154,27 @@ class Court:
 
     # -- stamping ------------------------------------------------------------------------------------------------------
 
-    def past(self, path: Path, seen: Iterable[Update], value: Any, context: VectorClock) -> tuple[Past, ...]:
-        """What a write to ``path`` says it found: the live updates ``seen`` there, and what they found in turn."""
+    def past(
+        self,
+        path: Path,
+        seen: Iterable[Update],
+        value: Any,
+        context: VectorClock,
+        undone: Container[Dot] = (),
+    ) -> tuple[Past, ...]:
+        """What a write to ``path`` says it found: the live updates ``seen`` there, and what they found in turn.
+
+        ``undone`` are those that ``value`` does not show, because a rollback at another path took them back.
+        """
         if not self.needs_ancestor:
             return ()
         found = tuple(seen)
         known = {past.dots: past for update in found if update.segments == path for past in update.past}
-        newest = Past(context.total(), tuple(sorted(update.dot for update in found)), value)
+        shown = (update for update in found if update.dot not in undone)
+        sources = tuple(dict.fromkeys(source for update in shown for source in update.sources))
+        newest = Past(
+            context.total(), tuple(sorted(update.dot for update in found)), value, sources[:_LONGEST_PAST]
+        )
         known[newest.dots] = newest
         ordered = sorted(known.values(), key=lambda past: (-past.rank, past.dots))
         return tuple(islice(ordered, _LONGEST_PAST))
@@ -195,9 +210,11 @@ def _whom(step: Asked) -> str:
 
 def undoes(conflict: Conflict, update: Update) -> bool:
     """Whether a rollback of the conflict takes back an update that is not one of the rivals."""
-    if update.dot in conflict.dots or not overlap(update.segments, conflict.segments):
+    if update.dot in conflict.dots:
         return False
-    return is_dependant(update, conflict.writes)
+    if overlap(update.segments, conflict.segments) and is_dependant(update, conflict.writes):
+        return True
+    return is_undone(update, rolled_back(conflict.writes))
 
 
 def is_dependant(update: Update, members: Iterable[Update]) -> bool:

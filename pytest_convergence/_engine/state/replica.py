@@ -19,21 +19,23 @@ There is no clock here: ``now_ns`` is given by the caller.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.state.compacting import HIDING, droppable
 from pytest_convergence._engine.state.conflicts import Conflict, group_around, rival_groups, shortest_path
 from pytest_convergence._engine.state.court import Court, Verdict, undoes
+from pytest_convergence._engine.state.derived import undone_among
 from pytest_convergence._engine.state.document import ABSENT, Document
 from pytest_convergence._engine.state.history import ConflictLog, History, Version
 from pytest_convergence._engine.state.live import LiveUpdates
 from pytest_convergence._engine.state.paths import parse_path
 from pytest_convergence._engine.state.plan import Plan
 from pytest_convergence._engine.state.resolution import Strategy
-from pytest_convergence._engine.state.updates import Delta, Dot, Update, causal_key, commute
+from pytest_convergence._engine.state.updates import Delta, Dot, RolledBack, Update, causal_key, commute
 from pytest_convergence._engine.state.values import checksum_of, checksum_of_parts, encode, freeze
-from pytest_convergence._engine.state.view import Decided, fold, settle
+from pytest_convergence._engine.state.view import Decided, fold, rollbacks_among, settle
 from pytest_convergence._engine.state.writing import Writing
 
 __all__ = ["DEFAULT_HISTORY", "Replica", "Version"]
@@ -78,13 +80,16 @@ class Replica(Writing):
         "_conflicts",
         "_contested",
         "_decided",
+        "_derived",
         "_encoded",
         "_erasures",
         "_history",
         "_joining",
         "_live",
         "_now_ns",
+        "_rolling",
         "_tombstones",
+        "_undone",
         "_unencoded",
         "_views",
         "_waiting",
@@ -115,6 +120,7 @@ class Replica(Writing):
         self._now_ns = now_ns or _no_clock
         self.court = Court(agent, resolve)
         self._history = History(history)
+        self._depends = ()
         self._reset(VectorClock())
         if initial is not None:
             self.merge(initial)
@@ -131,6 +137,11 @@ class Replica(Writing):
         self._erasures: dict[str, int] = {}  # how many were dropped since a view was last built
         self._all_stable_at = -1  # at this version all of these were stable
         self._joining: dict[str, int] = {}
+        self._derived: dict[Dot, Update] = {}  # live updates that say what they were derived from
+        self._rolling: dict[Dot, Update] = {}  # live updates that tell of rollbacks
+        self._undone: dict[
+            Dot, Any
+        ] = {}  # what rollbacks at other paths took back, and what comes back instead
         self._conflicts = ConflictLog()
         self._decided: Decided = {}
         self._checksum: str | None = None
@@ -152,7 +163,10 @@ class Replica(Writing):
             ConvergenceUsageError: the version is not in the history.
         """
         if version is not None:
-            document = fold(self._history.live_at(version, self._live), self.court, self._decided)
+            live = self._history.live_at(version, self._live)
+            derived = [update for update in live if update.sources]
+            losing = rollbacks_among(live, self.court, self._decided) if derived else ()
+            document = fold(live, self.court, self._decided, undone_among(derived, losing))
             return {key: freeze(document.root[key]) for key in sorted(document.root)}
         return {key: freeze(value) for key, value in self._roots()}
 
@@ -165,7 +179,7 @@ class Replica(Writing):
     def _view(self, segment: str) -> Document:
         document = self._views.get(segment)
         if document is None:
-            document = fold(self._live.at_or_below((segment,)), self.court, self._decided)
+            document = fold(self._live.at_or_below((segment,)), self.court, self._decided, self._undone)
             if segment in self._views:
                 self._views[segment] = document
         return document
@@ -295,6 +309,7 @@ class Replica(Writing):
         self._history.forget(version)
         for group in rival_groups(self._live):
             self._meet(group)
+        self._review()
         self._conflicts.take_fresh()
 
     def _take_waiting(self) -> None:
@@ -338,22 +353,54 @@ class Replica(Writing):
             group = group_around(update, self._live)
             if group:
                 self._meet(group)
-        if contested and self.court.rolls_back:
-            for conflict in self._conflicts.rolled_back():
-                if undoes(conflict, update):
-                    self._decided.pop(conflict.id, None)
-                    self._meet(conflict.writes)
+        if self.court.rolls_back and (contested or update.sources):
+            self._undo_with(update)
+        self._review()
+
+    def _undo_with(self, update: Update) -> None:
+        """If an update comes after the rollback that it is undone with, say so."""
+        for conflict in self._conflicts.rolled_back():
+            if not undoes(conflict, update):
+                continue
+            if all(self._is_live(dot) for dot in conflict.dots):
+                self._decided.pop(conflict.id, None)
+                self._meet(conflict.writes)
+            else:
+                self._conflicts.add(replace(conflict, undone=(*conflict.undone, update)))
+
+    def _is_live(self, dot: Dot) -> bool:
+        return dot.counter in self._by_author.get(dot.agent, ())
+
+    def _rollbacks(self) -> tuple[RolledBack, ...]:
+        contested = [segment for segment, dots in self._contested.items() if dots]
+        around = {each.dot: each for segment in contested for each in self._live.at_or_below((segment,))}
+        return rollbacks_among({**self._rolling, **around}.values(), self.court, self._decided)
+
+    def _review(self) -> None:
+        """See what rollbacks at other paths take back now, and build those views anew on which that makes a difference."""
+        if not self._derived and not self._undone:
+            return
+        before, self._undone = self._undone, undone_among(self._derived.values(), self._rollbacks())
+        for dot, update in self._derived.items():
+            if (dot in before) != (dot in self._undone) or before.get(dot) != self._undone.get(dot):
+                segment = update.segments[0]
+                self._views[segment] = self._checksum = self._unencoded[segment] = None
 
     def _keep(self, update: Update) -> None:
         self._live.add(update)
         self._by_author.setdefault(update.dot.agent, {})[update.dot.counter] = update
-        if update.operation in HIDING:
+        if update.sources:
+            self._derived[update.dot] = update
+        if update.rolled:
+            self._rolling[update.dot] = update
+        if update.operation in HIDING and not (update.sources or update.rolled):
             self._tombstones[update.dot] = update
 
     def _remove(self, update: Update) -> None:
         self._live.discard(update)
         self._by_author[update.dot.agent].pop(update.dot.counter, None)
-        self._tombstones.pop(update.dot, None)
+        for kept in (self._tombstones, self._derived, self._rolling):
+            kept.pop(update.dot, None)
         contested = self._contested.get(update.segments[0])
         if contested is not None:
             contested.discard(update.dot)
@@ -398,6 +445,10 @@ class Replica(Writing):
         path = shortest_path(group)
         self._contested.setdefault(path[0], set()).update(member.dot for member in group)
         found = settle(group, list(self._live.overlapping(path)), self.court, self._decided)
+        if self._derived and found.resolution is not None and found.resolution.strategy == "rollback":
+            undone = {each.dot: each for each in self._derived.values() if undoes(found, each)}
+            undone.update((each.dot, each) for each in found.undone)
+            found = replace(found, undone=tuple(sorted(undone.values(), key=lambda each: each.order)))
         self.court.note(found)
         self._conflicts.add(found.copied())
 
@@ -411,6 +462,7 @@ class Replica(Writing):
         self._checksum = None
         for conflict in self._conflicts.about(key):
             self._meet(conflict.writes)
+        self._review()
         self._report_conflicts()
 
     def _report_conflicts(self) -> None:

@@ -18,6 +18,9 @@ _TAG: Final = 2
 _ENTRY: Final = 16
 """An agent's name and a count, in a clock."""
 
+_IF_ANY: Final = ("sources", "rolled")
+"""Parts of an update that hardly any has, and that are not sent where there are none."""
+
 
 @final
 class Sizes:
@@ -58,7 +61,8 @@ class Sizes:
             names = self._fields[kind] = tuple(each.name for each in fields(value))
         size = _TAG
         for name in names:
-            size += self.of(getattr(value, name))
+            part = getattr(value, name)
+            size += self.of(part) if part or name not in _IF_ANY else 0
         return size
 
 

@@ -37,7 +37,9 @@ __all__ = [
     "Erased",
     "Inserted",
     "Past",
+    "RolledBack",
     "Run",
+    "Source",
     "Update",
     "causal_key",
     "commute",
@@ -82,12 +84,31 @@ class Run(NamedTuple):
     total: Any
 
 
+class Source(NamedTuple):
+    """An update that another one was derived from, and where it was written."""
+
+    segments: Path
+    dot: Dot
+
+
+class RolledBack(NamedTuple):
+    """A rollback at a path: of the updates there those are lost that ``high`` covers and ``low`` does not."""
+
+    segments: Path
+    low: VectorClock
+    high: VectorClock
+
+
 class Past(NamedTuple):
-    """What a write found at its path: the live updates there, what they came to, and how much its author had seen."""
+    """What a write found at its path: the live updates there, what they came to, and how much its author had seen.
+
+    ``sources`` tells what that was derived from.
+    """
 
     rank: int
     dots: tuple[Dot, ...]
     value: Any
+    sources: tuple[Source, ...] = ()
 
 
 class Inserted(NamedTuple):
@@ -144,6 +165,8 @@ class Update:
         past: for a set or delete, what its author had found there, the newest first; kept only where a strategy asks for
             the common ancestor of rivals.
         priority: how urgent its author held it to be; asked by the strategy *priority* alone.
+        sources: what it was derived from, as far as its author said so (:mod:`.derived`).
+        rolled: for a set or delete, the rollbacks at, above or below its path that its author knew of.
     """
 
     dot: Dot
@@ -156,6 +179,8 @@ class Update:
     counted: tuple[Run, ...] = field(default=(), compare=False)
     past: tuple[Past, ...] = field(default=(), compare=False, repr=False)
     priority: float = field(default=0, compare=False)
+    sources: tuple[Source, ...] = field(default=(), compare=False, repr=False)
+    rolled: tuple[RolledBack, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def agent(self) -> str:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias, final
 
 from pytest_convergence._engine.state.conflicts import (
@@ -27,18 +28,21 @@ from pytest_convergence._engine.state.conflicts import (
     shortest_path,
 )
 from pytest_convergence._engine.state.court import Court, is_dependant, undoes
+from pytest_convergence._engine.state.derived import NOT_APPLIED, rolled_back
 from pytest_convergence._engine.state.document import ABSENT, Document
 from pytest_convergence._engine.state.paths import Path, format_path, overlap
-from pytest_convergence._engine.state.updates import DELETED, Dot, Update
+from pytest_convergence._engine.state.updates import DELETED, Dot, RolledBack, Update
 from pytest_convergence._engine.state.values import freeze
 
-__all__ = ["Decided", "causal_order", "fold", "settle"]
+__all__ = ["Decided", "causal_order", "fold", "rollbacks_among", "settle"]
 
 Decided: TypeAlias = dict[str, Conflict]
 """The conflicts that were settled before, by id: a resolver is asked once about each."""
 
 _LAST_WRITE: Final = "last-write"
 _ROLLBACK: Final = "rollback"
+
+_NONE_UNDONE: Final[Mapping[Dot, Any]] = MappingProxyType({})
 
 _ByAuthor: TypeAlias = dict[str, tuple[list[int], list[Update]]]
 
@@ -105,8 +109,13 @@ class _Group:
         return overlap(update.segments, self.path) and any(update.has_seen(member) for member in self.members)
 
 
-def fold(live: Iterable[Update], court: Court, decided: Decided) -> Document:
-    """Apply live updates in order, with conflicts settled by ``court``. ``decided`` keeps its answers by id."""
+def fold(
+    live: Iterable[Update], court: Court, decided: Decided, undone: Mapping[Dot, Any] = _NONE_UNDONE
+) -> Document:
+    """Apply live updates in order, with conflicts settled by ``court``. ``decided`` keeps its answers by id.
+
+    ``undone`` are those that a rollback at another path takes back, with what comes back in their place.
+    """
     document = Document()
     if court.is_last_write:
         for update in causal_order(live):
@@ -121,30 +130,61 @@ def fold(live: Iterable[Update], court: Court, decided: Decided) -> Document:
             if waiting is not None:
                 waiting.behind.append(update)
             else:
-                document.apply(update)
+                _apply(document, update, undone)
             continue
         group.left -= 1
         if not group.left:
-            _apply_group(document, group, updates, court, decided)
+            _apply_group(document, group, updates, court, decided, undone)
     return document
 
 
+def _apply(document: Document, update: Update, undone: Mapping[Dot, Any]) -> None:
+    if update.dot not in undone:
+        document.apply(update)
+        return
+    before = undone[update.dot]
+    if before is DELETED:
+        document.remove(update.segments)
+    elif before is not NOT_APPLIED:
+        document.put(update.segments, freeze(before))
+
+
 def _apply_group(
-    document: Document, group: _Group, updates: list[Update], court: Court, decided: Decided
+    document: Document,
+    group: _Group,
+    updates: list[Update],
+    court: Court,
+    decided: Decided,
+    undone: Mapping[Dot, Any],
 ) -> None:
     resolution = settle(group.members, updates, court, decided).resolution
     behind = group.behind
-    if resolution is None or resolution.strategy == _LAST_WRITE:
-        for member in causal_order(group.members):
-            document.apply(member)
+    some_undone = any(member.dot in undone for member in group.members)
+    is_rolled_back = resolution is not None and resolution.strategy == _ROLLBACK
+    if resolution is None or resolution.strategy == _LAST_WRITE or (some_undone and not is_rolled_back):
+        # What an undone member found comes back first: it is older than what the others wrote.
+        ordered = causal_order(group.members)
+        for member in sorted(ordered, key=lambda member: member.dot not in undone):
+            _apply(document, member, undone)
     elif resolution.value is DELETED:
         document.remove(group.path)
     else:
         document.put(group.path, freeze(resolution.value))
-    if resolution is not None and resolution.strategy == _ROLLBACK:
+    if is_rolled_back:
         behind = [update for update in behind if not is_dependant(update, group.members)]
     for update in behind:
-        document.apply(update)
+        _apply(document, update, undone)
+
+
+def rollbacks_among(live: Iterable[Update], court: Court, decided: Decided) -> tuple[RolledBack, ...]:
+    """The rollbacks that live updates tell of: those of rivals that are here, and those that were written over."""
+    updates = list(live)
+    found = dict.fromkeys(rollback for update in updates for rollback in update.rolled)
+    for group in rival_groups(updates):
+        resolution = settle(group, updates, court, decided).resolution
+        if resolution is not None and resolution.strategy == _ROLLBACK:
+            found[rolled_back(group)] = None
+    return tuple(found)
 
 
 def settle(group: tuple[Update, ...], live: Iterable[Update], court: Court, decided: Decided) -> Conflict:

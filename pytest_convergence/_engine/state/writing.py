@@ -5,21 +5,34 @@
    discards it stays (:mod:`.itemsets`). A *sequence* is written by places: whoever inserts says beside which item, so
    that concurrent insertions do not shift each other (:mod:`.sequences`).
 3. ``merge`` and ``rollback`` are several of these, so they travel like any others.
+4. A write may say what it was derived from, so that a rollback of that takes it back too (:mod:`.derived`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.state.court import Court
+from pytest_convergence._engine.state.derived import carried, sources_at
 from pytest_convergence._engine.state.document import ABSENT, Document, differences, is_number, leaves
 from pytest_convergence._engine.state.live import LiveUpdates
 from pytest_convergence._engine.state.paths import Path, format_path, parse_path
 from pytest_convergence._engine.state.sequences import Items
-from pytest_convergence._engine.state.updates import DELETED, Dot, Erased, Inserted, Past, Update, runs_seen
+from pytest_convergence._engine.state.updates import (
+    DELETED,
+    Dot,
+    Erased,
+    Inserted,
+    Past,
+    RolledBack,
+    Source,
+    Update,
+    runs_seen,
+)
 from pytest_convergence._engine.state.values import freeze
 from pytest_convergence.errors import ConvergenceUsageError
 
@@ -29,13 +42,15 @@ __all__ = ["Writing"]
 class Writing(ABC):
     """The operations of a replica that write."""
 
-    __slots__ = ()
+    __slots__ = ("_depends",)
 
     agent: str
     court: Court
     _clock: VectorClock
+    _depends: tuple[Path, ...]
     _live: LiveUpdates
     _now_ns: Callable[[], int]
+    _undone: Mapping[Dot, Any]
 
     @abstractmethod
     def as_dict(self, version: int | None = None) -> dict[str, Any]:
@@ -53,13 +68,68 @@ class Writing(ABC):
     def _write(self, update: Update) -> None:
         """Make an update of this agent's."""
 
-    def set(self, path: str | Sequence[str], value: Any, *, priority: float | None = None) -> None:
+    @abstractmethod
+    def _rollbacks(self) -> tuple[RolledBack, ...]:
+        """Return the rollbacks that are known here."""
+
+    @contextmanager
+    def derived_from(self, *paths: str | Sequence[str]) -> Iterator[None]:
+        """Say that what is written in the ``with`` block was derived from what is read at ``paths``.
+
+        Where conflicts are settled by *rollback*, a rollback at, above or below one of them then takes these writes back as
+        well. Do not await in the block: what other tasks of the agent write meanwhile would count too.
+
+        Raises:
+            ConvergenceUsageError: a path is not a path, or there is none.
+        """
+        before, self._depends = self._depends, (*self._depends, *_parse_all(paths))
+        try:
+            yield
+        finally:
+            self._depends = before
+
+    def set(
+        self,
+        path: str | Sequence[str],
+        value: Any,
+        *,
+        priority: float | None = None,
+        depends_on: Sequence[str | Sequence[str]] = (),
+    ) -> None:
         """Store ``value`` at ``path``, in place of whatever is there and below. A leaf on the way becomes a branch.
 
-        ``priority`` counts where conflicts are settled by it: that of this write, instead of its author's.
+        Args:
+            path: where.
+            value: plain data; copied.
+            priority: counts where conflicts are settled by it: that of this write, instead of its author's.
+            depends_on: the paths whose values ``value`` was derived from, as a list; see :meth:`derived_from`.
+
+        Raises:
+            ConvergenceUsageError: a path is not a path, or the value is not plain data.
         """
         segments = parse_path(path)
-        self._overwrite(segments, "set", freeze(value, format_path(segments)), priority)
+        stored = freeze(value, format_path(segments))
+        if not depends_on:
+            self._overwrite(segments, "set", stored, priority)
+            return
+        if isinstance(depends_on, str):
+            raise ConvergenceUsageError(
+                f"depends_on is a list of paths, [{depends_on!r}], not {depends_on!r}."
+            )
+        with self.derived_from(*depends_on):
+            self._overwrite(segments, "set", stored, priority)
+
+    def _sources(self) -> tuple[Source, ...]:
+        if not self._depends or not self.court.rolls_back:
+            return ()
+        return sources_at(self._depends, self._live.overlapping, self._undone)
+
+    def _add(self, segments: Path, operation: str, stored: Any, since: int = 0) -> None:
+        """Write something that takes the place of nothing."""
+        at_ns, sources = self._now_ns(), self._sources()
+        self._write(
+            Update(self._next_dot(), segments, operation, stored, self._clock, at_ns, since, sources=sources)
+        )
 
     def delete(self, path: str | Sequence[str]) -> bool:
         """Remove ``path`` and everything below; return whether there was anything."""
@@ -87,11 +157,9 @@ class Writing(ABC):
             return by
         total, since = by, self._clock[self.agent] + 1
         run = self._own_run(segments)
-        if run is not None:
+        if run is not None and run.sources == self._sources():
             total, since = run.stored + by, run.since
-        self._write(
-            Update(self._next_dot(), segments, "increment", total, self._clock, self._now_ns(), since)
-        )
+        self._add(segments, "increment", total, since)
         return self.get(segments)
 
     def append(self, path: str | Sequence[str], item: Any) -> None:
@@ -106,7 +174,7 @@ class Writing(ABC):
         stored = freeze(item, f"the item appended to {format_path(segments)}")
         self._expect(segments, _is_list, "append", "a list")
         if not self._turns_leaf_into_branch(segments, [stored]):
-            self._write(Update(self._next_dot(), segments, "append", stored, self._clock, self._now_ns()))
+            self._add(segments, "append", stored)
 
     def add(self, path: str | Sequence[str], item: Any) -> None:
         """Add ``item`` to the set at ``path`` (empty if there is none).
@@ -138,7 +206,7 @@ class Writing(ABC):
             raise ConvergenceUsageError(f"{where} must be hashable, such as text or a tuple, not {item!r}.")
         self._expect(segments, _is_set, operation, "a set")
         if not self._turns_leaf_into_branch(segments, {stored}):
-            self._write(Update(self._next_dot(), segments, operation, stored, self._clock, self._now_ns()))
+            self._add(segments, operation, stored)
 
     def insert(self, path: str | Sequence[str], index: int, *items: Any) -> None:
         """Insert ``items`` into the list at ``path`` (empty if there is none) so that the first stands at ``index``.
@@ -155,8 +223,7 @@ class Writing(ABC):
         self._check_place(segments, index, 0)
         if stored and not self._turns_leaf_into_branch(segments, list(stored)):
             parent, side = self._items(segments).place(index)
-            written = Inserted(parent, side, stored)
-            self._write(Update(self._next_dot(), segments, "insert", written, self._clock, self._now_ns()))
+            self._add(segments, "insert", Inserted(parent, side, stored))
 
     def erase(self, path: str | Sequence[str], index: int, count: int = 1) -> None:
         """Take ``count`` items out of the list at ``path``, from ``index`` on.
@@ -168,8 +235,7 @@ class Writing(ABC):
         self._expect(segments, _is_list, "erase", "a list")
         self._check_place(segments, index, count)
         if count:
-            written = Erased(self._items(segments).ids(index, count))
-            self._write(Update(self._next_dot(), segments, "erase", written, self._clock, self._now_ns()))
+            self._add(segments, "erase", Erased(self._items(segments).ids(index, count)))
 
     def _items(self, segments: Path) -> Items:
         current = self._view(segments[0]).get(segments)
@@ -259,10 +325,12 @@ class Writing(ABC):
         if court.needs_ancestor:
             found = self._view(segments[0]).get(segments)
             value = DELETED if found is ABSENT else freeze(found)
-            past = court.past(segments, self._live.overlapping(segments), value, context)
+            past = court.past(segments, self._live.overlapping(segments), value, context, self._undone)
         rank, at_ns = court.priority(segments, priority), self._now_ns()
+        rolled = carried(self._rollbacks(), segments) if court.rolls_back else ()
+        dot, sources = self._next_dot(), self._sources()
         self._write(
-            Update(self._next_dot(), segments, operation, stored, context, at_ns, 0, counted, past, rank)
+            Update(dot, segments, operation, stored, context, at_ns, 0, counted, past, rank, sources, rolled)
         )
 
     def _own_run(self, segments: Path) -> Update | None:
@@ -280,6 +348,15 @@ class Writing(ABC):
             if not counts and not last.has_seen(update):
                 return None
         return last
+
+
+def _parse_all(paths: Iterable[str | Sequence[str]]) -> tuple[Path, ...]:
+    parsed = tuple(parse_path(path) for path in paths)
+    if not parsed:
+        raise ConvergenceUsageError(
+            "derived_from() needs at least one path: what the writes were derived from."
+        )
+    return parsed
 
 
 def _is_list(value: Any) -> bool:

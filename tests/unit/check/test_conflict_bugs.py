@@ -103,6 +103,10 @@ def conflict(writes: list[str], **more: Any) -> tuple[str, dict[str, Any]]:
 RIVALS = (write("w0", "before"), write("w1", 1, ("w0",), by="a"), write("w2", 2, ("w0",), by="b"))
 
 
+TOTAL = write("w3", 10, ("w1",), path="y", derived_from=["w1"])
+KEPT = ("keep", {"path": "y", "write": "w3", "strategy": "rollback"})
+
+
 @pytest.mark.parametrize(
     ("name", "facts", "message"),
     [
@@ -113,6 +117,11 @@ RIVALS = (write("w0", "before"), write("w1", 1, ("w0",), by="a"), write("w2", 2,
         ("rollback_exact", [*RIVALS, conflict(["w1", "w2"], winner="w1", strategy="rollback")], "lets"),
         ("rollback_exact", [*RIVALS[1:], conflict(["w1", "w2"], value="other", strategy="rollback")],
          "all had seen None"),
+        ("dependants_undone", [*RIVALS, conflict(["w1", "w2"], value="before", strategy="rollback"), TOTAL, KEPT],
+         "rolls x back and not a's 10 at y"),
+        ("dependants_undone", [*RIVALS, TOTAL, write("w4", 11, ("w3",), path="y", derived_from=["w3"]),
+                               ("keep", {"path": "y", "write": "w4", "strategy": "rollback"}),
+                               conflict(["w1", "w2"], value="before", strategy="rollback")], "not a's 11 at y"),
         ("one_verdict", [*RIVALS, conflict(["w1", "w2"], winner="w1", value=1, strategy="arbitration", id="c")],
          "nobody has decided it"),
         ("one_verdict", [("verdict", {"conflict": "c", "value": 2, "strategy": "arbitration"}),
@@ -148,6 +157,14 @@ def test_a_wrong_fact_is_caught(name: str, facts: list[tuple[str, dict[str, Any]
         ("priority_rule", [*RIVALS, conflict(["w1", "w2"], winner="w1", strategy="priority")]),
         ("rollback_exact", [*RIVALS, conflict(["w1", "w2"], value="before", strategy="rollback")]),
         ("rollback_exact", [*RIVALS, conflict(["w1", "w9"], value="other", strategy="rollback")]),
+        ("dependants_undone", [*RIVALS, TOTAL, KEPT, ("keep", {"path": "y", "write": "w0", "strategy": "rollback"}),
+                               conflict(["w1", "w2"], value="before", strategy="rollback")]),
+        ("dependants_undone", [*RIVALS, write("w3", 10, ("w1", "w2"), path="y", derived_from=["w1", "w9"]), KEPT,
+                               conflict(["w1", "w2"], value="before", strategy="rollback")]),
+        ("dependants_undone", [*RIVALS, TOTAL, KEPT, conflict(["w1", "w2"], value="before", strategy="rollback"),
+                               conflict(["w1", "w2"], value=2, winner="w2", strategy="last-write")]),
+        ("dependants_undone", [*RIVALS, write("w3", 10, ("w0",), path="y", derived_from=["w0"]), KEPT,
+                               conflict(["w1", "w2"], value="before", strategy="rollback")]),
         ("one_verdict", [("verdict", {"conflict": "c", "value": 2}), ("verdict", {"conflict": "c", "value": 2}),
                          conflict(["w1", "w2"], value=2, strategy="arbitration", id="c")]),
         ("fair_vote", [("verdict", {"conflict": "c", "votes": {"a": None, "b": None}})]),
