@@ -31,6 +31,7 @@ from pytest_convergence._engine.run.engine import ConvergenceEngine
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence.errors import AgentError, DeadlockError
+from tests.determinism import hosts as _hosts  # noqa: F401 - enters its scenarios
 from tests.determinism.catalogue import DIGESTS, FAULTS, SCENARIOS, digest_of, run, scenario
 from tests.determinism.programs import alone
 

@@ -143,6 +143,8 @@ class Directory:
         flags: int = 0,
     ) -> list[tuple[Any, Any, int, str, tuple[Any, ...]]]:
         """Answer :func:`socket.getaddrinfo` for a node."""
+        if host is None and port is None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         if isinstance(host, bytes):
             host = host.decode("idna")
         if host is None or host == "":
@@ -158,6 +160,9 @@ class Directory:
             found = self.resolve(host, family, asking)
         number = _port(port, kind)
         canonical = str(host) if flags & socket.AI_CANONNAME and host else ""
+        known = [(each, own) for each, own in _PROTOCOLS if kind in {0, each} and proto in {0, own}]
+        if not known:
+            raise socket.gaierror(socket.EAI_SOCKTYPE, "ai_socktype not supported")
         return [
             (
                 socket.AddressFamily(family_of(ip)),
@@ -167,8 +172,7 @@ class Directory:
                 as_sockaddr(ip, number),
             )
             for ip in found
-            for each, own in _PROTOCOLS
-            if kind in {0, each} and proto in {0, own}
+            for each, own in known
         ]
 
 
