@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from typing import Any
 
 import pytest
 
@@ -390,3 +391,26 @@ def test_several_buffers_are_sent_as_one():
         return seen
 
     mirrored(body, [6, b"abcdef", (b"gh", [], 0)])
+
+
+def test_a_selector_finds_a_socket_by_its_number_and_by_itself():
+    async def body():
+        loop: Any = asyncio.get_running_loop()
+        one, other = await connected()
+        loop.add_reader(one, print)
+        known = loop._selector.get_map()
+        seen = [
+            known[one].fd == one.fileno(),
+            known[one.fileno()].fileobj is one or known[one.fileno()].fileobj == one.fileno(),
+            known.get(other),
+            one in known,
+            other.fileno() in known,
+            fate_of(known.__getitem__, other),
+            loop.remove_reader(one),
+            one in known,
+        ]
+        one.close()
+        other.close()
+        return seen
+
+    mirrored(body, [True, True, None, True, False, "KeyError", True, False])

@@ -15,6 +15,7 @@ from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.sim.handles import StepHandle
 from pytest_convergence._engine.sim.net.descriptors import Descriptors, descriptors_of
 from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_asyncio
+from pytest_convergence._engine.sim.selector import Keys
 from pytest_convergence._engine.sim.strands import Strand, current_strand
 from pytest_convergence._engine.sim.tasks import new_task
 from pytest_convergence.errors import SimulationEscapeError
@@ -51,7 +52,7 @@ class StrandSelector(selectors.BaseSelector):
     """A selector that a program on a strand uses: it waits by giving the baton back."""
 
     def __init__(self) -> None:
-        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._keys = Keys()
 
     def _strand(self) -> Strand:
         strand = current_strand()
@@ -132,7 +133,7 @@ class StrandSelector(selectors.BaseSelector):
 
     def close(self) -> None:
         """Forget everything."""
-        self._keys = {}
+        self._keys = Keys()
 
 
 @final

@@ -11,10 +11,29 @@ from pytest_convergence.errors import SimulationEscapeError
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.world import World
 
-__all__ = ["READ", "WRITE", "WorldSelector"]
+__all__ = ["READ", "WRITE", "Keys", "WorldSelector"]
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
+
+
+@final
+class Keys(dict[Any, selectors.SelectorKey]):
+    """The keys by descriptor; they are found by a socket too, as ``get_map()`` of a real selector finds them."""
+
+    __slots__ = ()
+
+    def get(self, fileobj: Any, default: Any = None) -> Any:
+        """Return the key of a descriptor or a socket."""
+        return super().get(fileobj if isinstance(fileobj, int) else fileobj.fileno(), default)
+
+    def __missing__(self, fileobj: Any) -> selectors.SelectorKey:
+        if isinstance(fileobj, int):
+            raise KeyError(f"{fileobj!r} is not registered")
+        return self[int(fileobj.fileno())]
+
+    def __contains__(self, fileobj: object) -> bool:
+        return self.get(fileobj) is not None
 
 
 @final
@@ -23,7 +42,7 @@ class WorldSelector(selectors.BaseSelector):
 
     def __init__(self) -> None:
         self._world: World | None = None
-        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._keys = Keys()
 
     def attach(self, world: World) -> None:
         """Be the selector of a world."""
@@ -104,5 +123,5 @@ class WorldSelector(selectors.BaseSelector):
 
     def close(self) -> None:
         """Forget everything."""
-        self._keys = {}
+        self._keys = Keys()
         self._world = None
