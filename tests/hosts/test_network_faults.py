@@ -28,12 +28,6 @@ async def serve() -> None:
         await server.serve_forever()
 
 
-async def swallow() -> None:
-    """A server that never answers."""
-    async with await asyncio.start_server(lambda reader, _: reader.read(), "0.0.0.0", PORT) as server:
-        await server.serve_forever()
-
-
 def now() -> float:
     return asyncio.get_running_loop().time()
 

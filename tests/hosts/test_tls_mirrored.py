@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.mirror import mirrored, name_of, outcome_of
-from tests.hosts.protocols import Recorder, address, connected, echo
+from tests.hosts.mirror import connected, mirrored, name_of, outcome_of
+from tests.hosts.protocols import Recorder, address, echo
 
 PEM = Path(__file__).with_name("certificate.pem")
 LOCAL = "127.0.0.1"

@@ -89,10 +89,9 @@ class WorldSelector(selectors.BaseSelector):
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Wait for something else."""
         number = self._number(fileobj)
-        key = self._keys.get(number)
-        if key is None:
+        if number not in self._keys:
             raise KeyError(f"{fileobj!r} is not registered")
-        key = self._keys[number] = key._replace(events=events, data=data)
+        key = self._keys[number] = self._keys[number]._replace(events=events, data=data)
         self._watch(number, key)
         return key
 
