@@ -65,6 +65,11 @@ def _thread(where: str, number: int, what: str) -> str:
     return f"a thread of {where}, which might have gone on (choice {number}), {what}"
 
 
+def _file(where: str, number: int, what: str) -> str:
+    host, _, name = where.partition("/")
+    return f"loss of power {number} of {host}: its file {name} {what}"
+
+
 def _ordinal(number: int) -> str:
     if 10 <= number % 100 <= 20:
         return f"{number}th"
@@ -86,6 +91,7 @@ _BY_SITE: Final[Mapping[str, Callable[[str, int, str], str]]] = {
     "cut": _cut,
     "reset": _reset,
     "silence": _silence,
+    "file": _file,
     "thread": _thread,
 }
 

@@ -16,6 +16,7 @@ import inspect
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
@@ -23,6 +24,7 @@ from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.hosting import current_loop
 from pytest_convergence._engine.sim.awaiting import describe_stack
 from pytest_convergence._engine.sim.cancelling import cancelling_of
+from pytest_convergence._engine.sim.files import HostFiles
 from pytest_convergence._engine.sim.net.stack import stack_of
 from pytest_convergence._engine.sim.signals import signals_of
 from pytest_convergence._engine.sim.strands import Strand
@@ -49,7 +51,7 @@ class SimulatedHost:
         serves: whether a run may end while its program still runs; ``None`` to decide by whether it listens.
     """
 
-    __slots__ = ("_cancels", "_main", "_process", "_strand", "agent", "name", "names", "serves")
+    __slots__ = ("_cancels", "_files", "_main", "_process", "_strand", "agent", "name", "names", "serves")
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class SimulatedHost:
         serves: bool | None,
         cancels: Callable[[str], bool] | None,
         process: bool,
+        files: Path | None,
     ) -> None:
         self.agent = agent
         self.name = agent.name
@@ -68,6 +71,7 @@ class SimulatedHost:
         self._cancels = cancels
         self._strand: Strand | None = None
         self._process = process
+        self._files = files
 
     async def behave(self, _: SimulatedAgent) -> Any:
         """Run the program: as part of the world's loop, or on a thread of its own."""
@@ -175,6 +179,8 @@ class SimulatedHost:
         node = self._node("start")
         node.is_host = True
         stack_of(node).directory.alias(self.name, self.names)
+        if self._files is not None:
+            node.files = HostFiles(node, self._files)
         if self._cancels is not None:
             cancelling_of(node).wanted = self._cancels
             node.fabric.world.cancels = True
@@ -213,6 +219,7 @@ class Hosts:
         serves: bool | None = None,
         cancel: bool | str | Callable[[str], bool] = False,
         process: bool = False,
+        files: str | Path | None = None,
     ) -> SimulatedHost:
         """Put a program on a machine of its own: ``session.host("server", serve)``.
 
@@ -233,9 +240,12 @@ class Hosts:
             process: give the program a thread, and ``main`` may be a plain function that blocks: on sockets, in
                 ``time.sleep``, in ``select``; a coroutine function gets an event loop of its own by ``asyncio.run``. One
                 thread runs at a time, and the schedule says which.
+            files: an empty directory for the program's files, a new one for each run (``tmp_path_factory.mktemp("db")``).
+                What the program has not made durable there by ``os.fsync`` may be lost or torn when a crash is silent.
 
         Raises:
-            ConvergenceUsageError: the name is taken or no name, or ``main`` is no coroutine function.
+            ConvergenceUsageError: the name is taken or no name, ``main`` is no coroutine function, or ``files`` is no empty
+                directory.
         """
         session: Any = self
         _check_name(name, self.participants)
@@ -253,6 +263,7 @@ class Hosts:
             serves,
             _wanted(cancel),
             process,
+            None if files is None else _directory(name, Path(files)),
         )
         self._hosts[name] = host
         if self._conduct is not None:
@@ -275,6 +286,17 @@ def _check_name(name: object, taken: Mapping[str, Any]) -> None:
             f"{name!r} is the name of another participant of this session; take another one (taken: "
             f"{', '.join([*taken, _RESERVED])})."
         )
+
+
+def _directory(name: str, path: Path) -> Path:
+    """Return the directory of a host's files, made if it is not there."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConvergenceUsageError(
+            f"files= of host {name!r} must be an empty directory, and {path} is not: each run needs a new one. Take "
+            "tmp_path_factory.mktemp(…) in the body of the test."
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _wanted(cancel: object) -> Callable[[str], bool] | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.cancelling import Cancelling
     from pytest_convergence._engine.sim.fabric import Fabric
     from pytest_convergence._engine.sim.faults import StepPlan
+    from pytest_convergence._engine.sim.files import HostFiles
     from pytest_convergence._engine.sim.handles import Ready
     from pytest_convergence._engine.sim.links import Link
     from pytest_convergence._engine.sim.net.stack import Stack
@@ -114,6 +115,7 @@ class Node:
         stack: its sockets, once it has any. signals: those of its process.
         is_host: whether it is a host of the user's, and no agent.
         powerless: whether its machine is off, and not only its process.
+        files: the directory of a host, if it has one.
         cancelling: what cancels its tasks, where a schedule may.
         on_crash, on_restart: what the floor above does when a life ends or begins.
     """
@@ -125,6 +127,7 @@ class Node:
         "deferred",
         "disks",
         "fabric",
+        "files",
         "index",
         "is_host",
         "life",
@@ -164,6 +167,7 @@ class Node:
         self.stack: Stack | None = None
         self.signals: Signals | None = None
         self.is_host = False
+        self.files: HostFiles | None = None
         self._thread_choice: Callable[[], int] | None = None
         self.cancelling: Cancelling | None = None
         self.powerless = False

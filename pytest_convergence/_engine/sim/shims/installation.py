@@ -14,7 +14,16 @@ from types import BuiltinFunctionType, MethodType
 from typing import Any, Final, NamedTuple, Self, final
 
 from pytest_convergence._engine.sim.locks import cover_locks
-from pytest_convergence._engine.sim.shims import clocks, entropy, listing, refusals, signals, sockets, threads
+from pytest_convergence._engine.sim.shims import (
+    clocks,
+    entropy,
+    files,
+    listing,
+    refusals,
+    signals,
+    sockets,
+    threads,
+)
 from pytest_convergence._engine.sim.shims.asking import RUNS
 from pytest_convergence._engine.sim.shims.collection import Collection
 from pytest_convergence._engine.sim.shims.patching import (
@@ -35,6 +44,7 @@ def all_rows() -> Iterator[Row]:
     """Return every leak that is closed by a replacement."""
     yield from clocks.rows()
     yield from entropy.rows()
+    yield from files.rows()
     yield from listing.rows()
     yield from refusals.rows()
     yield from signals.rows()
