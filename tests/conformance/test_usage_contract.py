@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_convergence import Criterion, Goal, Message, assert_merge_laws
+from pytest_convergence import (
+    Criterion,
+    Goal,
+    HandoffReason,
+    Message,
+    Stage,
+    VectorClock,
+    assert_merge_laws,
+)
 from pytest_convergence import strategies as cst
 
 # -- 1. fixtures and marker -------------------------------------------------------------------------------------------
@@ -53,6 +61,51 @@ def test_a_leader_does_a_task_with_its_followers(convergence_session):
     leader, followers = outcome.output
     assert outcome.converged
     assert sorted([leader, *followers]) == ["agent-1", "agent-2", "agent-3"]
+
+
+@pytest.mark.convergence(agents=["a", "b", "c"], pattern="pipeline")
+def test_a_pipeline_runs_as_written(convergence_session):
+    async def parse(agent, item):
+        return int(item)
+
+    stages = [Stage("parse", "a", parse), Stage("double", "b", lambda item: 2 * item)]
+    assert convergence_session.run(stages=stages, items=["1", "2"]).output == [2, 4]
+
+
+@pytest.mark.convergence(agents=["a", "b", "c"], pattern="parallel-merge")
+def test_a_parallel_merge_runs_as_written(convergence_session):
+    outcome = convergence_session.run(
+        tasks={"a": 1, "b": 2},
+        work=lambda agent, task: task * 10,
+        merge=lambda results: sum(results.values()),
+    )
+    assert outcome.output == 30
+
+
+@pytest.mark.convergence(agents=["a", "b", "c"], pattern="competitive")
+def test_a_competition_runs_as_written(convergence_session):
+    outcome = convergence_session.run(
+        task="T",
+        compete=lambda agent, task: f"{task} by {agent.name}",
+        score=lambda result, agent: {"a": 1, "b": 3, "c": 2}[agent.name],
+    )
+    assert (outcome.output.winner, outcome.output.result) == ("b", "T by b")
+
+
+@pytest.mark.convergence(agents=["parent", "b", "c"], pattern="hierarchical")
+def test_a_hierarchy_runs_as_written(convergence_session):
+    outcome = convergence_session.run(
+        tree={"parent": ["b", "c"]}, task=[3, 4], split=list, work=lambda part: part * part, combine=sum
+    )
+    assert outcome.output == 25
+
+
+@pytest.mark.convergence(agents=["a", "b"], pattern="reactive")
+def test_reactions_run_as_written(convergence_session):
+    outcome = convergence_session.run(
+        handlers={"topic": {"b": lambda payload: payload + 1}}, events=[("topic", 1), ("topic", 2)]
+    )
+    assert outcome.output == {"topic": {"b": [2, 3]}}
 
 
 # -- 3. your own agents ------------------------------------------------------------------------------------------------
@@ -118,6 +171,52 @@ def test_replicas_meet_after_a_partition(convergence_session):
     assert outcome.converged
     assert [c.path for c in outcome.conflicts] == ["plan.title"]
     assert outcome.conflicts[0].resolution is not None
+
+
+@pytest.mark.convergence(agents=["a", "b"])
+def test_everything_that_a_replica_offers(convergence_session):
+    async def scenario(session):
+        state = session.agents["a"].state
+        state.set("plan.title", "one")
+        before = state.version
+        assert state.get("plan.title") == "one"
+        assert state.increment("count") == 1
+        state.append("log", "entry")
+        state.merge({"plan": {"size": 2}})
+        assert state.as_dict() == {"plan": {"title": "one", "size": 2}, "count": 1, "log": ["entry"]}
+        state.delete("log")
+        assert isinstance(state.clock, VectorClock)
+        assert len(state.checksum) == 64
+        assert len(state.history) == state.version == 5
+        state.rollback(before)
+        assert state.as_dict() == {"plan": {"title": "one"}}
+
+    assert convergence_session.run(scenario).converged
+
+
+def test_a_vector_clock_is_a_value():
+    a, b = VectorClock().tick("a"), VectorClock().tick("b")
+    assert a < (a | b)
+    assert a.concurrent_with(b)
+    assert len({a, VectorClock({"a": 1})}) == 1
+
+
+async def giver(agent):
+    task = "a text"
+    result = await agent.hand_off(task, to="reviewer")
+    other = await agent.hand_off(task, capabilities={"review"}, reason=HandoffReason.ESCALATION)
+    return result.owner, other.owner
+
+
+async def reviewer(agent):
+    agent.offers({"review"})
+    async for handoff in agent.handoffs:
+        handoff.complete(f"reviewed {handoff.task}")
+
+
+@pytest.mark.convergence(agents={"giver": giver, "reviewer": reviewer})
+def test_a_task_is_handed_off(convergence_session):
+    assert convergence_session.run().results["giver"] == ("reviewer", "reviewer")
 
 
 # -- 6. the engine, as the original system has it ----------------------------------------------------------------------

@@ -34,7 +34,9 @@ class _Checker:
         self._writes = Writes()
         self._kept: dict[tuple[str, Path], Kept] = {}
         self._rollbacks: dict[tuple[str, Id], Report] = {}
-        self._undone: dict[str, set[Id]] = {}  # by agent: what it said it took back, at whatever stage of a conflict
+        self._undone: dict[
+            str, set[Id]
+        ] = {}  # by agent: what it said it took back, at whatever stage of a conflict
 
     def feed(self, event: TraceEvent) -> None:
         if self._writes.add(event) is not None:

@@ -52,22 +52,22 @@ _MOST_GUARDIANS: Final = 5
 
 
 class HandoffReason(StrEnum):
-    """Why work is handed off."""
+    """Why work is handed off. Where no taker is named, it decides who may take it (:mod:`.handoff_reasons`)."""
 
     CAPABILITY = "capability"
     """Another agent can do what this one cannot."""
     LOAD_BALANCING = "load-balancing"
-    """Another agent has less to do."""
+    """Another agent has less to do. Only such a one may take it."""
     ESCALATION = "escalation"
-    """It has to be decided higher up."""
+    """It has to be decided higher up, by the agent of the next higher priority."""
     FAILURE_RECOVERY = "failure-recovery"
-    """The owner has failed."""
+    """The owner has failed. Those that have not had the work yet come first."""
     DELEGATION = "delegation"
-    """Another agent is to do a part of the work."""
+    """Another agent is to do a part of the work. It does not come back to anybody who has had it."""
     PIPELINE_STEP = "pipeline-step"
-    """The next step is another agent's."""
+    """The next step is another agent's: the next one in the order of the session, never one before."""
     TIMEOUT = "timeout"
-    """This agent took too long."""
+    """This agent took too long. Nobody waits for an agent that is full."""
 
 
 class HandoffState(StrEnum):

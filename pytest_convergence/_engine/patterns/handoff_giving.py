@@ -28,6 +28,7 @@ from pytest_convergence._engine.patterns.handoff import (
     continuation_of,
 )
 from pytest_convergence._engine.patterns.handoff_core import FULL, Core, Entry, Role, Search
+from pytest_convergence._engine.patterns.handoff_reasons import Circumstances, may_wait, suitable, why_nobody
 from pytest_convergence._engine.state.values import checksum_of
 
 if TYPE_CHECKING:
@@ -191,29 +192,47 @@ class Giving:
         search = entry.search
         if search is not None and search.candidate == "" and entry.role is Role.OWNER:
             search.answers.note(standing)
-            if search.answers.choose(search.plan["capabilities"], search.refused) == sender:
+            if self._first(entry) == sender:
                 return self._offer(entry, sender)
         return [Send(sender, "handoff_withdraw", {"id": entry.id, "attempt": 0})]  # it may tell the next one
 
     def _choose(self, entry: Entry) -> list[Effect]:
         search = self._search(entry)
-        needed = search.plan["capabilities"]
-        chosen = search.answers.choose(needed, search.refused)
+        chosen = self._first(entry)
         if chosen is not None:
             return self._offer(entry, chosen)
-        capable = search.answers.capable(needed)
-        if len(search.answers) == len(self._core.peers) and all(
-            search.refused.get(each.agent, FULL) != FULL for each in capable
-        ):
-            what = ", ".join(needed) or "any work"
-            why = "; ".join(f"{agent}: {why}" for agent, why in search.refused.items())
-            return self._refused(entry, why or f"no other agent offers {what}")
+        could = self._suitable(entry)
+        hopeless = all(search.refused.get(each.agent, FULL) != FULL for each in could)
+        waits = may_wait(search.plan["reason"]) or search.deadline_ns is None
+        if len(search.answers) == len(self._core.peers) and (hopeless or not waits):
+            return self._refused(entry, self._why_nobody(entry))
         search.refused = {}
         search.candidate = (
             ""  # whoever has room first says so; but that word may be lost, so ask again in a while
         )
         search.waits += 1
         return [self._timer(entry, self._core.backoff_ns(min(search.waits, _LONGEST_WAIT)))]
+
+    def _suitable(self, entry: Entry) -> tuple[Standing, ...]:
+        """Who can do it and may, by the reason of the hand-off, in the order in which they are asked."""
+        search, core = self._search(entry), self._core
+        giving = Circumstances(core.standing(but=entry.id), entry.work.path, core.agents)
+        return suitable(search.plan["reason"], giving, search.answers.capable(search.plan["capabilities"]))
+
+    def _first(self, entry: Entry) -> str | None:
+        refused = self._search(entry).refused
+        free = (each for each in self._suitable(entry) if each.has_room and each.agent not in refused)
+        return next((each.agent for each in free), None)
+
+    def _why_nobody(self, entry: Entry) -> str:
+        search = self._search(entry)
+        needed, reason = search.plan["capabilities"], search.plan["reason"]
+        said = "; ".join(f"{agent}: {why}" for agent, why in search.refused.items())
+        if not search.answers.capable(needed):
+            return said or f"no other agent offers {', '.join(needed) or 'any work'}"
+        if not self._suitable(entry):
+            return f"{why_nobody(reason)}, and the reason is {reason}"
+        return said or f"nobody has room at once, and the reason is {reason}"
 
     def _offer(self, entry: Entry, to: str) -> list[Effect]:
         search = self._search(entry)
@@ -279,7 +298,7 @@ class Giving:
         if search.candidate == "":
             return self._seek(entry)
         if search.candidate is None:
-            known = search.answers.choose(search.plan["capabilities"], search.refused) is not None
+            known = self._first(entry) is not None
             return self._choose(entry) if known or search.tries >= _PATIENCE else self._ask(entry)
         if search.plan["to"] is None and search.tries >= _PATIENCE:
             withdrawn = self._withdraw(entry)

@@ -266,7 +266,7 @@ class AgentHandoffs:
         to = asked["to"]
         name = to if to is None or isinstance(to, str) else getattr(to, "name", to)
         capabilities = _names(asked["capabilities"])
-        if name is None and not capabilities:
+        if name is None and not capabilities and asked["reason"] != HandoffReason.ESCALATION:
             raise ConvergenceUsageError(
                 "hand_off needs to know who is to take the task: name an agent (to='reviewer') or what it must be able to "
                 "do (capabilities={'review'})."
