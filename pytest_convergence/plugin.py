@@ -86,6 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         or hasattr(getattr(item, "cls", None), "convergence_machine")  # asks for no fixture
     ]
     if concerned:
-        from pytest_convergence._pytest import runtime
+        from pytest_convergence._pytest import preimporting, runtime
 
+        preimporting.import_first(config.stash[options.SETTINGS].preimport)
         runtime.collected(config, concerned, items)

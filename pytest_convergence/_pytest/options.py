@@ -52,6 +52,7 @@ class Settings(NamedTuple):
         steps: whether the run of the one selected test is walked through when it has ended.
         strict: whether it is an error of a test if its *sometimes* properties are never reached.
         report: the directory for files about failing tests.
+        preimport: modules to import before the first simulated world begins.
     """
 
     command_line: Layer
@@ -64,6 +65,7 @@ class Settings(NamedTuple):
     steps: bool = False
     strict: bool = False
     report: Path | None = None
+    preimport: tuple[str, ...] = ()
 
 
 SETTINGS: Final = pytest.StashKey[Settings]()
@@ -214,6 +216,14 @@ def _add_switches(group: pytest.OptionGroup) -> None:
         help="where failures are kept, which the next run tries first (default .convergence in the rootdir); none: nowhere",
     )
     group.addoption(
+        "--convergence-preimport",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="import MODULE before the first simulated world begins, so that the first run imports no more than the others; "
+        "may be given several times",
+    )
+    group.addoption(
         "--convergence-report",
         metavar="DIR",
         help="write files about each failing test to DIR: a page for the browser, JSON, a Mermaid diagram, a ShiViz log",
@@ -242,6 +252,7 @@ def _add_ini_keys(parser: pytest.Parser) -> None:
     parser.addini(
         "convergence_database", "like --convergence-database; relative to the rootdir", default=_DATABASE
     )
+    parser.addini("convergence_preimport", "modules to import first", type="args", default=[])
     parser.addini("convergence_strict", "like --convergence-strict", type="bool", default=False)
     for name in _RESERVED:
         parser.addini(name, "reserved: this version refuses it", default=None)
@@ -332,6 +343,7 @@ def read_settings(config: pytest.Config) -> Settings:
         database=_directory(config),
         steps=_steps(config),
         strict=bool(config.getini("convergence_strict") if strict is None else strict),
+        preimport=(*config.getini("convergence_preimport"), *option("convergence_preimport")),
     )
 
 

@@ -135,3 +135,31 @@ def test_the_help_lists_what_is_available(run_suite: RunSuite) -> None:
         assert f"--convergence-{option}" in shown
         assert f"convergence_{option.replace('-', '_')} (" in shown
     assert "--convergence-replay=TOKEN" in shown
+
+
+LAZY = """
+@pytest.mark.convergence(agents=PAIR, seed=1)
+def test_imports_lazily(convergence_session):
+    async def scenario(session):
+        import lazy
+        return lazy.DRAWN
+
+    print("drawn", convergence_session.run(scenario).output)
+"""
+
+
+def test_modules_are_imported_before_the_first_world(run_suite: RunSuite, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(lazy="DRAWN = True\nprint('lazily loaded')")
+    pytester.syspathinsert()
+    result = run_suite(LAZY, "-s", "--convergence-preimport=lazy", "--convergence-preimport=json")
+    out = result.stdout.str()
+    assert out.index("lazily loaded") < out.index("drawn True")
+    assert out.count("lazily loaded") == 1
+    result.assert_outcomes(passed=1)
+
+
+def test_the_ini_file_may_name_modules_too(run_suite: RunSuite, pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nconvergence_preimport = json no_such_module")
+    result = run_suite(LAZY)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*names 'no_such_module', which cannot be imported: No module named*"])
