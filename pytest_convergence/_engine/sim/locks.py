@@ -19,7 +19,7 @@ __all__ = ["StrandLock", "cover_locks"]
 
 _RealLock: Final = threading._allocate_lock  # type: ignore[attr-defined]
 _RealRLock: Final = threading.RLock
-_RealSimpleQueue: Final = queue.SimpleQueue
+_RealSimpleQueue = queue.SimpleQueue
 _PyRLock: Final = threading._PyRLock  # type: ignore[attr-defined]
 _PySimpleQueue: Final = queue._PySimpleQueue  # type: ignore[attr-defined]
 _FOR_EVER: Final = -1
@@ -101,15 +101,35 @@ def _rlock(*args: Any, **options: Any) -> Any:
     return _RealRLock(*args, **options) if current_strand() is None else _PyRLock()
 
 
-def _simple_queue() -> Any:
-    return _RealSimpleQueue() if current_strand() is None else _PySimpleQueue()
+class _KindOfLock(type):
+    """From Python 3.13 ``threading.Lock`` is a class, which programs name in annotations and ask about instances."""
+
+    def __call__(cls) -> Any:
+        return _lock()
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, StrandLock | type(_RealLock()))
+
+
+class _Lock(metaclass=_KindOfLock):
+    __doc__ = threading.Lock.__doc__
+
+
+class _SimpleQueue(_RealSimpleQueue):  # type: ignore[type-arg]
+    __doc__ = _RealSimpleQueue.__doc__
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        if cls is _SimpleQueue and current_strand() is not None:
+            return _PySimpleQueue()
+        return super().__new__(cls, *args, **options)
 
 
 def cover_locks() -> None:
     """Let the factories of locks make such locks inside such programs. Stays in place; elsewhere they do what they did."""
     covered: Any = threading
     if covered._allocate_lock is not _lock:
-        covered._allocate_lock = covered.Lock = _lock
+        covered._allocate_lock = _lock
+        covered.Lock = _Lock if isinstance(covered.Lock, type) else _lock
         covered.RLock = _rlock
         covered = queue
-        covered.SimpleQueue = _simple_queue
+        covered.SimpleQueue = _SimpleQueue

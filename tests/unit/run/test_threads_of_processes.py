@@ -92,6 +92,24 @@ def test_locks_keep_to_the_rules() -> None:
     assert run(main) == [True, False, False, 2.0, "<StrandLock locked>", "twice"]
 
 
+def test_locks_and_queues_keep_their_kinds_outside_of_a_process() -> None:
+    run(lambda: None)  # by now they are covered
+    lock, again, items = threading.Lock(), threading.RLock(), queue.SimpleQueue[int]()
+    with lock, again:
+        items.put(1)
+    assert items.get(timeout=1) == 1
+    assert isinstance(items, queue.SimpleQueue)
+    if isinstance(threading.Lock, type):
+        assert isinstance(lock, threading.Lock)
+        assert (threading.Lock | None) is not None
+        assert not isinstance(items, threading.Lock)
+
+    class Own(queue.SimpleQueue[int]):
+        pass
+
+    assert type(Own()) is Own
+
+
 def test_a_lock_with_a_timeout_is_had_as_soon_as_it_is_free() -> None:
     def main() -> tuple[bool, float]:
         lock = threading.Lock()
