@@ -22,7 +22,8 @@ NEIGHBOURS = {
 def neighbours(session: nox.Session, neighbour: str) -> None:
     """Run the tests beside one optional plugin and no other."""
     session.install("-e", ".[examples]", "import-linter", *NEIGHBOURS[neighbour])
-    session.run("python", "-m", "pytest", *session.posargs)
+    shuffled = ["-p", "randomly"] if neighbour == "randomly" else []
+    session.run("python", "-m", "pytest", *shuffled, *session.posargs)
 
 
 @nox.session(python=PYTHONS)
