@@ -116,7 +116,8 @@ def test_objects_that_the_test_froze_stay_frozen() -> None:
         collection.enter()
         collection.point(EVENTS_BEFORE_FIRST_POINT)
         collection.leave()
-        assert gc.get_freeze_count() == frozen
+        # Some of them may have died, by chance; thawed, all would have gone.
+        assert gc.get_freeze_count() > frozen // 2
     finally:
         gc.unfreeze()
 
