@@ -19,12 +19,10 @@ for _variable in (
     "CI",
     "BUILD_NUMBER",
     "GITHUB_ACTIONS",
-    "PYTEST_ADDOPTS",
     "FORCE_COLOR",
     "PY_COLORS",
     "COLUMNS",
     "LINES",
-    "PYTEST_PLUGINS",
     "PYTEST_THEME",
     "PYTEST_THEME_MODE",
     *(name for name in os.environ if name.startswith("HYPOTHESIS_")),
@@ -50,6 +48,13 @@ for _module in pkgutil.walk_packages(pytest_convergence.__path__, "pytest_conver
     importlib.import_module(_module.name)
 
 _ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection() -> None:
+    """Take away what says how to run *these* tests. Not sooner: the workers of xdist have to read it, too."""
+    for variable in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+        os.environ.pop(variable, None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,7 +1,9 @@
 """The package's promises about itself: floors, entry point, README commands, changelog, licence."""
 
+import os
 import re
 import subprocess
+import sys
 import tomllib
 import zipfile
 from importlib import resources
@@ -60,6 +62,19 @@ def test_ci_runs_the_commands_of_the_readme_to_the_letter(name: str, index: int)
     script = str(ROOT / ".ci" / "run")
     shown = subprocess.run(["bash", script, "--readme", name], check=True, capture_output=True, text=True)
     assert shown.stdout.strip() == _COMMANDS[index]
+
+
+def test_workers_heed_the_options_that_ci_gives_by_the_environment() -> None:
+    # .ci/run cannot add to the README's command; unheeded, it would measure what runs at length.
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_clocks.py"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTEST_ADDOPTS": "-n 1 -k nothing_has_this_name"},
+    )
+    assert run.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, run.stdout
 
 
 def test_every_extra_that_the_readme_installs_exists() -> None:

@@ -135,7 +135,8 @@ class FruitlessTerms:
         leads = ", ".join(agent if term is None else f"{agent} (term {term})" for agent, term in self._leads)
         return (
             f"livelock at virtual time {format_ns(at_ns)}: terms {self._base + 1:,} to {self._highest:,} came and went in "
-            f"{format_ns(at_ns - self._base_ns)}, and none brought a result: {self._missed()}. Last to lead: {leads}. "
+            f"{format_ns(at_ns - self._base_ns)}, and none brought a result: {self._missed()}. Last to lead: "
+            f"{leads or 'nobody'}. "
             f"Messages take up to {format_ns(conduct.greatest_delay_ns())} here; the timeouts of an election should be "
             "several times that, differ between agents, and grow with each term that fails."
         )
