@@ -50,6 +50,12 @@ def _is_settled(outcome: Outcome) -> bool:
     return outcome.converged and len(set(ids)) == len(ids) and outcome.metrics.unresolved >= 0
 
 
+def test_what_a_rollback_took_back_stays_taken_back_when_the_conflict_has_grown_unseen() -> None:
+    """b is down while the conflict grows to one that has no write in common with what it reported last."""
+    options = {"agents": AGENTS, "network": "wan", "resolve": "rollback"}
+    silent(options, seeds=(169,), scenario=rival_writers, accept=_is_settled)
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("resolve", STRATEGIES)
 def test_rival_writers_agree_in_the_end(resolve: str, network: str) -> None:

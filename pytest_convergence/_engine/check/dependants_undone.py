@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from pytest_convergence._engine.base.clocks import VectorClock
 from pytest_convergence._engine.base.trace import TraceEvent
+from pytest_convergence._engine.check.facts import fact_of
 from pytest_convergence._engine.check.property import FinalState, Kind, Property, Scope, Violation
 from pytest_convergence._engine.check.rivalry import (
     KINDS,
@@ -23,6 +25,7 @@ from pytest_convergence._engine.check.rivalry import (
 )
 from pytest_convergence._engine.state.derived import is_undone, rolled_back
 from pytest_convergence._engine.state.paths import Path, overlap
+from pytest_convergence._engine.state.updates import Dot
 
 __all__ = ["DEPENDANTS_UNDONE"]
 
@@ -34,12 +37,17 @@ class _Checker:
         self._writes = Writes()
         self._kept: dict[tuple[str, Path], Kept] = {}
         self._rollbacks: dict[tuple[str, Id], Report] = {}
-        self._undone: dict[
-            str, set[Id]
-        ] = {}  # by agent: what it said it took back, at whatever stage of a conflict
+        self._replicas: dict[
+            str, tuple[VectorClock, set[Id]]
+        ] = {}  # by agent: what it has seen, and takes back
 
     def feed(self, event: TraceEvent) -> None:
         if self._writes.add(event) is not None:
+            return
+        fact, data = fact_of(event)
+        if fact == "replica":
+            undone: set[Id] = {Dot(*each) for each in data.get("undone", ())}
+            self._replicas[event.agent] = VectorClock(data["seen"]), undone
             return
         kept = kept_by(event)
         if kept is not None:
@@ -48,9 +56,6 @@ class _Checker:
         report = report_of(event)
         if report is not None:
             self._writes.add_from(report)
-            if report.conflict is not None:
-                undone = self._undone.setdefault(report.agent, set())
-                undone.update(update.dot for update in report.conflict.undone)
             for key, earlier in list(self._rollbacks.items()):  # a conflict grows: the last word counts
                 if key[0] == report.agent and set(earlier.writes) & set(report.writes):
                     del self._rollbacks[key]
@@ -76,7 +81,9 @@ class _Checker:
     def _survivor(self, report: Report, members: list[Written], core: tuple[str, ...]) -> Written | None:
         if report.conflict is not None:
             rollback = rolled_back(report.conflict.writes)
-            undone = self._undone[report.agent]
+            seen, undone = self._replicas.get(report.agent, (VectorClock(), set()))
+            if not all(seen.covers(*each.update.dot) for each in self._writes.by_id.values() if each.update):
+                return None  # it has not said what it made of the last writes
             for write in self._writes.by_id.values():
                 if write.update is None or write.id in undone or write.agent not in core:
                     continue

@@ -216,7 +216,8 @@ class Replica(Writing):
         asks = self.court.plan.asks
         lasting = (each for each in self.updates if each.operation in ("set", "increment", "add"))
         state = checksum_of([[*each.dot, each.path] for each in lasting]) if asks else self.checksum
-        return {"seen": dict(self._clock), "state": state, "version": self.version}
+        facts = {"seen": dict(self._clock), "state": state, "version": self.version}
+        return facts if not self._undone else {**facts, "undone": sorted(map(list, self._undone))}
 
     @property
     def history(self) -> tuple[Version, ...]:
