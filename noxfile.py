@@ -26,6 +26,38 @@ def neighbours(session: nox.Session, neighbour: str) -> None:
     session.run("python", "-m", "pytest", *shuffled, *session.posargs)
 
 
+# Examples with libraries from PyPI, as they are; each has an environment of its own.
+LIBRARIES = ["websockets", "http", "aiohttp", "nats", "smtp", "grpc"]
+# Bugs that were: the test, what it needs beside the package, a version that has the bug, one that has not.
+HISTORICAL = {
+    "redis_out_of_step": ("redis", ["async-timeout"], "4.5.1", "4.5.5"),
+    "aiohttp_answer_of_another": ("aiohttp", [], "3.9.0", "3.9.1"),
+    "anyio_lock_lost": ("anyio", [], "3.4.0", "3.5.0"),
+    "httpcore_pool_leak": ("httpcore", ["anyio"], "0.17.3", "1.0.9"),
+}
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("library", LIBRARIES)
+def libraries(session: nox.Session, library: str) -> None:
+    """Run the example with one library from PyPI, as it is."""
+    session.install("-e", ".", "-r", f"examples/hosts/requirements-{library}.txt")
+    session.run("python", "-m", "pytest", f"examples/hosts/test_{library}.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+@nox.parametrize("bug", list(HISTORICAL))
+def historical(session: nox.Session, bug: str) -> None:
+    """Find a bug that was: the version that has it must fail, the one that has not must pass."""
+    package, others, broken, fixed = HISTORICAL[bug]
+    ignored = ["-W", "ignore::DeprecationWarning"]  # old versions on a newer Python
+    session.install("-e", ".", *others)
+    for version, code in ((broken, 1), (fixed, 0)):
+        session.install(f"{package}=={version}")
+        test = f"examples/bugs/test_{bug}.py"
+        session.run("python", "-m", "pytest", *ignored, test, *session.posargs, success_codes=[code])
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests with branch coverage."""

@@ -235,6 +235,18 @@ def test_a_function_is_replaced_when_its_module_is_loaded(
     assert module.read() == 5
 
 
+def test_what_only_says_that_it_is_a_module_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Library:  # as cffi makes them
+        __slots__ = ()
+
+        @property
+        def __class__(self) -> type:
+            return types.ModuleType
+
+    monkeypatch.setitem(sys.modules, "library_of_test", Library())  # type: ignore[arg-type]
+    assert patching.sweep({}) == 0
+
+
 METHOD = "clock_of_test:Clock.read"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, final
@@ -26,6 +27,7 @@ __all__ = ["OpenRun", "current_loop", "real_seconds", "run_in_world", "stream"]
 
 _CALM: Final = Network()
 _TEST: Final = "test"
+_ROUNDS_OF_BURYING: Final = 3
 
 
 def stream(seed: int) -> random.Random:
@@ -90,12 +92,12 @@ def run_in_world(
                 loop.cancelled_by = interrupt
                 raise
             finally:
+                generators = list(loop._asyncgens)
                 try:
                     _finish(loop)
                 finally:  # clearing away may be interrupted too
                     world.close()
-                    for left in loop.live_tasks():
-                        _bury(left)
+                    _bury_all(loop, generators)
     finally:
         world.closed = True
         loop.close()
@@ -161,12 +163,12 @@ class OpenRun:
         world = self.loop.world
         try:
             with self._entered():
+                generators = list(self.loop._asyncgens)
                 try:
                     _finish(self.loop)
                 finally:
                     world.close()
-                    for left in self.loop.live_tasks():
-                        _bury(left)
+                    _bury_all(self.loop, generators)
         finally:
             world.closed = True
             self._inside.collection.leave()
@@ -261,6 +263,29 @@ def _count_down(loop: WorldLoop, turns: int) -> None:
         loop.stop()
     else:
         loop.call_soon(_count_down, loop, turns - 1)
+
+
+def _bury_all(loop: WorldLoop, generators: list[Any]) -> None:
+    """Close what will never run again: tasks, and what asynchronous generators wait in.
+
+    Closing a task does not reach into a generator that it iterates over; what that waits in would be closed when it is
+    thrown away, after the loop, and what goes wrong then would be shown. What is closed may start tasks, which never run.
+    """
+    if not generators and not loop.live_tasks():
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        buried: set[int] = set()
+        for _ in range(_ROUNDS_OF_BURYING):
+            for left in loop.live_tasks():
+                if id(left) not in buried:
+                    buried.add(id(left))
+                    _bury(left)
+            for generator in generators:
+                waits_in = getattr(generator, "ag_await", None)
+                with suppress(Exception, GeneratorExit, asyncio.CancelledError):
+                    if waits_in is not None:
+                        waits_in.close()
 
 
 def _bury(task: WorldTask) -> None:

@@ -178,7 +178,9 @@ class SimulatedHost:
         """Start its program for the first time."""
         node = self._node("start")
         node.is_host = True
-        stack_of(node).directory.alias(self.name, self.names)
+        stack = stack_of(node)
+        stack.directory.alias(self.name, self.names)
+        stack.on_listen = conduct.host_listens
         if self._files is not None:
             node.files = HostFiles(node, self._files)
         if self._cancels is not None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.messages import InFlight
@@ -78,6 +79,7 @@ class Stack:
         pairs: address -> one of two Unix sockets for datagrams that were made as a pair.
         ports: who has which port.
         sockets: those of the present life.
+        on_listen: called when a socket begins to wait for connections.
         silently: how it is to crash next; ``None`` leaves it to the schedule.
         listens: whether a socket of the present life waits for connections, or is bound to a datagram port.
     """
@@ -95,6 +97,7 @@ class Stack:
         "flows",
         "ips",
         "node",
+        "on_listen",
         "pairs",
         "ports",
         "silently",
@@ -104,6 +107,7 @@ class Stack:
 
     def __init__(self, node: Node, directory: Directory) -> None:
         self.node = node
+        self.on_listen: Callable[[], None] | None = None
         self.directory = directory
         self.ips = directory.addresses(node)
         self.descriptors: Descriptors = descriptors_of(node.fabric.world)
@@ -207,6 +211,8 @@ class Stack:
         """A socket waits for connections from now on."""
         if listener.family != _UNIX:
             self.ports.listen(listener)
+        if self.on_listen is not None:
+            self.on_listen()
 
     def unlisten(self, listener: StreamSocket) -> None:
         """It does not any more."""

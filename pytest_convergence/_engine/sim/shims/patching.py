@@ -254,7 +254,8 @@ def sweep(substitutes: Mapping[Any, Any]) -> int:
     """
     state = _Sweep(substitutes)
     for module_name, module in list(sys.modules.items()):
-        if not isinstance(module, ModuleType) or module_name.partition(".")[0] == _OWN_PACKAGE:
+        # Not isinstance: the libraries that cffi makes say that they are modules, and have no namespace.
+        if not issubclass(type(module), ModuleType) or module_name.partition(".")[0] == _OWN_PACKAGE:
             continue
         # Past __getattribute__: looking at a lazily loaded module must not load it.
         namespace = object.__getattribute__(module, "__dict__")
