@@ -260,11 +260,6 @@ class Conduct:
         if self._finished_waiters and self.cast.all_returned():
             self._release_finished()
 
-    def host_listens(self) -> None:
-        """A host serves from now on: it may be the last that was waited for, if others have returned before it did."""
-        if self.results:
-            self.loop.call_soon(self.check_finished)
-
     def _release_finished(self) -> None:
         waiters, self._finished_waiters = self._finished_waiters, []
         for waiter in waiters:

@@ -180,7 +180,7 @@ class SimulatedHost:
         node.is_host = True
         stack = stack_of(node)
         stack.directory.alias(self.name, self.names)
-        stack.on_listen = conduct.host_listens
+        stack.on_listen = functools.partial(_serves_now, conduct)
         if self._files is not None:
             node.files = HostFiles(node, self._files)
         if self._cancels is not None:
@@ -271,6 +271,12 @@ class Hosts:
         if self._conduct is not None:
             self._conduct.join(host)
         return host
+
+
+def _serves_now(conduct: Conduct) -> None:
+    """A host serves from now on: it may be the last that was waited for, if others have returned before it did."""
+    if conduct.results:
+        conduct.loop.call_soon(conduct.check_finished)
 
 
 def _check_name(name: object, taken: Mapping[str, Any]) -> None:
