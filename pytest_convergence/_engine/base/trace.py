@@ -2,8 +2,9 @@
 
 1. An event is three integers, appended to one flat list: the instant, the kind together with the agent, and a
    reference (the uid of a message, or the place of a detail). Recording one costs a tenth of a microsecond.
-2. Full chunks are packed into arrays. A trace keeps a *window* of the newest events; what leaves the window still counts
-   in the digest, so the memory of a long run is bounded and equal runs have equal digests.
+2. Full chunks are put aside. A trace keeps a *window* of the newest events; what leaves the window still counts in the
+   digest, so the memory of a long run is bounded and equal runs have equal digests. Chunks are not packed into arrays: the
+   messages that are kept hold most of the integers anyway, and packing cost as much as recording.
 3. Vector clocks are not carried by messages. They are derived, on demand, from the causal DAG that the trace is: the
    events of one agent in order, and an edge from each sending to its receptions (:mod:`.causality`).
 """
@@ -11,8 +12,8 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import sys
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final, overload
 
@@ -107,7 +108,7 @@ class Trace(Sequence[TraceEvent]):
     def __init__(self, agents: list[str], *, window: int = DEFAULT_WINDOW) -> None:
         self._agents = agents  # shared with the world, which adds a name for each agent
         self._log: list[int] = []
-        self._chunks: list[tuple[array[int], int, int]] = []
+        self._chunks: list[tuple[list[int], int, int]] = []
         self._window = window
         self._messages: list[InFlight] = []
         self._messages_base = 1  # uids count from 1
@@ -124,9 +125,9 @@ class Trace(Sequence[TraceEvent]):
         self._details.append(detail)
 
     def flush(self) -> None:
-        """Pack what was recorded if it fills a chunk, and let the oldest go where the window is full.
+        """Put aside what was recorded if it fills a chunk, and let the oldest go where the window is full.
 
-        The whole log is packed at once, so that what a chunk refers to ends exactly where recording stands now.
+        The whole log is put aside at once, so that what a chunk refers to ends exactly where recording stands now.
         """
         log = self._log
         if len(log) < 3 * _CHUNK:
@@ -135,7 +136,7 @@ class Trace(Sequence[TraceEvent]):
             self._messages_base + len(self._messages),
             self._details_base + len(self._details),
         )
-        self._chunks.append((array("q", log), messages_end, details_end))
+        self._chunks.append((log.copy(), messages_end, details_end))
         log.clear()
         while len(self) > self._window and len(self._chunks) > 1:
             self._drop()
@@ -157,7 +158,7 @@ class Trace(Sequence[TraceEvent]):
         total = _Digest() if self._gone is None else self._gone.copy()
         for chunk, _, _ in self._chunks:
             total.feed(chunk, (), ())
-        total.feed(array("q", self._log), self._messages, self._details)
+        total.feed(self._log, self._messages, self._details)
         return total.finish(self._agents)
 
     @property
@@ -258,12 +259,11 @@ class _Digest:
         other._details = self._details.copy()
         return other
 
-    def feed(self, events: array[int], messages: Sequence[Any], details: Sequence[Any]) -> None:
+    def feed(self, events: list[int], messages: Sequence[Any], details: Sequence[Any]) -> None:
         """Take the next piece."""
-        if sys.byteorder == "big":
-            events = array("q", events)
-            events.byteswap()
-        self._events.update(events.tobytes())
+        # Eight bytes each, the least first; native where that is the same, which is three times as fast.
+        native = "" if sys.byteorder == "little" else "<"
+        self._events.update(struct.pack(f"{native}{len(events)}q", *events))
         self._messages.update(canonical_items(messages).encode())
         self._details.update(canonical_items(details).encode())
 
