@@ -34,6 +34,7 @@ def rows(rounds: int) -> dict[str, Callable[[], Row]]:
         "agents-dict": versus_simpy("100 agents, a small dict, trace on, x SimPy", agents, 0, payload=SMALL),
         "machines": versus_simpy("100 machines, trace on, x SimPy", machines, 4.5),
         "machines-off": versus_simpy("100 machines, trace off, x SimPy", machines, 7, trace=False),
+        "machines-named": versus_simpy("100 machines, effects by name, x SimPy", machines, 0, named=True),
         "machines-dict": versus_simpy(
             "100 machines, a small dict, trace on, x SimPy", machines, 0, payload=SMALL
         ),

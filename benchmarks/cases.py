@@ -39,9 +39,13 @@ def agent_gossip(agents: int = 100, messages: int = 100_000, *, trace: bool = Tr
 
 
 def machine_gossip(
-    agents: int = 100, messages: int = 100_000, *, trace: bool = True, payload: Any = 0
+    agents: int = 100, messages: int = 100_000, *, trace: bool = True, payload: Any = 0, named: bool = False
 ) -> int:
-    """The same traffic by state machines without coroutines."""
+    """The same traffic by state machines without coroutines.
+
+    Args:
+        named: whether they return ``Send(to, kind, payload)`` and not the plain tuple that stands for it.
+    """
     left = messages
     draw = random.Random(1).random
     names = [f"a{number}" for number in range(agents)]
@@ -58,12 +62,21 @@ def machine_gossip(
             if left <= 0:
                 return ()
             left -= 1
-            return (Send(names[int(draw() * agents)], "gossip", item),)
+            return ((names[int(draw() * agents)], "gossip", item),)
 
         def on_timer(self, name: str) -> Iterable[Any]:
             return ()
 
-    _session(agents=dict.fromkeys(names, Gossip), trace=trace).run()
+    class NamedGossip(Gossip):
+        def on_message(self, sender: str, kind: str, item: Any) -> Iterable[Any]:
+            nonlocal left
+            if left <= 0:
+                return ()
+            left -= 1
+            return (Send(names[int(draw() * agents)], "gossip", item),)
+
+    machine = NamedGossip if named else Gossip
+    _session(agents=dict.fromkeys(names, machine), trace=trace).run()
     return messages
 
 

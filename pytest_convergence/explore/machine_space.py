@@ -117,6 +117,8 @@ class Standing:
         """Apply a machine's effects; return what it sends."""
         sent: list[Packet] = []
         for effect in effects or ():
+            if type(effect) is tuple and len(effect) == len(Send._fields):
+                effect = Send(*effect)
             if isinstance(effect, Send):
                 sent.append(Packet(self.agent, effect.to, effect.kind, snapshot(effect.payload)))
             elif isinstance(effect, SetTimer):
@@ -132,7 +134,8 @@ class Standing:
                 self.decided, self.decision = True, snapshot(effect.value)
             elif not isinstance(effect, Observe):
                 raise TypeError(
-                    f"{effect!r} cannot be carried out in a state space: effects there are Send, SetTimer, CancelTimer, "
+                    f"{effect!r} cannot be carried out in a state space: effects there are Send (or a plain tuple of its "
+                    "three parts), SetTimer, CancelTimer, "
                     "Persist, Sync, Decide and Observe. Give a machine that calls functions what they return."
                 )
         return sent

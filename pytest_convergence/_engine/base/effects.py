@@ -25,6 +25,7 @@ __all__ = [
     "Machine",
     "Observe",
     "Persist",
+    "PlainSend",
     "Raised",
     "Returned",
     "Send",
@@ -40,7 +41,10 @@ RAISED: Final = "raised"
 
 
 class Send(NamedTuple):
-    """Send ``payload`` to the agent named ``to``. ``kind`` is the message's type."""
+    """Send ``payload`` to the agent named ``to``. ``kind`` is the message's type.
+
+    A machine may return the plain tuple ``(to, kind, payload)`` instead: it means the same, and costs a tenth to make.
+    """
 
     to: str
     kind: str
@@ -131,7 +135,12 @@ class Raised(NamedTuple):
     error: Exception
 
 
-Effect: TypeAlias = Send | Call | CancelCall | SetTimer | CancelTimer | Persist | Sync | Decide | Observe
+PlainSend: TypeAlias = tuple[str, str, Any]
+"""The parts of a :class:`Send`, which stand for it."""
+
+Effect: TypeAlias = (
+    Send | PlainSend | Call | CancelCall | SetTimer | CancelTimer | Persist | Sync | Decide | Observe
+)
 
 
 class Machine(Protocol):

@@ -34,6 +34,8 @@ __all__ = ["Calls", "MachineHost"]
 _STEPS_OF_SPREAD: Final = 64
 """Into how many instants a timer's spread is divided; the calm schedule spaces the ranks evenly among them."""
 
+_PARTS_OF_SEND: Final = len(Send._fields)
+
 _ATOMS: Final = frozenset({int, str, float, bool, type(None), bytes})
 
 
@@ -176,12 +178,17 @@ class MachineHost:
         if record is not None:
             record((world.now_ns, self._received, message[6]))
         try:
-            for effect in self.machine.on_message(message[0], message[3], message[2]) or ():
-                if type(effect) is not Send or self._unsynced:
+            effects: Any = self.machine.on_message(message[0], message[3], message[2])
+            for effect in () if effects is None else effects:
+                form = type(effect)
+                sends = len(effect) == _PARTS_OF_SEND if form is tuple else form is Send
+                if not sends or self._unsynced:
                     self.carry_out((effect,))
                     continue
                 to, kind, payload = effect
-                link = self._links.get(to) or fabric.link(node, to)
+                link = self._links.get(to)
+                if link is None:
+                    link = fabric.link(node, to)
                 if link.rules or type(payload) not in _ATOMS:
                     link.post(payload if type(payload) in _ATOMS else snapshot(payload), kind)
                     continue
@@ -243,8 +250,9 @@ class MachineHost:
         """Carry out effects, in order."""
         links = self._links
         channel = self._channel
+        effect: Any
         for effect in effects or ():  # None is as good as nothing
-            if type(effect) is Send:
+            if type(effect) is Send or (type(effect) is tuple and len(effect) == _PARTS_OF_SEND):
                 to, kind, payload = effect
                 link = links.get(to)
                 if link is None:
@@ -278,8 +286,9 @@ class MachineHost:
             self.calls.cancel(effect.id)
         else:
             raise TypeError(
-                f"the machine of {node.name} returned {effect!r}, which is no effect; effects are Send, SetTimer, "
-                "CancelTimer, Persist, Sync, Decide and Observe, and Call and CancelCall in a pattern that has functions."
+                f"the machine of {node.name} returned {effect!r}, which is no effect; effects are Send (or a plain "
+                "tuple of its three parts, to, kind and payload), SetTimer, CancelTimer, Persist, Sync, Decide and Observe, "
+                "and Call and CancelCall in a pattern that has functions."
             )
 
     def _unsynced_send(self, to: str, kind: str) -> None:

@@ -17,7 +17,7 @@ from pytest_convergence._engine.patterns.paxos import Paxos, PaxosRules
 from pytest_convergence._engine.patterns.raft import RaftElection, RaftTiming, Role
 from pytest_convergence._engine.patterns.two_phase_commit import CommitRules, TwoPhaseCommit
 from pytest_convergence.explore.freezing import freeze
-from tests.unit.explore.protocols import consistent, ring, rings, two_phase_commit
+from tests.unit.explore.protocols import RingNode, consistent, ring, rings, two_phase_commit
 
 
 @pytest.mark.parametrize(("count", "states"), [(3, 288), (5, 8_832)])
@@ -51,6 +51,22 @@ def test_a_ring_of_three_has_as_many_states_as_published():
     assert found.transitions + 8 == 227
     assert found.depth + 1 == 10
     assert str(found) == "exhausted: 137 states, 219 transitions, depth 9"
+
+
+def test_the_plain_parts_of_a_send_are_a_send_in_a_state_space_too():
+    class PlainRing(RingNode):
+        def on_start(self, durable: Any) -> Any:
+            return [tuple(effect) for effect in super().on_start(durable)]
+
+    plain = {name: lambda make=make: _as(PlainRing, make()) for name, make in ring(3, [True] * 3).items()}
+    found, named = explore_states(plain), explore_states(ring(3, [True] * 3))
+    assert (found.states, found.transitions) == (named.states, named.transitions)
+    assert found.states > 1
+
+
+def _as(kind: type, machine: Any) -> Any:
+    machine.__class__ = kind
+    return machine
 
 
 def test_order_on_the_links_leaves_fewer_states():

@@ -258,6 +258,53 @@ def test_a_send_before_a_sync_is_noticed():
     }
 
 
+def test_the_plain_parts_of_a_send_stand_for_it():
+    got = []
+
+    def machine(form: Any) -> type[Quiet]:
+        class Speaks(Quiet):
+            def on_start(self, durable: Mapping[str, Any]) -> Iterable[Any]:
+                return [form("b", "hello", [1])]
+
+            def on_message(self, sender: str, kind: str, payload: Any) -> Iterable[Any]:
+                return (
+                    [] if len(payload) > 1 else [form(sender, "back", [*payload, 2]), form(sender, "on", 3)]
+                )
+
+        return Speaks
+
+    class Answers(Quiet):
+        def on_message(self, sender: str, kind: str, payload: Any) -> Iterable[Any]:
+            got.append((sender, kind, payload))
+            return [(sender, kind, payload)] if kind == "hello" else []
+
+    digests = []
+    for form in (Send, lambda *parts: parts):
+        outcome = run_session(agents={"a": machine(form), "b": Answers})
+        digests.append(outcome.trace.digest())
+    assert digests[0] == digests[1]
+    assert got[:3] == [("a", "hello", [1]), ("a", "back", [1, 2]), ("a", "on", 3)]
+
+
+@pytest.mark.parametrize("effect", [("b", "hello"), ("b", "hello", 1, 2), (), "b"])
+@pytest.mark.parametrize("when", ["on_start", "on_message"])
+def test_what_is_no_effect_is_named(effect: Any, when: str):
+    class Wrong(Quiet):
+        pass
+
+    setattr(Wrong, when, lambda self, *event: [effect])
+
+    async def scenario(session: Session) -> None:
+        await session.agents["s"].send("m", "go")
+        await session.sleep(1)
+
+    with pytest.raises(
+        AgentError, match="which is no effect; effects are Send .or a plain tuple of its three"
+    ) as caught:
+        run_session(scenario, agents={"m": Wrong, "s": None})
+    assert f"the machine of m returned {effect!r}" in str(caught.value)
+
+
 def test_messages_to_a_paused_machine_wait_in_order():
     class Logs(Quiet):
         def on_message(self, sender: str, kind: str, payload: Any) -> Iterable[Effect]:
