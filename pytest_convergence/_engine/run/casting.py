@@ -23,6 +23,7 @@ from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.run.calling import AgentCalls
 from pytest_convergence._engine.run.options import is_machine_class
 from pytest_convergence._engine.sim.cancelling import cancelling_of
+from pytest_convergence._engine.sim.driving import Driver
 from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.sim.mailbox import Mailbox
 from pytest_convergence._engine.sim.node import Node
@@ -172,7 +173,9 @@ class Cast:
             node.receivers["user"] = partial(self._to_whom_it_is_for, agent._mailbox, self.hosts[agent.name])
             node.take = node.arrive
         if behaviour is not None:  # without one the agent does what the scenario tells it
-            self.tasks[agent.name] = conduct.spawn(node, self._behave(agent, behaviour), agent.name)
+            self.tasks[agent.name] = conduct.spawn(
+                node, self._behave(agent, behaviour, agent._mailbox), agent.name
+            )
 
     def _to_whom_it_is_for(self, mailbox: Mailbox, host: MachineHost, message: InFlight) -> None:
         """What an agent that speaks the protocol by a coroutine says to a machine is for the machine."""
@@ -181,7 +184,7 @@ class Cast:
         else:
             mailbox.deliver(message)
 
-    async def _behave(self, agent: SimulatedAgent, behaviour: Any) -> None:
+    async def _behave(self, agent: SimulatedAgent, behaviour: Any, mailbox: Mailbox) -> None:
         conduct = self._conduct
         node = conduct.fabric.nodes[agent.name]
         life = node.life
@@ -189,6 +192,8 @@ class Cast:
         work = behaviour(agent)
         if agent._cancel_at is not None or conduct.may_cancel:
             work = cancelling_of(node).drive(work, "", agent._cancel_at)
+        else:
+            work = Driver(mailbox.sleeper).drive(work)
         try:
             result = await work
         except asyncio.CancelledError:

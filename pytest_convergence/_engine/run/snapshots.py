@@ -18,6 +18,7 @@ from types import FrameType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.texts import text_of
+from pytest_convergence._engine.sim.driving import driven
 from pytest_convergence.errors import AgentError
 
 if TYPE_CHECKING:
@@ -208,4 +209,5 @@ def frames_of(coro: Any) -> Iterator[tuple[FrameType, int]]:
             getattr(coro, "cr_await", None)
             or getattr(coro, "gi_yieldfrom", None)
             or getattr(coro, "ag_await", None)
+            or driven(coro)
         )

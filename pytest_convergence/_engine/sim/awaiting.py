@@ -21,6 +21,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any, Final, NamedTuple, final
 
+from pytest_convergence._engine.sim.driving import driven
+
 __all__ = ["await_chain", "describe_await", "describe_stack"]
 
 _LINKS_AT_TOP: Final = 6
@@ -161,7 +163,7 @@ def _suspended(awaited: Any) -> _Suspended | None:
     """Look at a coroutine, generator or asynchronous generator; ``None`` for anything else."""
     for kind, prefix, awaits in _KINDS:
         if isinstance(awaited, kind):
-            below = getattr(awaited, awaits)
+            below = getattr(awaited, awaits) or driven(awaited)
             state = ""
             if below is None:
                 begun = getattr(awaited, f"{prefix}_running") or getattr(awaited, f"{prefix}_suspended", True)

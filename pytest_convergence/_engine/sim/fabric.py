@@ -12,7 +12,7 @@ from pytest_convergence._engine.base.noise import STEADY, Noise
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, CODE, DEFAULT_WINDOW, LOST, Trace, TraceEvent
 from pytest_convergence._engine.sim.conditions import FateDomain, Network
 from pytest_convergence._engine.sim.links import ON_TIME, Link, answers
-from pytest_convergence._engine.sim.node import Node
+from pytest_convergence._engine.sim.node import NEVER, Node
 from pytest_convergence._engine.sim.turns import Sequencer, Turnstile
 from pytest_convergence._engine.sim.world import World
 
@@ -215,7 +215,7 @@ class Fabric:
             if node.plan is not None:
                 node.plan = None
                 if node.life.alive and not node.life.holds:
-                    node.life.fuse = 1 << 62
+                    node.life.fuse = NEVER
 
     # -- the trace -----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from pytest_convergence._engine.base.choices import Choices, Domain, Next, Span,
 from pytest_convergence._engine.base.noise import STEADY, Noise
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
 from pytest_convergence._engine.sim.isolating import Isolation, Isolations
-from pytest_convergence._engine.sim.node import OUTAGE, STALL
+from pytest_convergence._engine.sim.node import NEVER, OUTAGE, STALL
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.fabric import Fabric
@@ -45,7 +45,6 @@ FAULT_KINDS: Final = (
 )
 """The kinds that ``faults=[…]`` may name."""
 
-_NEVER: Final = 1 << 62
 MOST_CRASHES: Final = 3
 """How often a schedule crashes one agent at most."""
 TICK_NS: Final = 100_000_000
@@ -182,7 +181,7 @@ class StepPlan:
             self._domains = {**self._domains, ISOLATE: isolations.domain(name)}
             self._next[ISOLATE] = choices.rare(f"{ISOLATE} {name}", 0.0, self._domains[ISOLATE])
             self._plan(ISOLATE, 0)
-        self.next_step = _NEVER
+        self.next_step = NEVER
         self._aim()
 
     def _plan(self, kind: str, after: int) -> None:
@@ -193,7 +192,7 @@ class StepPlan:
             self._due[kind] = due
 
     def _aim(self) -> None:
-        self.next_step = min((step for step, _ in self._due.values()), default=_NEVER)
+        self.next_step = min((step for step, _ in self._due.values()), default=NEVER)
 
     def strike(self, life: Life, kind: str, u: float, steps: int) -> None:
         """Plan a fault for the step after the next ``steps`` of a life, instead of the next one that is due of its kind.
@@ -221,7 +220,7 @@ class StepPlan:
         """Take what is due at a step: a fault that holds it up with its option, and the option of an isolation."""
         kind, option, isolate = "", 0, 0
         for name in self._next:  # in the order of _STEP_KINDS: the worst wins
-            at, value = self._due.get(name, (_NEVER, 0))
+            at, value = self._due.get(name, (NEVER, 0))
             if at <= step:
                 self._plan(name, step)
                 if name == ISOLATE:

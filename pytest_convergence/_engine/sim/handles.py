@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.driving import Driver
     from pytest_convergence._engine.sim.node import Life
     from pytest_convergence._engine.sim.world import World
 
@@ -77,5 +78,5 @@ class TimerStep(asyncio.TimerHandle):
         return f"<TimerStep at {self._when} {'cancelled' if self._cancelled else repr(self._callback)}>"
 
 
-Ready: TypeAlias = "StepHandle | TimerStep | WakeUp"
+Ready: TypeAlias = "StepHandle | TimerStep | WakeUp | Driver"
 """What stands in the queue of a loop."""

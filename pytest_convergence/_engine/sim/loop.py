@@ -22,6 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.driving import Driver
 from pytest_convergence._engine.sim.handles import Ready, StepHandle, TimerStep
 from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_asyncio
 from pytest_convergence._engine.sim.selector import READ, WRITE, WorldSelector
@@ -80,7 +81,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self.budget: Guard | None = None
         self.cancelled_by: BaseException | None = None
         self.unhandled: Callable[[dict[str, Any]], bool] | None = None
-        self._ready: deque[Ready]
+        self._ready: deque[Any]  # of Ready; each form is told by its type
         self._tasks_made = 0
         self._tasks: list[WorldTask] = []
         self._tasks_limit = _TASKS_KEPT
@@ -110,23 +111,21 @@ class WorldLoop(asyncio.SelectorEventLoop):
         """Run turns until ``batch`` steps are full, no more than ``most`` at one instant; return how many there were."""
         world, ready, driver, owner, steps = self.world, self._ready, self.driver, OWNER, 0
         events, enqueue, pop, popleft = world.events, self._ready_append, heapq.heappop, ready.popleft
-        while steps < batch:
+        while True:
             if world.hot:
                 self._poll_sockets(world.hot)
             if ready or self._stopping:
-                due_ns = world.now_ns
-                due: Any = events and events[0][0] <= due_ns
+                due_ns, due = world.now_ns, bool(events) and events[0][0] <= world.now_ns
             else:  # time jumps to the next event
                 if len(events) == world.background and not (world.idle() and (events or ready)):
-                    break
+                    return steps
                 if ready:
                     continue
                 due_ns, due = events[0][0], True
                 if due_ns > world.timeout_ns and not world.time_is_up():
-                    break
+                    return steps
             while due:
-                at_ns, _, function, argument = pop(events)
-                steps += 1
+                (at_ns, _, function, argument), steps = pop(events), steps + 1
                 if function is enqueue and argument._callback is None:
                     world.timer_discarded()
                 else:
@@ -137,35 +136,37 @@ class WorldLoop(asyncio.SelectorEventLoop):
                     function(argument)
                     if world.after_step is not None:
                         world.after_step()
-                due = events and events[0][0] <= due_ns and steps < most
-            steps += len(ready)
-            for _ in range(len(ready)):
-                first: Any = popleft()
-                if type(first) is tuple:
-                    callback, argument, context, life = first
-                    life.steps = step = life.steps + 1
-                    if step >= life.fuse and not life.node.may_step(life, first):
-                        continue
-                    try:
-                        context.run(callback, argument)
-                    except BaseException as error:
-                        self._callback_failed(first, error)
+                if ready or world.hot or steps >= batch or len(events) == world.background:
+                    due = bool(events) and events[0][0] <= due_ns and steps < most
+                else:  # straight on to the next event, at whatever instant it is
+                    due = (due_ns := events[0][0]) <= world.timeout_ns
+            steps += (turn := len(ready))
+            for _ in range(turn):
+                form = type(first := popleft())
+                if form is Driver:
+                    life = first.life
+                elif form is tuple:
+                    life = first[3]
+                elif first._callback is None:
+                    continue
                 else:
-                    if (callback := first._callback) is None:
-                        continue
-                    life = (context := first._context).get(owner) or driver
-                    life.steps = step = life.steps + 1
-                    if step >= life.fuse and not life.node.may_step(life, first):
-                        continue
-                    try:
-                        context.run(callback, *first._args)
-                    except BaseException as error:
-                        self._callback_failed(first, error)
+                    life = first._context.get(owner) or driver
+                life.steps = step = life.steps + 1
+                if step >= life.fuse and not life.node.may_step(life, first):
+                    continue
+                try:
+                    if form is Driver:
+                        first.step()
+                    elif form is tuple:
+                        first[2].run(first[0], first[1])
+                    else:
+                        first._context.run(first._callback, *first._args)
+                except BaseException as error:
+                    self._callback_failed(first, error)
                 if world.after_step is not None:
                     world.after_step()
-            if self._stopping:
-                break
-        return steps
+            if self._stopping or steps >= batch:
+                return steps
 
     def _poll_sockets(self, hot: dict[int, KernelSocket]) -> None:
         """Make ready whoever waits for a socket that is ready, as asyncio's ``_process_events`` does.
@@ -210,7 +211,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._ready.extendleft(reversed(steps))
 
     def _callback_failed(self, ready: Ready, error: BaseException) -> None:
-        handle = StepHandle(ready[0], (ready[1],), ready[2]) if isinstance(ready, tuple) else ready
+        if isinstance(ready, Driver):
+            handle: Any = StepHandle(ready.wake, (), ready.context)
+        else:
+            handle = StepHandle(ready[0], (ready[1],), ready[2]) if isinstance(ready, tuple) else ready
         if isinstance(error, SystemExit | KeyboardInterrupt):
             task = getattr(handle._callback, "__self__", None)
             if isinstance(task, WorldTask):

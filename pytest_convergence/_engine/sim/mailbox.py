@@ -18,6 +18,7 @@ from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
 from pytest_convergence._engine.sim.world import OWNER
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.driving import Driver
     from pytest_convergence._engine.sim.handles import Ready, WakeUp
     from pytest_convergence._engine.sim.loop import WorldLoop
     from pytest_convergence._engine.sim.node import Node
@@ -48,9 +49,21 @@ class Sleeper:
 
     Attributes:
         wake_up: what makes the task that sleeps ready; ``None`` while none sleeps, or the one that did is to run.
+        sleepy: whose task is about to go to sleep, if it is that of a behaviour that is driven.
+        driver: what takes the steps that the task sleeps through.
     """
 
-    __slots__ = ("__await__", "_asyncio_future_blocking", "_context", "_enqueue", "_life", "_loop", "wake_up")
+    __slots__ = (
+        "__await__",
+        "_asyncio_future_blocking",
+        "_context",
+        "_enqueue",
+        "_life",
+        "_loop",
+        "driver",
+        "sleepy",
+        "wake_up",
+    )
 
     result: Final = {}.clear  # asked by the task that was woken: it returns None, and has no frame
 
@@ -60,7 +73,9 @@ class Sleeper:
         self._asyncio_future_blocking = False
         self._context: Context | None = None
         self._life = loop.driver
-        self.wake_up: WakeUp | None = None
+        self.wake_up: WakeUp | Driver | None = None
+        self.sleepy: Driver | None = None
+        self.driver: Driver | None = None
         # The task is given the sleeper itself, once, by an iterator of C's.
         self.__await__: Callable[[], Generator[Any, None, None]] = (self,).__iter__  # type: ignore[assignment]
 
@@ -70,7 +85,13 @@ class Sleeper:
             self._context = context
             life = context.get(OWNER)
             self._life = life or self._loop.driver
-        self.wake_up = (wake, self, context, self._life)
+        sleepy = self.sleepy
+        if sleepy is None:
+            self.wake_up = (wake, self, context, self._life)
+        else:
+            self.sleepy = None
+            sleepy.sleeps(wake, context, self._life)
+            self.wake_up = self.driver = sleepy
 
     def wake(self) -> None:
         """Wake the task, if one sleeps."""
@@ -81,6 +102,8 @@ class Sleeper:
 
     def cancel(self, msg: object = None) -> bool:
         """The task is to be cancelled: it does that itself when it wakes."""
+        if self.driver is not None:
+            self.driver.cancelled = True
         self.wake()
         return False
 
@@ -91,6 +114,7 @@ class Mailbox:
 
     Attributes:
         messages: what arrived and was not received.
+        sleeper: what a receiver awaits that takes whatever comes.
     """
 
     __slots__ = (
@@ -104,9 +128,9 @@ class Mailbox:
         "_node",
         "_received",
         "_replies",
-        "_sleeper",
         "_waiters",
         "messages",
+        "sleeper",
     )
 
     def __init__(self, node: Node, loop: WorldLoop) -> None:
@@ -115,7 +139,7 @@ class Mailbox:
         self._fabric = node.fabric
         self._loop = loop
         self._received = RECEIVE | node.index << AGENT_SHIFT
-        self._sleeper = Sleeper(loop)  # older than all who wait beside it
+        self.sleeper = Sleeper(loop)  # older than all who wait beside it
         self._asleep = _NOBODY
         self._enqueue = loop._ready_append
         self._waiters: list[_Waiter] = []
@@ -134,7 +158,7 @@ class Mailbox:
             self._node.arrive(message)  # also what was sent before this life ended, and arrives in the next
             return
         self.messages.append(message)
-        sleeper = self._sleeper
+        sleeper = self.sleeper
         wake_up = sleeper.wake_up
         if wake_up is not None:
             sleeper.wake_up = None
@@ -152,8 +176,8 @@ class Mailbox:
         self._wake(message)
 
     def _wake(self, message: InFlight) -> None:
-        if self._sleeper.wake_up is not None:
-            self._sleeper.wake()
+        if self.sleeper.wake_up is not None:
+            self.sleeper.wake()
             return
         for future, sender, kind, _ in self._waiters:
             if not future.done() and _fits(message, sender, kind):
@@ -208,7 +232,7 @@ class Mailbox:
         """Wait until there may be a message that fits."""
         waiters = self._waiters
         if sender is None and kind is None and not self._asleep and not waiters:
-            sleeper = self._sleeper
+            sleeper = self.sleeper
             sleeper._asyncio_future_blocking = True  # asyncio's sign of an "await", taken down by the task
             self._asleep = why
             try:
@@ -231,7 +255,7 @@ class Mailbox:
     def _pass_on(self) -> None:
         """Wake another receiver: one that was woken and cancelled at once would leave its message asleep."""
         if self.messages:
-            self._sleeper.wake()
+            self.sleeper.wake()
         for message in self.messages:
             for future, sender, kind, _ in self._waiters:
                 if not future.done() and _fits(message, sender, kind):
@@ -268,7 +292,7 @@ class Mailbox:
                 await self._wait(None, None, _FOR_EVER)
                 continue
             # The common case, without a second coroutine.
-            sleeper = self._sleeper
+            sleeper = self.sleeper
             sleeper._asyncio_future_blocking = True
             self._asleep = _FOR_EVER
             try:

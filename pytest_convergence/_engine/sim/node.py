@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NEVER", "OUTAGE", "PAUSE", "STALL", "Life", "Node"]
 
-NEVER: Final = 1 << 62
+NEVER: Final = (1 << 30) - 1
+"""A step that is not reached: as large as a number can be that CPython compares the short way. Beyond it each step asks."""
 
 PAUSE: Final = 1
 OUTAGE: Final = 2

@@ -1,10 +1,14 @@
 """Receivers that take whatever comes sleep on one object of their mailbox; nothing of that may show."""
 
 import asyncio
+import traceback
 from typing import Any
+
+import pytest
 
 from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.engine import ConvergenceEngine
+from pytest_convergence.errors import AgentError, DeadlockError
 
 
 def run(receiver: Any, *sendings: Any) -> Any:
@@ -111,3 +115,138 @@ def test_a_task_that_was_made_by_hand_sleeps_as_well():
 
     trace = run(receiver, 1).outcome.trace
     assert [event.detail for event in trace if event.kind == "return" and event.agent == "b"] == ["0"]
+
+
+# -- a behaviour that waits in its inbox is stepped by the loop, without its task --------------------------------------
+
+
+def returned(session: Any, agent: str = "b") -> list[Any]:
+    return [
+        event.detail for event in session.outcome.trace if event.kind == "return" and event.agent == agent
+    ]
+
+
+def test_in_each_step_the_current_task_is_that_of_the_behaviour():
+    async def receiver(agent: SimulatedAgent) -> bool:
+        own = asyncio.current_task()
+        seen = []
+        async for message in agent.inbox:
+            seen.append(asyncio.current_task())
+            await asyncio.sleep(0)
+            seen.append(asyncio.current_task())
+            if message.payload == 2:
+                break
+        return len(seen) == 6 and all(task is own for task in seen)
+
+    assert returned(run(receiver, 1, 1, 1)) == ["true"]
+
+
+def test_what_else_a_behaviour_awaits_is_its_tasks():
+    async def receiver(agent: SimulatedAgent) -> list[Any]:
+        got: list[Any] = []
+        async for message in agent.inbox:
+            got.append(message.payload)
+            got.append(await asyncio.gather(asyncio.sleep(0.1, "slept"), asyncio.sleep(0, "turned")))
+            if message.payload == 1:
+                return got
+        return got
+
+    assert returned(run(receiver, 1, 1)) == ['[0,["slept","turned"],1,["slept","turned"]]']
+
+
+def test_a_behaviour_that_raises_in_its_inbox_has_its_own_traceback():
+    async def receiver(agent: SimulatedAgent) -> None:
+        async for message in agent.inbox:
+            if message.payload == 1:
+                raise ValueError("no more")
+
+    with pytest.raises(AgentError, match="agent 'b' raised ValueError: no more") as caught:
+        run(receiver, 1, 1)
+    cause = caught.value.__cause__
+    assert isinstance(cause, ValueError)
+    assert [frame.name for frame in traceback.extract_tb(cause.__traceback__)][-1] == "receiver"
+
+
+def test_a_behaviour_that_is_cancelled_in_its_inbox_can_go_on():
+    async def receiver(agent: SimulatedAgent) -> list[Any]:
+        got: list[Any] = [(await anext(agent.inbox)).payload, (await anext(agent.inbox)).payload]
+        own = asyncio.current_task()
+        assert own is not None
+        asyncio.get_running_loop().call_later(0.5, own.cancel, "enough")
+        try:
+            await anext(agent.inbox)
+        except asyncio.CancelledError as error:
+            got.append([*error.args, own.cancelling(), own.uncancel()])
+        got.append((await anext(agent.inbox)).payload)
+        got.append((await anext(agent.inbox)).payload)
+        return got
+
+    assert returned(run(receiver, 1, 1, 1, 1)) == ['[0,1,["enough",1,0],2,3]']
+
+
+def test_a_message_that_came_before_a_cancellation_is_not_lost():
+    async def receiver(agent: SimulatedAgent) -> list[Any]:
+        own = asyncio.current_task()
+        assert own is not None
+        got: list[Any] = [(await anext(agent.inbox)).payload]
+        # Cancelled when a message has woken it, and before it takes the step.
+        asyncio.get_running_loop().call_soon(
+            agent._box().deliver, ("a", "b", 7, "message", 1, 0, 10_000, None, "user")
+        )
+        asyncio.get_running_loop().call_soon(own.cancel)
+        try:
+            await anext(agent.inbox)
+        except asyncio.CancelledError:
+            own.uncancel()
+            got.append("cancelled")
+        got.append((await anext(agent.inbox)).payload)
+        return got
+
+    assert returned(run(receiver, 1)) == ['[0,"cancelled",7]']
+
+
+@pytest.mark.parametrize("awaited", ["inbox", "future", "nothing", "the end"])
+def test_a_behaviour_that_cancels_itself_is_cancelled_at_what_it_awaits_next(awaited: str):
+    async def receiver(agent: SimulatedAgent) -> list[Any]:
+        own, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert own is not None
+        future = loop.create_future()
+        got: list[Any] = [(await anext(agent.inbox)).payload, (await anext(agent.inbox)).payload]
+        own.cancel("by itself")
+        if awaited == "the end":
+            return got
+        try:
+            if awaited == "inbox":
+                await anext(agent.inbox)
+            elif awaited == "future":
+                await future
+            else:
+                await asyncio.sleep(0)
+        except asyncio.CancelledError as error:
+            got.append([*error.args, own.uncancel(), future.cancelled()])
+        got.append((await anext(agent.inbox)).payload)
+        got.append((await anext(agent.inbox)).payload)
+        return got
+
+    end = "" if awaited == "the end" else f',["by itself",0,{"true" if awaited == "future" else "false"}],2,3'
+    assert returned(run(receiver, 1, 1, 1, 1)) == [f"[0,1{end}]"]
+
+
+def test_a_behaviour_that_waits_again_after_its_child_did_is_stepped_as_before():
+    async def receiver(agent: SimulatedAgent) -> list[Any]:
+        got: list[Any] = []
+        for _ in range(2):
+            got.append((await anext(agent.inbox)).payload)
+            got.append((await asyncio.ensure_future(anext(agent.inbox))).payload)
+        return got
+
+    assert returned(run(receiver, 1, 1, 1, 1)) == ["[0,1,2,3]"]
+
+
+def test_where_a_behaviour_stands_is_told_through_what_drives_it():
+    async def receiver(agent: SimulatedAgent) -> None:
+        await anext(agent.inbox)
+        await agent.receive(type="other")
+
+    with pytest.raises(DeadlockError, match=r"await agent.receive\(type=.other.\)"):
+        run(receiver, 1)
