@@ -173,7 +173,9 @@ class SimulatedAgent:
             return
         # Routes are what send() may take without a further look: the node forgets them when it crashes, when it has
         # unsynced writes, and when the run is over.
-        link = self._routes.get(to) or self._route(to)
+        link = self._routes.get(to)
+        if link is None:
+            link = self._route(to)
         if _kind_of(payload) not in _ATOMS:
             payload = self._snapshot(payload)
         link.post(payload, type)

@@ -136,7 +136,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
                     function(argument)
                     if world.after_step is not None:
                         world.after_step()
-                if ready or world.hot or steps >= batch or len(events) == world.background:
+                if ready or world.hot or self._stopping or steps >= batch or len(events) == world.background:
                     due = bool(events) and events[0][0] <= due_ns and steps < most
                 else:  # straight on to the next event, at whatever instant it is
                     due = (due_ns := events[0][0]) <= world.timeout_ns

@@ -264,6 +264,35 @@ def test_a_loop_that_was_stopped_before_it_runs_runs_one_turn_and_leaves_time_al
     loop.close()
 
 
+def test_a_loop_that_was_stopped_does_not_go_on_to_the_next_event():
+    loop = _bare_loop()
+    log: list[str] = []
+    loop.world.at(0, log.append, "due")
+    loop.world.at(10, log.append, "later")
+    loop.stop()
+    loop.run_forever()
+    assert (log, loop.world.now_ns) == (["due"], 0)
+    loop.close()
+
+
+def test_events_go_on_without_anything_that_is_ready_up_to_the_limit_of_time():
+    loop = _bare_loop()
+    world, log, failed = loop.world, [], []
+
+    def happens(number: int) -> None:
+        log.append((world.now_ns, number))
+        world.at(world.now_ns + 10, happens, number + 1)
+
+    world.timeout_ns = 35
+    world.fail = lambda error: (failed.append(str(error)), loop.stop())
+    world.at(10, happens, 1)
+    loop.run_forever()
+    assert log == [(10, 1), (20, 2), (30, 3)]
+    assert "virtual time budget" in failed[0]
+    assert world.now_ns == 35
+    loop.close()
+
+
 def test_time_does_not_jump_when_the_end_of_the_work_has_made_something_ready():
     loop = _bare_loop()
     world, ended = loop.world, loop.create_future()

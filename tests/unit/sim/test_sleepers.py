@@ -250,3 +250,38 @@ def test_where_a_behaviour_stands_is_told_through_what_drives_it():
 
     with pytest.raises(DeadlockError, match=r"await agent.receive\(type=.other.\)"):
         run(receiver, 1)
+
+
+@pytest.mark.parametrize("leaves", [SystemExit, KeyboardInterrupt])
+def test_what_leaves_the_loop_leaves_it_from_the_inbox_too(leaves: type[BaseException]):
+    async def receiver(agent: SimulatedAgent) -> None:
+        async for message in agent.inbox:
+            if message.payload == 1:
+                raise leaves("out")
+
+    with pytest.raises(leaves, match="out"):
+        run(receiver, 1, 1)
+
+
+def test_a_behaviour_that_is_held_in_its_inbox_takes_its_step_when_it_goes_on():
+    async def receiver(agent: SimulatedAgent) -> list[tuple[int, float]]:
+        loop, got = asyncio.get_running_loop(), []
+        async for message in agent.inbox:
+            got.append((message.payload, loop.time()))
+            if message.payload == 2:
+                break
+        return got
+
+    async def sender(agent: SimulatedAgent) -> None:
+        b = agent.session.agents["b"]
+        await agent.send("b", 0)
+        await asyncio.sleep(1)
+        b.pause()
+        await agent.send("b", 1)
+        await agent.send("b", 2)
+        await asyncio.sleep(1)
+        b.resume()
+
+    session = ConvergenceEngine().create_session("held", agents={"a": sender, "b": receiver})
+    session.run()
+    assert returned(session) == ["[[0,0.001],[1,2.0],[2,2.0]]"]
