@@ -41,7 +41,6 @@ class Driver:
     __slots__ = (
         "_loop",
         "_outcome",
-        "_run",
         "_send",
         "_sleeper",
         "_task",
@@ -57,15 +56,14 @@ class Driver:
 
     def __init__(self, sleeper: Sleeper) -> None:
         self._sleeper = sleeper
+        self._loop = sleeper._loop
         self._outcome: tuple[Any, BaseException | None] | None = None
         self.cancelled = False
 
     def sleeps(self, wake: Any, context: Context, life: Life) -> None:
         """The task has gone to sleep, because the behaviour waits in its inbox."""
         self.wake, self.context, self.life = wake, context, life
-        self._run: Callable[..., Any] = context.run
         self._task = wake.__self__
-        self._loop = self._task.get_loop()
 
     def step(self) -> None:
         """Take a step of the behaviour, for which something has come into its inbox."""
@@ -75,7 +73,7 @@ class Driver:
             awaited = None
             try:
                 _ENTER(loop, task)
-                awaited = self._run(self._send, None)
+                awaited = self.context.run(self._send, None)
             except BaseException as error:
                 self._outcome = None, error
             _LEAVE(loop, task)
@@ -86,7 +84,7 @@ class Driver:
                 self._outcome = awaited, None
         # From here on it is the task's.
         sleeper.driver, self.cancelled = None, False
-        self._run(self.wake, sleeper)
+        self.context.run(self.wake, sleeper)
 
     @types.coroutine
     def drive(self, behaviour: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:

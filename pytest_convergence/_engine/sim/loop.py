@@ -115,7 +115,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
             if world.hot:
                 self._poll_sockets(world.hot)
             if ready or self._stopping:
-                due_ns, due = world.now_ns, bool(events) and events[0][0] <= world.now_ns
+                due_ns, due = world.now_ns, events and events[0][0] <= world.now_ns
             else:  # time jumps to the next event
                 if len(events) == world.background and not (world.idle() and (events or ready)):
                     return steps
@@ -137,7 +137,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
                     if world.after_step is not None:
                         world.after_step()
                 if ready or world.hot or self._stopping or steps >= batch or len(events) == world.background:
-                    due = bool(events) and events[0][0] <= due_ns and steps < most
+                    due = events and events[0][0] <= due_ns and steps < most
                 else:  # straight on to the next event, at whatever instant it is
                     due = (due_ns := events[0][0]) <= world.timeout_ns
             steps += (turn := len(ready))
