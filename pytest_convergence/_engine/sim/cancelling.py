@@ -79,10 +79,10 @@ class Cancelling:
             name: what it is called in the schedule, beside its node.
             at: cancel it at this step, whatever the schedule says.
         """
-        label = self._node.name
-        if name:
-            count = self._counts[name] = self._counts.get(name, 0) + 1
-            label = f"{label}/{name}" if count == 1 else f"{label}/{name}({count})"
+        count = self._counts[name] = self._counts.get(name, 0) + 1
+        label = f"{self._node.name}/{name}" if name else self._node.name
+        if count > 1:  # started again, or in another life: another task, of which a schedule speaks by another name
+            label = f"{label}({count})"
         return run_cancellable(coro, _Plan(self._node, f"cancel {label}", at))
 
 
@@ -113,6 +113,9 @@ class _Plan:
         if task is None:
             return
         option = self._at[1]
+        if self._following is not None:
+            # Now, not when it strikes: a timer is a step of the loop, even if the task goes on or its agent crashes first.
+            fabric.choices.struck(self._stem, *self._at, CANCEL)
         if option == 1:
             self._strike(task)
         else:
@@ -124,8 +127,6 @@ class _Plan:
         if strikes is None or node.fabric.closed:
             return
         self._at = None
-        if self._following is not None:
-            node.fabric.choices.struck(self._stem, *strikes, CANCEL)
         node.fabric.note("cancel", node, {"task": self._stem.partition(" ")[2], "step": strikes[0]})
         task.cancel()
 
