@@ -81,7 +81,7 @@ class Cancelling:
         """
         count = self._counts[name] = self._counts.get(name, 0) + 1
         label = f"{self._node.name}/{name}" if name else self._node.name
-        if count > 1:  # started again, or in another life: another task, of which a schedule speaks by another name
+        if count > 1:  # another task, perhaps of another life: a schedule speaks of it by another name
             label = f"{label}({count})"
         return run_cancellable(coro, _Plan(self._node, f"cancel {label}", at))
 
