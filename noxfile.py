@@ -28,6 +28,7 @@ def neighbours(session: nox.Session, neighbour: str) -> None:
 
 # Examples with libraries from PyPI, as they are; each has an environment of its own.
 LIBRARIES = ["websockets", "http", "aiohttp", "nats", "smtp", "grpc"]
+FRAMEWORKS = ["langgraph"]
 # Bugs that were: the test, what it needs beside the package, a version that has the bug, one that has not.
 HISTORICAL = {
     "redis_out_of_step": ("redis", ["async-timeout"], "4.5.1", "4.5.5"),
@@ -43,6 +44,14 @@ def libraries(session: nox.Session, library: str) -> None:
     """Run the example with one library from PyPI, as it is."""
     session.install("-e", ".", "-r", f"examples/hosts/requirements-{library}.txt")
     session.run("python", "-m", "pytest", f"examples/hosts/test_{library}.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+@nox.parametrize("framework", FRAMEWORKS)
+def frameworks(session: nox.Session, framework: str) -> None:
+    """Run the example with one framework for teams of agents, as it is."""
+    session.install("-e", ".", "-r", f"examples/frameworks/requirements-{framework}.txt")
+    session.run("python", "-m", "pytest", f"examples/frameworks/test_{framework}.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
