@@ -39,7 +39,8 @@ FAILURES: Final = (Exception, pytest.fail.Exception)
 
 _MOST_TOLD_WITHOUT: Final = 8
 _AT_STEPS: Final = frozenset({"crash", "isolate", "pause", "stall"})
-_FARTHEST_STEP: Final = 32
+_FARTHEST_STEP: Final = 16
+_MOST_EARLIER: Final = 40
 
 Once = Callable[[pytest.Function, RunningTest], None]
 Signature = tuple[Any, ...]
@@ -123,6 +124,7 @@ class _Search:
             self.weaker,
             lambda: self.seconds < limit,
             elsewhere=self.elsewhere,
+            earlier=self.earlier,
             may_move=lambda: self.seconds < limit / 2,  # it is no less minimal without
         )
         least = shrinker.shrink(found)
@@ -226,6 +228,19 @@ class _Search:
                     label = f"{stem} #{other}"
                     self._domains.setdefault((deviation.session, label), domain)
                     found.append(deviation._replace(label=label))
+        return found
+
+    def earlier(self, deviation: Deviation) -> Sequence[Deviation]:
+        """The same fault at earlier steps of its agent, or the same fate of earlier messages of its link, and itself."""
+        stem, number = split_label(deviation.label)
+        if stem.partition(" ")[0] not in _AT_STEPS | {"deliver"}:
+            return (deviation,)
+        domain = self._domains.get((deviation.session, deviation.label))
+        found = []
+        for other in range(1, min(number, _MOST_EARLIER) + 1):
+            label = f"{stem} #{other}"
+            self._domains.setdefault((deviation.session, label), domain)
+            found.append(deviation._replace(label=label))
         return found
 
     def without(self, deviations: Sequence[Deviation]) -> str:

@@ -7,8 +7,9 @@
 2. *Weaken*: each deviation that is left is made smaller (a shorter delay, a shorter outage) as far as the failure stays.
    What its domain names as smaller is tried in order, the calmest first, then halving.
 
-3. *Move*: a fault at a step is tried at the steps around it. Much of what is left may only have shifted that step to where
-   the fault does harm; then the fault alone, or with one other deviation, is enough at another step.
+3. *Move*: a fault at a step is tried at the steps around it, and the fate of a message at earlier messages of its link. Much
+   of what is left may only have shifted that step to where the fault does harm; then the fault alone, or with one other
+   deviation, is enough at another step.
 
 Every candidate is a real run. The reduction may be stopped at any time: the best so far is a counterexample already.
 """
@@ -22,7 +23,7 @@ from typing import Final, NamedTuple, final
 __all__ = ["Deviation", "Shrinker"]
 
 _MOST_HALVINGS: Final = 12
-_MOST_MOVES: Final = 1_000
+_MOST_MOVES: Final = 2_000
 _NEAREST: Final = 6
 _MANY: Final = 12
 
@@ -47,6 +48,8 @@ class Shrinker:
         weaker: names smaller options of a deviation, the calmest first.
         may_go_on: whether there is time left; asked before each run.
         elsewhere: names the same fault at other steps, the nearest first; nothing where that makes no sense.
+        earlier: names the same deviation at earlier steps, or of earlier messages of its link, and itself, the earliest
+            first.
         may_move: whether there is time left to look elsewhere.
 
     Attributes:
@@ -60,12 +63,14 @@ class Shrinker:
         may_go_on: Callable[[], bool],
         *,
         elsewhere: Callable[[Deviation], Sequence[Deviation]] = lambda _: (),
+        earlier: Callable[[Deviation], Sequence[Deviation]] = lambda _: (),
         may_move: Callable[[], bool] = lambda: True,
     ) -> None:
         self._fails = fails
         self._weaker = weaker
         self._may_go_on = may_go_on
         self._elsewhere = elsewhere
+        self._earlier = earlier
         self._may_move = may_move
         self._moves = 0
         self._known: dict[Deviations, bool] = {}
@@ -94,15 +99,13 @@ class Shrinker:
 
     def _move(self, found: Deviations) -> Deviations:
         """Return fewer deviations, one of them at another step; ``found`` if there are none."""
-        for deviation in found if len(found) > 1 else ():
-            for other in self._elsewhere(deviation):
+        for deviation in reversed(found if len(found) > 1 else ()):
+            for other in dict.fromkeys((*self._elsewhere(deviation), *self._earlier(deviation))):
                 if self._try_move((other,)):
                     return (other,)
-        for deviation in found if len(found) > 3 else ():
-            for other in self._elsewhere(deviation):
-                for kept in found:
-                    if kept != deviation and self._try_move(_in_order(found, deviation, other, kept)):
-                        return self._move(_in_order(found, deviation, other, kept))
+        pair = self._pair(found) if len(found) > 3 else None
+        if pair is not None:
+            return self._move(pair)
         for place, deviation in enumerate(found if len(found) > 2 else ()):
             for gone in found[:place] + found[place + 1 :]:
                 for other in self._elsewhere(deviation)[:_NEAREST]:
@@ -110,6 +113,23 @@ class Shrinker:
                     if self._try_move(rest):
                         return self._move(rest)
         return found
+
+    def _pair(self, found: Deviations) -> Deviations | None:
+        """Return a fault and one other deviation, both perhaps earlier than they were found, that are enough together.
+
+        Without the rest everything happens earlier. The last fault is the likeliest one to do the harm, so it comes first.
+        """
+        for fault in reversed(found):
+            for moved in reversed(self._earlier(fault)) if self._elsewhere(fault) else ():
+                for kept in found:
+                    if kept != fault and self._try_move(_in_order(found, fault, moved, kept)):
+                        return _in_order(found, fault, moved, kept)
+            for kept in found if self._elsewhere(fault) else ():
+                for moved in self._earlier(fault):
+                    for other in self._earlier(kept) if kept != fault else ():
+                        if self._try_move((other, moved)):
+                            return other, moved
+        return None
 
     def _try_move(self, candidate: Deviations) -> bool:
         if self._moves >= _MOST_MOVES or not self._may_move():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_convergence._engine.base.choices import smaller
+from pytest_convergence._engine.base.choices import smaller, split_label
 from pytest_convergence.explore.shrinking import Deviation, Shrinker
 
 Deviations = tuple[Deviation, ...]
@@ -153,18 +153,24 @@ def test_nothing_is_moved_without_time_or_company():
     assert all(one == at(9) or "crash" not in one.label for candidate in tried for one in candidate)
 
 
-def test_a_fault_at_another_step_may_need_one_of_many_only() -> None:
-    """Six deviations that together bring step 25 to where the crash does harm; with the loss alone that is step 4."""
-    loss, crash = Deviation(0, "deliver a→b #2", 1), Deviation(0, "crash a #25", 1)
-    found = (*deviations(1), loss, *(Deviation(0, f"stall c #{step}", 1) for step in range(3)), crash)
+@pytest.mark.parametrize("number", [2, 7])
+def test_a_fault_at_another_step_may_need_one_of_many_only(number: int) -> None:
+    """Six deviations that together bring step 25 to where the crash does harm; with one loss alone that is step 4."""
+    loss, crash = Deviation(0, f"deliver a→b #{number}", 1), Deviation(0, "crash a #25", 1)
+    needed = loss._replace(label="deliver a→b #2")
+    found = (*deviations(1), loss, *(Deviation(0, f"stall c #{step}", 1) for step in (1, 2, 3)), crash)
 
     def fails(candidate: Deviations) -> bool:
-        return candidate == found or candidate == (loss, crash._replace(label="crash a #4"))
+        return candidate == found or candidate == (needed, crash._replace(label="crash a #4"))
 
     def elsewhere(deviation: Deviation) -> Sequence[Deviation]:
         if deviation != crash:
             return ()
-        return [deviation._replace(label=f"crash a #{step}") for step in range(24, 0, -1)]
+        return [deviation._replace(label=f"crash a #{step}") for step in range(24, 15, -1)]
 
-    shrinker = Shrinker(fails, no_weaker, always, elsewhere=elsewhere)
-    assert shrinker.shrink(found) == (loss, crash._replace(label="crash a #4"))
+    def earlier(deviation: Deviation) -> Sequence[Deviation]:
+        stem, number = split_label(deviation.label)
+        return [deviation._replace(label=f"{stem} #{each}") for each in range(1, number + 1)]
+
+    shrinker = Shrinker(fails, no_weaker, always, elsewhere=elsewhere, earlier=earlier)
+    assert shrinker.shrink(found) == (needed, crash._replace(label="crash a #4"))

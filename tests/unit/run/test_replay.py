@@ -128,7 +128,7 @@ def test_a_replay_records_what_it_was_told(seed: int, network: Any, faults: list
 
 
 LABEL = re.compile(
-    r"(deliver \S+→\S+|timer \S+/\S+|storage \S+|skew \S+|stall \S+|pause \S+|crash \S+|cancel \S+|partition) #\d+"
+    r"(deliver \S+→\S+|timer \S+/\S+|(storage|skew|stall|pause|crash|isolate|cancel) \S+|partition) #\d+"
 )
 
 
