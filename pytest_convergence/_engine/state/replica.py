@@ -356,7 +356,8 @@ class Replica(Writing):
                 self._meet(group)
         if self.court.rolls_back and (contested or update.sources):
             self._undo_with(update)
-        self._review()
+        if self._derived or self._undone:
+            self._review()
 
     def _undo_with(self, update: Update) -> None:
         """If an update comes after the rollback that it is undone with, say so."""
@@ -400,8 +401,11 @@ class Replica(Writing):
     def _remove(self, update: Update) -> None:
         self._live.discard(update)
         self._by_author[update.dot.agent].pop(update.dot.counter, None)
-        for kept in (self._tombstones, self._derived, self._rolling):
-            kept.pop(update.dot, None)
+        self._tombstones.pop(update.dot, None)
+        if update.sources:
+            self._derived.pop(update.dot, None)
+        if update.rolled:
+            self._rolling.pop(update.dot, None)
         contested = self._contested.get(update.segments[0])
         if contested is not None:
             contested.discard(update.dot)
