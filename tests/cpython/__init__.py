@@ -1,0 +1,1 @@
+"""CPython's own tests of asyncio, run on the loop of the simulated world."""

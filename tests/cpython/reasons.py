@@ -1,0 +1,65 @@
+"""Why a test of CPython passes on the stock loop and cannot pass on a simulated one."""
+
+import re
+
+__all__ = ["reason_for"]
+
+_REAL_SOCKET = (
+    "The test makes its socket, or runs its server in a thread, outside the loop: a real one. A simulated loop refuses "
+    "real descriptors, and its own sockets reach nobody on the real network. The mirrored tests in tests/hosts do the same "
+    "inside a run, on both networks"
+)
+_REAL_PEER = r"test_(streams|sock_lowlevel|server|sendfile|events|unix_events|buffered_proto|sslproto|ssl|base_events)\."
+
+_REASONS: tuple[tuple[str, str, str], ...] = (
+    (
+        "",
+        r"a real file descriptor|made outside the run|socket\.socket\.(accept|connect|send|recv)",
+        _REAL_SOCKET,
+    ),
+    (
+        _REAL_PEER,
+        r"Connect call failed|Connection refused|No such file or directory|Can not create socket",
+        _REAL_SOCKET,
+    ),
+    (_REAL_PEER, r"DeadlockError", _REAL_SOCKET),
+    (
+        "",
+        r"add_signal_handler|[Ss]ignals? |SIGCHLD|signal\.",
+        "Signals come from outside the schedule, and are refused",
+    ),
+    (
+        "",
+        r"subprocess|fork_exec|os\.(fork|posix_spawn)",
+        "Processes run outside the schedule, and are refused",
+    ),
+    (
+        "",
+        r"os\.(pipe|openpty|eventfd)|select\.poll",
+        "Pipes and terminals are real descriptors, and are refused",
+    ),
+    (
+        "",
+        r"new_event_loop was called inside a run|second event loop",
+        "A second loop on the thread of a run would run on real time, and is refused",
+    ),
+    (
+        "",
+        r"_source_traceback",
+        "Handles of a simulated loop never keep a traceback of where they were made",
+    ),
+    ("", r"run_in_executor|executor|ThreadPool", "Executors of one's own have real threads, and are refused"),
+    (
+        r"[Tt]hread|executor|Executor|to_thread|call_soon_threadsafe",
+        "",
+        "Other threads run outside the schedule: to_thread and run_in_executor(None, …) run their function at once, inline",
+    ),
+)
+
+
+def reason_for(test: str, error: str) -> str | None:
+    """Return the reason for a test, by its name and by what it fails with; ``None`` if none is known."""
+    for names, errors, reason in _REASONS:
+        if re.search(names, test) and re.search(errors, error):
+            return reason
+    return None

@@ -1,0 +1,27 @@
+"""A quick part of ``python -m tests.cpython``: what passes on the stock loop passes on ours, or there is a reason."""
+
+import sys
+
+import pytest
+
+from tests.cpython.comparison import Compared, compare, is_available, summary, table
+from tests.cpython.reasons import reason_for
+
+
+@pytest.mark.parametrize("module", ["test_locks", "test_taskgroups"])
+def test_a_module_of_cpythons_own_tests_passes(module: str) -> None:
+    if not is_available(module):
+        pytest.skip(f"this Python {sys.version.split()[0]} has come without test.test_asyncio.{module}")
+    found = compare(module)
+    assert not found.unexplained
+    assert sum(verdict == "pass" for verdict, _ in found.world.values()) >= 30
+
+
+def test_what_has_no_reason_is_told() -> None:
+    found = Compared("test_x", {"a": ("pass", "")}, {"a": ("fail", "boom")}, {}, {"a": "boom"})
+    assert summary(found).splitlines() == [
+        "test_x: stock [1, 0, 0], simulated [0, 1, 0] (pass, fail, skip)",
+        "    a: boom",
+    ]
+    assert table([found]).splitlines()[-1] == "| all | 1 | 0 | 0 | 0 | 1 | 0 |"
+    assert reason_for("test_x.Tests.test_it", "boom") is None
