@@ -38,7 +38,7 @@ def standpoints(conduct: Conduct) -> dict[str, str]:
             where = _line(active[1])
         elif task is not None and not task.done() and node.life.alive:
             frames = list(frames_of(task.get_coro()))
-            running = _running(frames[0][0]) if frames else ()
+            running = _running(frames[-1][0]) if frames else ()
             where = _line([*frames, *running])
         if where:
             found[name] = where
