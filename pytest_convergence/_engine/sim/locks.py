@@ -6,13 +6,15 @@ library has for threads (conditions, events, semaphores, barriers, queues, futur
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections import deque
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
-from pytest_convergence._engine.sim.strands import Strand, current_strand
+from pytest_convergence._engine.sim.owner import OWNER
+from pytest_convergence._engine.sim.strands import Strand, StrandEnded, current_strand
 from pytest_convergence.errors import SimulationEscapeError
 
 __all__ = ["StrandLock", "cover_locks"]
@@ -50,7 +52,9 @@ class StrandLock:
         strand = current_strand()
         if strand is None:
             raise SimulationEscapeError(
-                "a lock of a simulated process, which is taken, was waited for outside of it."
+                "a lock that a thread of the program holds was waited for by code that shares its thread with other hosts, "
+                "and must not block. Await the result of the thread instead, or give the program a process of its own: "
+                "session.host(…, process=True)."
             )
         world = strand.loop.world
         until_ns = None if timeout is None else world.now_ns + round(timeout * NS_PER_SECOND)
@@ -93,12 +97,20 @@ class StrandLock:
         return f"<StrandLock {'locked' if self._is_locked else 'unlocked'}>"
 
 
+def _is_inside() -> bool:
+    """Whether the caller is the program of a host, whose threads take turns."""
+    if current_strand() is not None:
+        return True
+    life = OWNER.get()
+    return life is not None and life.node.is_host and not life.node.fabric.closed
+
+
 def _lock() -> Any:
-    return _RealLock() if current_strand() is None else StrandLock()
+    return StrandLock() if _is_inside() else _RealLock()
 
 
 def _rlock(*args: Any, **options: Any) -> Any:
-    return _RealRLock(*args, **options) if current_strand() is None else _PyRLock()
+    return _PyRLock() if _is_inside() else _RealRLock(*args, **options)
 
 
 class _KindOfLock(type):
@@ -119,7 +131,7 @@ class _SimpleQueue(_RealSimpleQueue):  # type: ignore[type-arg]
     __doc__ = _RealSimpleQueue.__doc__
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
-        if cls is _SimpleQueue and current_strand() is not None:
+        if cls is _SimpleQueue and _is_inside():
             return _PySimpleQueue()
         return super().__new__(cls, *args, **options)
 
@@ -133,3 +145,9 @@ def cover_locks() -> None:
         covered.RLock = _rlock
         covered = queue
         covered.SimpleQueue = _SimpleQueue
+        logging.getLogger("concurrent.futures").addFilter(_is_no_end)
+
+
+def _is_no_end(record: logging.LogRecord) -> bool:
+    """That the threads of an executor are unwound when a run is over is no error, and needs no record."""
+    return not (record.exc_info and record.exc_info[0] is StrandEnded)

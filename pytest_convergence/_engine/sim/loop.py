@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import socket
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
@@ -28,6 +30,7 @@ from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_a
 from pytest_convergence._engine.sim.selector import READ, WRITE, WorldSelector
 from pytest_convergence._engine.sim.signals import signals_of
 from pytest_convergence._engine.sim.stock import stock_attributes
+from pytest_convergence._engine.sim.strands import current_strand
 from pytest_convergence._engine.sim.tasks import WorldTask, new_task
 from pytest_convergence._engine.sim.world import OWNER, World
 from pytest_convergence.errors import SimulationEscapeError
@@ -256,12 +259,12 @@ class WorldLoop(asyncio.SelectorEventLoop):
     def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> StepHandle:
-        """The same as :meth:`call_soon`, from the world's own thread.
+        """The same as :meth:`call_soon`, from the world's own thread or from one of a host's, which take turns.
 
         Raises:
             SimulationEscapeError: another thread called.
         """
-        if asyncio.events._get_running_loop() is not self and self.is_running():
+        if asyncio.events._get_running_loop() is not self and self.is_running() and current_strand() is None:
             raise SimulationEscapeError(
                 f"another thread called loop.call_soon_threadsafe({callback!r}). When a real thread calls is not "
                 "determined by the schedule; start the work as a task of an agent instead."
@@ -370,11 +373,16 @@ class WorldLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> Any:
-        """Run ``func`` at once, on the world's own thread, and return a finished future.
+        """Run ``func`` on a thread, for the program of a host; else at once, inline, and return a finished future.
 
         Raises:
             SimulationEscapeError: a particular executor was named; its threads would run outside the schedule.
         """
+        life = OWNER.get()
+        if life is not None and life.node.is_host:
+            if executor is None:  # a thread belongs to one life, so no two of them share an executor
+                executor = life.executor = life.executor or ThreadPoolExecutor()
+            return super().run_in_executor(executor, func, *args)
         if executor is not None:
             raise SimulationEscapeError(
                 f"loop.run_in_executor was given {executor!r}. Its threads would run outside the schedule; pass None (the "
@@ -392,6 +400,14 @@ class WorldLoop(asyncio.SelectorEventLoop):
         except BaseException as error:
             future.set_exception(error)
         return future
+
+    async def getaddrinfo(self, *args: Any, **options: Any) -> Any:
+        """Resolve a name: the simulated network answers at once."""
+        return socket.getaddrinfo(*args, **options)
+
+    async def getnameinfo(self, *args: Any, **options: Any) -> Any:
+        """Look up the name of an address."""
+        return socket.getnameinfo(args[0], args[1] if len(args) > 1 else options.get("flags", 0))
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Take no more calls of :meth:`run_in_executor`. There is nobody to wait for: each has run at once."""

@@ -19,6 +19,8 @@ from pytest_convergence._engine.sim.clock import NodeClock
 from pytest_convergence._engine.sim.storage import Disk
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from pytest_convergence._engine.sim.cancelling import Cancelling
     from pytest_convergence._engine.sim.fabric import Fabric
     from pytest_convergence._engine.sim.faults import StepPlan
@@ -70,11 +72,12 @@ class Life:
     Attributes:
         steps: how many steps the node has taken, over all its lives.
         fuse: the step before which the node wants to be asked.
+        executor: runs the functions that its program wants to run on threads, once there are any.
         holds: why it takes no step at present, as a sum of ``PAUSE``, ``OUTAGE``, ``STALL``; 0 for nothing.
         parked: steps that will not run: of a dead life for ever, of a held one until it goes on.
     """
 
-    __slots__ = ("alive", "fuse", "holds", "node", "parked", "steps")
+    __slots__ = ("alive", "executor", "fuse", "holds", "node", "parked", "steps")
 
     def __init__(self, node: Node, steps: int, fuse: int) -> None:
         self.node = node
@@ -82,6 +85,7 @@ class Life:
         self.fuse = fuse
         self.alive = True
         self.holds = 0
+        self.executor: Executor | None = None
         self.parked: list[Ready] = []
 
 

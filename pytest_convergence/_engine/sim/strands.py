@@ -96,11 +96,14 @@ class Strand:
         """Let it have the baton as soon as it is its turn."""
         self.loop.call_soon(self._hand_over, context=self._context)
 
-    def start_as_thread(self, start: Callable[[Callable[[], None]], Any]) -> Any:
+    def start_as_thread(self, start: Callable[[Callable[[], None]], Any], *, at_once: bool) -> Any:
         """Start the thread by ``start(run)``, a function of the library's; return what that returns."""
         self._is_started = self._is_thread = True
         started = start(self._run_later)
-        self.wake_soon(self._hand_over)
+        if at_once:  # who starts it cannot wait for it to begin
+            self._hand_over()
+        else:
+            self.wake_soon(self._hand_over)
         return started
 
     def _run_later(self) -> None:

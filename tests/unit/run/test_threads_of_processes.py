@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import http.server
 import queue
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -278,12 +279,73 @@ def test_a_crash_stops_all_threads_of_its_process() -> None:
     assert threading.active_count() <= 2
 
 
-def test_threads_outside_of_a_process_are_refused_and_told_where_they_would_run() -> None:
-    async def main() -> None:
-        threading.Thread(target=print).start()
+def test_a_host_on_the_worlds_own_thread_may_have_worker_threads(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> tuple[list[str], str, float]:
+        def work(seconds: float) -> str:
+            time.sleep(seconds)
+            return socket.gethostname()
+
+        names = await asyncio.gather(*(asyncio.to_thread(work, 1) for _ in range(3)))
+        loop, own = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+        name = await loop.run_in_executor(own, work, 2)
+        own.shutdown(wait=False)
+        return names, name, loop.time()
 
     session = make_session()
-    session.host("p", main)
+    for name in ("a", "b"):
+        session.host(name, main)
+    results = session.run().results
+    assert results == {"a": (["a"] * 3, "a", 3.0), "b": (["b"] * 3, "b", 3.0)}
+    assert not caplog.records
+
+
+def test_a_thread_of_such_a_host_tells_its_loop_by_call_soon_threadsafe() -> None:
+    async def main() -> list[str]:
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        seen: list[str] = []
+
+        def work() -> None:
+            time.sleep(1)
+            loop.call_soon_threadsafe(seen.append, "told")
+            loop.call_soon_threadsafe(told.set)
+
+        threading.Thread(target=work).start()
+        await told.wait()
+        return [*seen, f"{loop.time():g}"]
+
+    session = make_session()
+    session.host("a", main)
+    assert session.run().results["a"] == ["told", "1"]
+
+
+def test_such_a_host_must_not_wait_for_its_threads_itself() -> None:
+    async def join() -> None:
+        thread = threading.Thread(target=time.sleep, args=(1,))
+        thread.start()
+        thread.join()
+
+    async def lock() -> None:
+        taken = threading.Lock()
+
+        def hold() -> None:
+            with taken:
+                time.sleep(1)
+
+        threading.Thread(target=hold).start()
+        taken.acquire()
+
+    for main, words in ((join, "threading.Thread.join"), (lock, "must not block")):
+        session = make_session()
+        session.host("a", main)
+        with pytest.raises(AgentError, match=words):
+            session.run()
+
+
+def test_threads_of_agents_are_refused_and_told_where_they_would_run() -> None:
+    async def main(_: Any) -> None:
+        threading.Thread(target=print).start()
+
+    session = make_session(agents={"p": main})
     with pytest.raises(AgentError, match="process=True") as caught:
         session.run()
     assert isinstance(caught.value.__cause__, SimulationEscapeError)

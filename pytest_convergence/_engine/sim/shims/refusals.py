@@ -49,7 +49,7 @@ THREADS: Final = _Kind(
     "threads",
     "When a real thread runs is not determined by the schedule.",
     "Start a task instead (asyncio.create_task), or call the function directly; asyncio.to_thread(function) runs it at "
-    "once, inline. A program that needs threads gets them in a process of its own: session.host(…, process=True).",
+    "once, inline. Programs of hosts may have threads: session.host(…); one that blocks needs a process: process=True.",
     methods=("concurrent.futures.process:ProcessPoolExecutor.submit",),
 )
 _PROCESSES: Final = _Kind(

@@ -32,7 +32,11 @@ OTHERWISE: Final = tuple(
         ),
         ("order", "default names of tasks", "numbered by their world"),
         ("garbage collection", "finalizers, weakref callbacks", "fixed points, counted in events"),
-        ("threads", "asyncio.to_thread, run_in_executor(None, …)", "run at once, inline"),
+        (
+            "threads",
+            "asyncio.to_thread, run_in_executor(None, …)",
+            "of hosts: on threads that take turns; else at once, inline",
+        ),
         ("not covered", "string hashes, sets of strings", "pin PYTHONHASHSEED; runs made twice are compared"),
         (
             "not covered",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.owner import OWNER
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
 from pytest_convergence._engine.sim.shims.refusals import THREADS, WAITS, as_method, is_for_tool, refuse
@@ -19,7 +21,7 @@ __all__ = ["rows"]
 
 def rows() -> Iterator[Row]:
     """Return what is replaced, and by what."""
-    closed = "in a process of its own: one thread at a time; else refused"
+    closed = "in the program of a host: one thread at a time; else refused"
     for name in ("start_new_thread", "start_joinable_thread"):
         make = delegate(partial(_start, f"_thread.{name}"), RUNS, asked_world)
         yield Row(f"_thread:{name}", closed, make, THREADS.name)
@@ -35,9 +37,9 @@ def _start(
 ) -> Any:
     frame = sys._getframe(1)
     strand = current_strand()
-    if strand is None:
-        if is_for_tool(frame):
-            return original(function, *args, **options)
+    if strand is None and is_for_tool(frame):
+        return original(function, *args, **options)
+    if strand is None and not _is_host():
         return refuse(THREADS, call, frame)
     thread = getattr(function, "__self__", None)
     if isinstance(thread, threading.Thread):
@@ -45,8 +47,15 @@ def _start(
     if args:  # of start_new_thread: the arguments of the function
         positional, named = args[0], (args[1] if len(args) > 1 else options.get("kwargs", {}))
         function, args, options = partial(function, *positional, **named), ((),), {}
-    made = Strand(strand.loop, function)
-    return made.start_as_thread(lambda run: original(run, *args, **options))
+    loop: Any = asyncio._get_running_loop() if strand is None else strand.loop
+    made = Strand(loop, function)
+    return made.start_as_thread(lambda run: original(run, *args, **options), at_once=strand is None)
+
+
+def _is_host() -> bool:
+    """Whether the caller is the program of a host on the world's own thread."""
+    life = OWNER.get()
+    return life is not None and life.node.is_host
 
 
 def _say_nothing_of_the_end(thread: Any) -> None:
@@ -62,7 +71,7 @@ def _say_nothing_of_the_end(thread: Any) -> None:
 
 def _submit(_world: Any, original: Any, *args: Any, **options: Any) -> Any:
     frame = sys._getframe(1)
-    if current_strand() is None and not is_for_tool(frame):
+    if current_strand() is None and not _is_host() and not is_for_tool(frame):
         refuse(THREADS, "concurrent.futures.thread.ThreadPoolExecutor.submit", frame)
     return original(*args, **options)
 
