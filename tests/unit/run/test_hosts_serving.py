@@ -5,8 +5,11 @@ import gc
 
 
 async def handle(reader, writer):
-    while line := await reader.readline():
-        writer.write(line.upper())
+    try:
+        while line := await reader.readline():
+            writer.write(line.upper())
+    finally:
+        writer.close()
 
 
 async def serve_late():
