@@ -3,6 +3,7 @@
 import importlib
 import os
 import pkgutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,11 @@ settings.load_profile("steady")
 # imports lazily, so the next run would get second copies of its classes beside the first. All is imported once, here.
 for _module in pkgutil.walk_packages(pytest_convergence.__path__, "pytest_convergence."):
     importlib.import_module(_module.name)
+
+# From here on nobody writes bytecode. Tests of pytest in pytest write a file twice within a second, sometimes in the same
+# length, and the bytecode of the first would be taken for that of the second.
+sys.dont_write_bytecode = True
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 _ROOT = Path(__file__).resolve().parents[1]
 
