@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.links import Link
     from pytest_convergence._engine.sim.net.stack import Stack
     from pytest_convergence._engine.sim.signals import Signals
+    from pytest_convergence._engine.sim.strands import Strand
 
 __all__ = ["NEVER", "OUTAGE", "PAUSE", "STALL", "Life", "Node"]
 
@@ -72,12 +73,13 @@ class Life:
     Attributes:
         steps: how many steps the node has taken, over all its lives.
         fuse: the step before which the node wants to be asked.
+        strands: the threads of its program, once there are any.
         executor: runs the functions that its program wants to run on threads, once there are any.
         holds: why it takes no step at present, as a sum of ``PAUSE``, ``OUTAGE``, ``STALL``; 0 for nothing.
         parked: steps that will not run: of a dead life for ever, of a held one until it goes on.
     """
 
-    __slots__ = ("alive", "executor", "fuse", "holds", "node", "parked", "steps")
+    __slots__ = ("alive", "executor", "fuse", "holds", "node", "parked", "steps", "strands")
 
     def __init__(self, node: Node, steps: int, fuse: int) -> None:
         self.node = node
@@ -86,6 +88,7 @@ class Life:
         self.alive = True
         self.holds = 0
         self.executor: Executor | None = None
+        self.strands: list[Strand] | None = None
         self.parked: list[Ready] = []
 
 

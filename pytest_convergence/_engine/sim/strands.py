@@ -85,8 +85,10 @@ class Strand:
         self._unwindings = 0
         self.ident = 0
         self.joiners: list[Strand] = []
-        parent = current_strand()
-        self.siblings: list[Strand] = [] if parent is None else parent.siblings
+        life = self._context.get(OWNER)
+        self.siblings: list[Strand] = []
+        if life is not None:
+            self.siblings = life.strands = life.strands or self.siblings
         self.siblings.append(self)
         loop.world.closers.append(self._unwind)
 

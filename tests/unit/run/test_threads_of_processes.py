@@ -318,6 +318,18 @@ def test_a_thread_of_such_a_host_tells_its_loop_by_call_soon_threadsafe() -> Non
     assert session.run().results["a"] == ["told", "1"]
 
 
+def test_threads_of_such_a_host_wait_for_each_other() -> None:
+    async def main() -> float:
+        first = threading.Thread(target=time.sleep, args=(3,))
+        first.start()
+        await asyncio.to_thread(first.join)
+        return asyncio.get_running_loop().time()
+
+    session = make_session(real_timeout=10)
+    session.host("a", main)
+    assert session.run().results["a"] == 3.0
+
+
 def test_such_a_host_must_not_wait_for_its_threads_itself() -> None:
     async def join() -> None:
         thread = threading.Thread(target=time.sleep, args=(1,))

@@ -40,7 +40,7 @@ class CutDomain:
 
 @final
 class ResetDomain:
-    """A connection is reset at a packet: after all of its bytes (1), or after a part of them, in thousandths."""
+    """A connection is reset at a packet: before any of its bytes (1), or after ``option - 1`` thousandths of them."""
 
     __slots__ = ()
 

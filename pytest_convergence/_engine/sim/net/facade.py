@@ -33,7 +33,7 @@ _NONBLOCK: Final = getattr(socket, "SOCK_NONBLOCK", 0)
 class SimulatedSocket(socket.socket):
     """A socket of a simulated host. See :class:`socket.socket` for its methods.
 
-    It must not block: on a host whose code shares one thread with all others, nobody else could end the wait.
+    It blocks in a process of its own only: where a host's code shares one thread with all others, nobody could end the wait.
     """
 
     __slots__ = ("_kernel", "_timeout")
