@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from itertools import count
 from random import Random
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ class SmallWorld:
         self.now_ns = 0
         self.closed = False
         self.suspended = False
+        self.numbers = count(1)
         self.agent = "agent"
         self.streams: dict[str, Random] = {}
 

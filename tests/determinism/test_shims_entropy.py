@@ -71,6 +71,18 @@ def test_a_source_gives_the_same_in_two_runs(draw: Callable[[], Any]) -> None:
     assert run(lambda: [draw(), draw()]) == run(lambda: [draw(), draw()])
 
 
+def test_the_first_temporary_file_of_a_process_has_the_name_that_it_has_in_later_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def draw() -> str:
+        with tempfile.TemporaryDirectory() as directory:
+            return directory
+
+    warm = run(draw)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert run(draw) == warm
+
+
 @pytest.mark.parametrize(
     "name", [name for name in SOURCES if not name.startswith(("os.getp", "os.un", "soc", "pl"))]
 )

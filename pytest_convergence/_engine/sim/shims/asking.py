@@ -43,10 +43,17 @@ TOOLS: Final = frozenset(
 
 
 class SimulatedWorld(Protocol):
-    """What the shims need of a world."""
+    """What the shims need of a world.
+
+    Attributes:
+        closed: whether the run is over.
+        suspended: whether the run stands still, as at the prompt of a debugger.
+        numbers: by which things of a world are told apart.
+    """
 
     closed: bool
     suspended: bool
+    numbers: Iterator[int]
 
     def poll_clock(self) -> int:
         """Nanoseconds since 1970, as the current agent's wall clock shows them."""

@@ -72,6 +72,7 @@ def rows() -> Iterator[Row]:
     yield row("uuid:uuid1", "the agent's wall clock and stream", _uuid1)
     yield row("uuid:getnode", stream, _getnode)
     yield Row("tempfile:_RandomNameSequence.rng", stream, _make_rng, "entropy")
+    yield row("tempfile:_get_default_tempdir", "found without drawing from the stream", _temporary_directory)
     yield row("os:getpid", f"{PROCESS_ID}, and other numbers for hosts", _getpid, "identity")
     yield row("os:getppid", "always 1", _getppid, "identity")
     yield row("os:uname", f"the node name is {HOST_NAME!r}, or the host's", _uname, "identity")
@@ -113,6 +114,16 @@ def _make_seed(original: Callable[..., None]) -> Callable[..., None]:
 def _random_bytes(world: SimulatedWorld, original: Any, size: int, /, *flags: Any) -> bytes:
     # A wrong size is refused by the original, in its own words.
     return world.entropy().randbytes(size) if isinstance(size, int) and size >= 0 else original(size, *flags)
+
+
+def _temporary_directory(world: SimulatedWorld, original: Any, /) -> Any:
+    # It is looked for once in a process, by writing files with random names: later runs do not look, and do not draw.
+    stream = world.entropy()
+    state = stream.getstate()
+    try:
+        return original()
+    finally:
+        stream.setstate(state)
 
 
 def _make_rng(original: property) -> Any:

@@ -13,6 +13,7 @@ from threading import Lock
 from types import BuiltinFunctionType, MethodType
 from typing import Any, Final, NamedTuple, Self, final
 
+from pytest_convergence._engine.sim.hashing import cover_hashes
 from pytest_convergence._engine.sim.locks import cover_locks
 from pytest_convergence._engine.sim.shims import (
     clocks,
@@ -111,6 +112,7 @@ class Installation:
                     self._install(list(all_rows()))
                     sockets.cover_sockets()
                     cover_locks()
+                    cover_hashes()
                     self.installed = True
         changed = not (_matches(self._modules) and self._is_intact())
         if changed or self._pending or any(map(_is_wanted, self._unloaded)):

@@ -30,6 +30,11 @@ OTHERWISE: Final = tuple(
             "asyncio.wait of futures, as_completed of coroutines",
             "asyncio's own sets keep the order of insertion",
         ),
+        (
+            "order",
+            "sets of asyncio's and threading's queues, events, locks, streams, transports, threads, executor futures",
+            "made inside a run they hash by a number of their world",
+        ),
         ("order", "default names of tasks", "numbered by their world"),
         ("garbage collection", "finalizers, weakref callbacks", "fixed points, counted in events"),
         (
@@ -40,7 +45,7 @@ OTHERWISE: Final = tuple(
         ("not covered", "string hashes, sets of strings", "pin PYTHONHASHSEED; runs made twice are compared"),
         (
             "not covered",
-            "id(), sets of your own objects, futures and coroutines",
+            "id(), sets of your own objects, asyncio futures and coroutines",
             "runs made twice are compared",
         ),
         (

@@ -1,0 +1,1 @@
+"""Probes for the sources of nondeterminism in asyncio programs: ``python -m tests.determinism.probes`` prints the table."""
