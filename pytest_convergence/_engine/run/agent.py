@@ -438,7 +438,7 @@ class SimulatedAgent:
     @property
     def is_alive(self) -> bool:
         """Whether the agent has not crashed; a paused agent is alive."""
-        return self._node is None or self._node.life.alive
+        return self._node is None or self._node.is_alive
 
     def crash(self) -> None:
         """End this agent's life at once. No ``finally`` of it touches the world any more; unsynced writes may be lost.

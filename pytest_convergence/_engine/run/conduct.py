@@ -35,6 +35,7 @@ from pytest_convergence._engine.run.settling import Settling
 from pytest_convergence._engine.run.sharing import join, leave, watch_steps
 from pytest_convergence._engine.run.snapshots import Snapshots
 from pytest_convergence._engine.run.standpoints import standpoints
+from pytest_convergence._engine.run.stopping import stop
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.handles import TimerStep
@@ -43,7 +44,7 @@ from pytest_convergence._engine.sim.machines import MachineHost
 from pytest_convergence._engine.sim.mailbox import Mailbox
 from pytest_convergence._engine.sim.node import Node
 from pytest_convergence._engine.sim.shims.asking import TOOLS
-from pytest_convergence._engine.sim.tasks import WorldTask, cancel
+from pytest_convergence._engine.sim.tasks import WorldTask
 from pytest_convergence._engine.sim.turns import Turnstile
 from pytest_convergence._engine.sim.world import OWNER
 from pytest_convergence._engine.state.values import checksum_of
@@ -207,13 +208,13 @@ class Conduct:
         finally:
             self.is_over = True
             if not self._abandoned:
-                await self._stop()
+                await stop(self)
                 left_behind(self)
             leave(self.world, self)
             self.fabric.close()
 
     def _work_done(self, work: asyncio.Task[Any]) -> None:
-        if self.is_over or self._end.done():
+        if self.has_ended:
             return
         if work.cancelled():
             self.fail(asyncio.CancelledError("the scenario was cancelled"))
@@ -240,6 +241,11 @@ class Conduct:
             return True
         self.fail(DeadlockError(deadlock_message(self)))
         return True
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known how the run has come out, though some of it may still have to be stopped."""
+        return self.is_over or self._end.done()
 
     @property
     def is_settling(self) -> bool:
@@ -319,7 +325,7 @@ class Conduct:
 
     def fail(self, error: BaseException) -> None:
         """End the run with ``error``, unless it has ended already. Crossing the time bound while settling is no error."""
-        if self.is_over or self._end.done():
+        if self.has_ended:
             return
         if (
             self._settling is not None
@@ -363,22 +369,6 @@ class Conduct:
     def _crashed(self) -> None:
         self.check_finished()
         self.views_changed()
-
-    async def _stop(self) -> None:
-        """Cancel what still runs of this session, and give it a few turns to clean up."""
-        own = {node.life for node in self.fabric.nodes.values() if node.life.alive}
-        left = [task for task in self.loop.live_tasks() if task.life in own]
-        for node in self.fabric.nodes.values():
-            if node.is_paused:
-                node.release()
-        for task in left:
-            cancel(task)
-        for _ in range(100):
-            if all(task.done() for task in left):
-                break
-            await asyncio.sleep(0)
-        if self.session._hosts:
-            await asyncio.sleep(0)  # what asyncio's streams do when the tasks of their connections end
 
     # -- what the judges ask -------------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, final
@@ -13,6 +12,7 @@ from typing import Any, Final, final
 from pytest_convergence._engine.base.choices import CalmChoices
 from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.run.options import SessionOptions
+from pytest_convergence._engine.run.quiet import quiet
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.loop import WorldLoop
@@ -96,8 +96,7 @@ def run_in_world(
                 try:
                     _finish(loop)
                 finally:  # clearing away may be interrupted too
-                    world.close()
-                    _bury_all(loop, generators)
+                    _close(loop, generators)
     finally:
         world.closed = True
         loop.close()
@@ -167,8 +166,7 @@ class OpenRun:
                 try:
                     _finish(self.loop)
                 finally:
-                    world.close()
-                    _bury_all(self.loop, generators)
+                    _close(self.loop, generators)
         finally:
             world.closed = True
             self._inside.collection.leave()
@@ -265,27 +263,34 @@ def _count_down(loop: WorldLoop, turns: int) -> None:
         loop.call_soon(_count_down, loop, turns - 1)
 
 
+def _close(loop: WorldLoop, generators: list[Any]) -> None:
+    """Close the world, and what is left in it; what that still says on its way out is for nobody."""
+    world = loop.world
+    if not world.closers and not generators and not loop.live_tasks():
+        world.close()
+        return
+    with quiet():
+        world.close()
+        _bury_all(loop, generators)
+
+
 def _bury_all(loop: WorldLoop, generators: list[Any]) -> None:
     """Close what will never run again: tasks, and what asynchronous generators wait in.
 
     Closing a task does not reach into a generator that it iterates over; what that waits in would be closed when it is
     thrown away, after the loop, and what goes wrong then would be shown. What is closed may start tasks, which never run.
     """
-    if not generators and not loop.live_tasks():
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        buried: set[int] = set()
-        for _ in range(_ROUNDS_OF_BURYING):
-            for left in loop.live_tasks():
-                if id(left) not in buried:
-                    buried.add(id(left))
-                    _bury(left)
-            for generator in generators:
-                waits_in = getattr(generator, "ag_await", None)
-                with suppress(Exception, GeneratorExit, asyncio.CancelledError):
-                    if waits_in is not None:
-                        waits_in.close()
+    buried: set[int] = set()
+    for _ in range(_ROUNDS_OF_BURYING):
+        for left in loop.live_tasks():
+            if id(left) not in buried:
+                buried.add(id(left))
+                _bury(left)
+        for generator in generators:
+            waits_in = getattr(generator, "ag_await", None)
+            with suppress(Exception, GeneratorExit, asyncio.CancelledError):
+                if waits_in is not None:
+                    waits_in.close()
 
 
 def _bury(task: WorldTask) -> None:

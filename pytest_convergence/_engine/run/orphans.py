@@ -7,7 +7,7 @@ known to be nobody's when the task is thrown away, or when the run is over and n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_convergence._engine.sim.tasks import WorldTask
@@ -54,11 +54,13 @@ def _whose(context: Mapping[str, Any]) -> tuple[Life | None, str]:
     return run_in.get(OWNER), f"its callback {name}"
 
 
-def left_behind(conduct: Conduct) -> None:
-    """The run is over: report what its tasks raised and nobody has asked for."""
+def left_behind(conduct: Conduct, lives: Container[Life] | None = None) -> None:
+    """The run is over: report what its tasks, or those of some lives, raised and nobody has asked for."""
     for task in conduct.loop.done_tasks():
         life = task.life
         if life is None or life.node.fabric is not conduct.fabric or not _is_unasked(task):
+            continue
+        if lives is not None and life not in lives:
             continue
         error = task.exception()  # now it has been asked for
         if error is not None:

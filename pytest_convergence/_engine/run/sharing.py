@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pytest_convergence._engine.run.escapes import escaped
 from pytest_convergence._engine.run.orphans import unhandled
 from pytest_convergence.errors import BudgetExceeded
 
@@ -44,6 +45,7 @@ def join(world: World, conduct: Conduct) -> None:
         )
         world.idle, world.fail = partial(_idle, world), partial(_fail, world)
         conduct.loop.unhandled = partial(unhandled, world)
+        world.escaped = partial(escaped, world)
     world.sessions.append(conduct)
     _bound(world)
 
@@ -57,7 +59,7 @@ def leave(world: World, conduct: Conduct) -> None:
     if world.sessions:
         _bound(world)
         return
-    conduct.loop.unhandled = None
+    conduct.loop.unhandled = world.escaped = None
     host: _Host = world.host
     world.idle, world.fail, world.after_step = host.idle, host.fail, host.after_step
     world.timeout_ns = world.now_ns + host.allowed_ns

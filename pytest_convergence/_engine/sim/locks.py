@@ -13,9 +13,9 @@ from collections import deque
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.escapes import escape
 from pytest_convergence._engine.sim.owner import OWNER
 from pytest_convergence._engine.sim.strands import Strand, StrandEnded, current_strand
-from pytest_convergence.errors import SimulationEscapeError
 
 __all__ = ["StrandLock", "cover_locks"]
 
@@ -51,7 +51,7 @@ class StrandLock:
     def _wait(self, timeout: float | None) -> bool:
         strand = current_strand()
         if strand is None:
-            raise SimulationEscapeError(
+            raise escape(
                 "a lock that a thread of the program holds was waited for by code that shares its thread with other hosts, "
                 "and must not block. Await the result of the thread instead, or give the program a process of its own: "
                 "session.host(…, process=True)."

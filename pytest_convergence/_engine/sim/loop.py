@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.sim.driving import Driver
+from pytest_convergence._engine.sim.escapes import escape
 from pytest_convergence._engine.sim.handles import Ready, StepHandle, TimerStep
+from pytest_convergence._engine.sim.net.descriptors import abandon
 from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_asyncio
 from pytest_convergence._engine.sim.selector import READ, WRITE, WorldSelector
 from pytest_convergence._engine.sim.signals import signals_of
@@ -33,7 +35,6 @@ from pytest_convergence._engine.sim.stock import stock_attributes
 from pytest_convergence._engine.sim.strands import current_strand
 from pytest_convergence._engine.sim.tasks import WorldTask, new_task
 from pytest_convergence._engine.sim.world import OWNER, World
-from pytest_convergence.errors import SimulationEscapeError
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.net.endpoint import KernelSocket
@@ -198,11 +199,8 @@ class WorldLoop(asyncio.SelectorEventLoop):
     def forget_transport(self, number: int, *, is_over: bool = True) -> None:
         """A socket is closed; if its program ``is_over``, nobody is to be told that it had not closed its transport."""
         transport = self._transports.pop(number, None)
-        if transport is not None and is_over:
-            transport._sock, transport._closing = None, True
-            secure = getattr(transport._protocol, "_app_transport", None)
-            if secure is not None:
-                secure._closed = True
+        if is_over:
+            abandon(transport)
 
     @property
     def is_ready(self) -> bool:
@@ -230,9 +228,12 @@ class WorldLoop(asyncio.SelectorEventLoop):
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Somebody's exception is nobody's business: it fails the session that it comes from, or is logged.
 
-        Not so a cancellation: Python 3.11 finds fault with handlers of connections that were cancelled.
+        Not so a cancellation: Python 3.11 finds fault with handlers of connections that were cancelled. Nor what a future
+        held whose program ended with the run before it could ask (:func:`asyncio.gather` makes such futures).
         """
         if isinstance(context.get("exception"), asyncio.CancelledError):
+            return
+        if self.world.closed and not isinstance(context.get("future"), asyncio.Task):
             return
         if self.unhandled is None or not self.unhandled(context):
             super().default_exception_handler(context)
@@ -265,7 +266,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
             SimulationEscapeError: another thread called.
         """
         if asyncio.events._get_running_loop() is not self and self.is_running() and current_strand() is None:
-            raise SimulationEscapeError(
+            raise escape(
                 f"another thread called loop.call_soon_threadsafe({callback!r}). When a real thread calls is not "
                 "determined by the schedule; start the work as a task of an agent instead."
             )
@@ -384,7 +385,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
                 executor = life.executor = life.executor or ThreadPoolExecutor()
             return super().run_in_executor(executor, func, *args)
         if executor is not None:
-            raise SimulationEscapeError(
+            raise escape(
                 f"loop.run_in_executor was given {executor!r}. Its threads would run outside the schedule; pass None (the "
                 "function then runs at once, inline) or call the function directly."
             )
@@ -425,7 +426,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         if life is not None and life.node.is_host:
             signals_of(life.node).on_loop(sig, partial(callback, *args))
             return
-        raise SimulationEscapeError(
+        raise escape(
             f"loop.add_signal_handler({sig!r}) was called. Signals arrive from outside the schedule; send the agent a "
             "message, or use agent.crash() and agent.restart()."
         )

@@ -71,6 +71,7 @@ class Life:
     """One life of a node, from a start to a crash.
 
     Attributes:
+        alive: whether its code runs. is_over: whether that ended with the run, and not by a crash.
         steps: how many steps the node has taken, over all its lives.
         fuse: the step before which the node wants to be asked.
         strands: the threads of its program, once there are any.
@@ -79,13 +80,13 @@ class Life:
         parked: steps that will not run: of a dead life for ever, of a held one until it goes on.
     """
 
-    __slots__ = ("alive", "executor", "fuse", "holds", "node", "parked", "steps", "strands")
+    __slots__ = ("alive", "executor", "fuse", "holds", "is_over", "node", "parked", "steps", "strands")
 
     def __init__(self, node: Node, steps: int, fuse: int) -> None:
         self.node = node
         self.steps = steps
         self.fuse = fuse
-        self.alive = True
+        self.alive, self.is_over = True, False
         self.holds = 0
         self.executor: Executor | None = None
         self.strands: list[Strand] | None = None
@@ -183,8 +184,8 @@ class Node:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the node runs (a paused one does)."""
-        return self.life.alive
+        """Whether the node runs (a paused one does), or ran when the run ended."""
+        return self.life.alive or self.life.is_over
 
     @property
     def is_paused(self) -> bool:
@@ -293,6 +294,16 @@ class Node:
             disk.crash()
         for call in self.on_crash:
             call()
+
+    def end(self) -> None:
+        """End the life without a word: the run is over for it, and nobody is to hear of it."""
+        life = self.life
+        life.alive, life.is_over, life.fuse = False, True, 0
+        self.routes.clear()
+        self.deferred.clear()
+        self.fabric.world.forget_timers(life)
+        if self.stack is not None:
+            self.stack.close()
 
     def restart(self) -> None:
         """Begin a new life; the behaviour starts again from the top, with what was durable."""

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.escapes import escape
 from pytest_convergence._engine.sim.handles import StepHandle
 from pytest_convergence._engine.sim.net.descriptors import Descriptors, descriptors_of
+from pytest_convergence._engine.sim.net.stack import asking_stack
 from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_asyncio
 from pytest_convergence._engine.sim.selector import Keys
 from pytest_convergence._engine.sim.strands import Strand, current_strand
 from pytest_convergence._engine.sim.tasks import new_task
-from pytest_convergence.errors import SimulationEscapeError
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.world import World
@@ -57,7 +58,7 @@ class StrandSelector(selectors.BaseSelector):
     def _strand(self) -> Strand:
         strand = current_strand()
         if strand is None:
-            raise SimulationEscapeError("a selector of a simulated process was used outside of it.")
+            raise escape("a selector of a simulated process was used outside of it.")
         return strand
 
     def _table(self) -> Descriptors:
@@ -82,7 +83,7 @@ class StrandSelector(selectors.BaseSelector):
         if not events or events & ~(selectors.EVENT_READ | selectors.EVENT_WRITE):
             raise ValueError(f"Invalid events: {events!r}")
         if number not in self._table().files:
-            raise SimulationEscapeError(
+            raise escape(
                 f"a real file descriptor ({fileobj!r}) was given to a selector of a simulated process; make the socket "
                 "inside the run, and it is a simulated one."
             )
@@ -147,8 +148,10 @@ class ProcessLoop(asyncio.SelectorEventLoop):
     def __init__(self, world: World) -> None:
         self.world = world
         self._tasks_made = 0
+        self._is_over = False
         super().__init__(StrandSelector())
         self._asyncgens = LiveGenerators()
+        asking_stack().loops.append(self)
         order_sets_of_asyncio()
 
     def create_task(self, coro: Any, *, name: str | None = None, context: Any = None, **options: Any) -> Any:  # type: ignore[override]
@@ -157,4 +160,13 @@ class ProcessLoop(asyncio.SelectorEventLoop):
         if self.get_task_factory() is not None:
             return super().create_task(coro, name=name, context=context, **options)
         self._tasks_made += 1
-        return new_task(self, self._tasks_made, coro, name, context, **options)
+        task = new_task(self, self._tasks_made, coro, name, context, **options)
+        if self._is_over:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        return task
+
+    def abandon(self) -> None:
+        """Its program is over: what its tasks still wait for concerns nobody."""
+        self._is_over = True
+        for task in asyncio.all_tasks(self):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]

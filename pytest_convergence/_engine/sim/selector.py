@@ -6,7 +6,7 @@ import selectors
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
-from pytest_convergence.errors import SimulationEscapeError
+from pytest_convergence._engine.sim.escapes import escape
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.world import World
@@ -49,7 +49,7 @@ class WorldSelector(selectors.BaseSelector):
         self._world = world
 
     def _refuse(self, fileobj: object) -> NoReturn:
-        raise SimulationEscapeError(
+        raise escape(
             f"a real file descriptor ({fileobj!r}) was given to the simulated event loop. Inside a run there are no real "
             "sockets or pipes: make the socket inside the run, and it is a simulated one; or do the I/O outside the run."
         )

@@ -183,6 +183,7 @@ class Strand:
         """Tell the world; the last thing that the thread does is to give the baton back."""
         self._has_ended = True
         if not self._is_over:
+            self._forget()
             for joiner in self.joiners:
                 joiner.wake_soon()
         if not self.done.done() and not self._is_thread:
@@ -193,6 +194,11 @@ class Strand:
             else:
                 self.done.set_exception(error)
         self._back.release()
+
+    def _forget(self) -> None:
+        """Nobody has to unwind it any more, or to look for it: a program may have thousands of threads one after another."""
+        self.loop.world.closers.remove(self._unwind)
+        self.siblings.remove(self)
 
     def _give_back(self) -> None:
         self._is_waiting = True

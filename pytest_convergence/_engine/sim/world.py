@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.net.descriptors import Descriptors
     from pytest_convergence._engine.sim.net.endpoint import KernelSocket
     from pytest_convergence._engine.sim.node import Life
+    from pytest_convergence.errors import SimulationEscapeError
 
 __all__ = ["EPOCH_NS", "NEVER_NS", "OWNER", "World"]
 
@@ -63,6 +64,7 @@ class World:
         fail: called with what ended the run (a budget, a livelock); must make the run end.
         sessions, host: who shares this world at present, and what was there before them; the floor above keeps both.
         upkeep, closers: called now and then, and when the run is over.
+        escaped: called with whose code was refused something that leads out of the world, and with the error.
         after_step: called after every step while somebody asked for it (properties that must always hold).
     """
 
@@ -79,6 +81,7 @@ class World:
         "closers",
         "descriptors",
         "epoch_ns",
+        "escaped",
         "events",
         "fail",
         "happened",
@@ -113,6 +116,7 @@ class World:
         self.timeout_ns = timeout_ns
         self.idle: Callable[[], bool] = _nothing_left
         self.fail: Callable[[BaseException], None] = _raise
+        self.escaped: Callable[[Life, SimulationEscapeError], None] | None = None
         self.after_step: Callable[[], None] | None = None
         self.sessions: list[Any] = []
         self.host: Any = None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.net.endpoint import KernelSocket
     from pytest_convergence._engine.sim.world import World
 
-__all__ = ["FIRST_DESCRIPTOR", "READ", "WRITE", "Descriptors", "descriptors_of"]
+__all__ = ["FIRST_DESCRIPTOR", "READ", "WRITE", "Descriptors", "abandon", "descriptors_of"]
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
@@ -63,6 +63,16 @@ class Descriptors:
             self.hot[file.number] = file
         else:
             self.hot.pop(file.number, None)
+
+
+def abandon(transport: Any) -> None:
+    """The program that had a transport of asyncio's is over: nobody is to be told that it had not closed it."""
+    if transport is None:
+        return
+    transport._sock, transport._closing = None, True
+    secure = getattr(transport._protocol, "_app_transport", None)
+    if secure is not None:
+        secure._closed = True
 
 
 def descriptors_of(world: World) -> Descriptors:

@@ -219,4 +219,4 @@ class KernelSocket:
         self.is_open = False
         self.key = None
         self.stack.descriptors.close(self.number)
-        self.stack.node.fabric.loop.forget_transport(self.number)
+        self.stack.forget_transport(self.number)

@@ -33,7 +33,7 @@ from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.base.trace import RECEIVE
 from pytest_convergence._engine.sim.net.bytestream import CONNECTING, ByteStream
 from pytest_convergence._engine.sim.net.datagram import DatagramSocket
-from pytest_convergence._engine.sim.net.descriptors import Descriptors, descriptors_of
+from pytest_convergence._engine.sim.net.descriptors import Descriptors, abandon, descriptors_of
 from pytest_convergence._engine.sim.net.directory import (
     Directory,
     family_of,
@@ -78,7 +78,7 @@ class Stack:
         unix: path -> socket that is bound to it.
         pairs: address -> one of two Unix sockets for datagrams that were made as a pair.
         ports: who has which port.
-        sockets: those of the present life.
+        sockets: those of the present life. loops: the event loops that its program has made.
         on_listen: called when a socket begins to wait for connections.
         silently: how it is to crash next; ``None`` leaves it to the schedule.
         listens: whether a socket of the present life waits for connections, or is bound to a datagram port.
@@ -96,6 +96,7 @@ class Stack:
         "directory",
         "flows",
         "ips",
+        "loops",
         "node",
         "on_listen",
         "pairs",
@@ -115,6 +116,7 @@ class Stack:
         self.unix: dict[str, KernelSocket] = {}
         self.pairs: dict[Address, KernelSocket] = {}
         self.sockets: dict[KernelSocket, None] = {}
+        self.loops: list[Any] = []
         self.ports = Ports()
         self._admitted: dict[Address, int] = {}  # who has asked -> the number of the latest connection
         self._lingering: dict[tuple[Address, Address, int], None] = {}  # closed: (own, other, number)
@@ -420,7 +422,16 @@ class Stack:
                 made.vanish()
         self._forget()
 
+    def forget_transport(self, number: int) -> None:
+        """The program that had a socket is over: nobody is to be told that it had not closed its transport."""
+        self.node.fabric.loop.forget_transport(number)
+        for loop in self.loops:
+            abandon(loop._transports.pop(number, None))
+
     def _forget(self) -> None:
+        for loop in self.loops:
+            loop.abandon()
+        self.loops.clear()
         self.sockets.clear()
         self.unix.clear()
         self.pairs.clear()

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType, FunctionType
 from typing import Any, Final, NamedTuple, NoReturn
 
+from pytest_convergence._engine.sim.escapes import escape
 from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, asked_world, is_tool
 from pytest_convergence._engine.sim.shims.patching import Make, Row, delegate
-from pytest_convergence.errors import SimulationEscapeError
 
 __all__ = [
     "BLOCKING",
@@ -165,7 +165,7 @@ def refuse(kind: _Kind, call: str, frame: FrameType | None) -> NoReturn:
     """
     entry, user = _program_frame(frame)
     name = call if entry is None else entry if call.startswith("_") else f"{entry} ({call})"
-    raise SimulationEscapeError(f"{name} was called inside a run{_place(user)}. {kind.why} {kind.instead}")
+    raise escape(f"{name} was called inside a run{_place(user)}. {kind.why} {kind.instead}")
 
 
 def _refusal(kind: _Kind, target: str) -> Callable[..., Any]:
