@@ -56,6 +56,11 @@ def pytest_configure(config: pytest.Config) -> None:
             from pytest_convergence._pytest import spreading
 
             spreading.begin(config)
+        if settings.check_determinism:
+            from pytest_convergence._pytest import hash_seeds
+
+            if hash_seeds.is_wanted():
+                hash_seeds.begin(config)
     if any(map(config.pluginmanager.has_plugin, _ASYNC_PLUGINS)):
         from pytest_convergence._pytest.collecting import AsyncCollection
 
@@ -78,6 +83,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from pytest_convergence._pytest import spreading
 
         spreading.keep_own(config, items)
+    if config.stash[options.SETTINGS].check_determinism:
+        from pytest_convergence._pytest import hash_seeds
+
+        hash_seeds.keep_checked(config, items)
     concerned = [
         item
         for item in items

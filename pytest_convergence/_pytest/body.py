@@ -20,6 +20,7 @@ from pytest_convergence._pytest.database import keep_failure, known_failures
 from pytest_convergence._pytest.examples import drawn_arguments
 from pytest_convergence._pytest.exploring import Exploration
 from pytest_convergence._pytest.findings import effective_seed, schedule_words
+from pytest_convergence._pytest.hash_seeds import is_second_process, note_run
 from pytest_convergence._pytest.leaks import Leaks
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import renew_fixtures
@@ -74,7 +75,9 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
             raise failure
         search.explorer.ran(approach, running.run.seen or ())
         if leaks is not None:
-            _run_again(item, running, once, leaks)
+            note_run(item.nodeid, index, running.traces())
+            if not is_second_process():
+                _run_again(item, running, once, leaks)
     if search.explorer.summary:
         running.said.append(f"{running.nodeid}: {search.explorer.summary}")
 

@@ -70,7 +70,12 @@ def replay_line(running: RunningTest, token: str, words: str) -> str:
         file = database.file_of(token, words)
         if file is not None:
             token = "@" + os.path.relpath(file, running.item.config.invocation_params.dir)
-    return " ".join(map(shlex.quote, ["pytest", _path_and_name(running), f"--convergence-replay={token}"]))
+    seed = os.environ.get("PYTHONHASHSEED", "random")
+    pinned = (
+        [] if seed == "random" else [f"PYTHONHASHSEED={seed}"]
+    )  # sets of strings have one order only under it
+    command = [*pinned, "pytest", _path_and_name(running), f"--convergence-replay={token}"]
+    return " ".join(map(shlex.quote, command))
 
 
 def again_line(running: RunningTest) -> str:

@@ -180,7 +180,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--convergence-check-determinism",
         action="store_true",
         default=None,
-        help="run each schedule of each marked test twice, and fail with the first difference if the two runs differ",
+        help="run each schedule of each marked test twice (and all tests once more in a process where strings hash "
+        "otherwise, unless PYTHONHASHSEED is pinned), and fail with the first difference if runs differ",
     )
     group.addoption(
         "--convergence-replay",

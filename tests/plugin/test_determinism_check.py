@@ -1,5 +1,7 @@
 """``--convergence-check-determinism``: each schedule is run twice and the two runs are compared."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.plugin.conftest import RunSuite
@@ -226,3 +228,120 @@ def test_it(convergence_session): convergence_session.run()
 """,
         _CHECK,
     ).assert_outcomes(passed=1)
+
+
+# -- another process, where strings hash otherwise ---------------------------------------------------------------------
+
+_SETS = """
+async def talker(agent):
+    for name in {"alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"}:
+        await agent.send("listener", name)
+
+async def listener(agent):
+    for _ in range(8):
+        await agent.receive()
+
+@pytest.mark.convergence(agents={"talker": talker, "listener": listener})
+def test_order_of_a_set(convergence_session):
+    convergence_session.run()
+
+@pytest.mark.convergence(agents=PAIR)
+def test_order_of_nothing(convergence_session):
+    convergence_session.run()
+"""
+
+
+def test_the_order_of_a_set_of_strings_is_named(
+    run_suite: RunSuite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    result = run_suite(_SETS, _CHECK, f"--junitxml={tmp_path}/junit.xml")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_order_of_a_set: the same schedule was run in two processes, and they differ.",
+            "  schedule 1, session 'test_order_of_a_set': at virtual time *",
+            "In the second process strings hash otherwise (PYTHONHASHSEED=1): *sort sets of strings*",
+        ]
+    )
+    assert "test_order_of_nothing" not in result.stdout.str()
+
+
+def test_who_pins_the_hash_seed_is_spared_the_other_process(
+    run_suite: RunSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "5")
+    assert run_suite(_SETS, _CHECK).ret == pytest.ExitCode.OK
+
+
+def test_a_test_that_fails_in_the_other_process_only_is_shown(
+    run_suite: RunSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    result = run_suite(
+        """
+import os
+
+@pytest.mark.convergence(agents=PAIR)
+def test_it(convergence_session):
+    convergence_session.run()
+    assert os.environ.get("PYTHONHASHSEED") is None, "only there"
+""",
+        _CHECK,
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["the tests fail in the second process:", "*only there*"])
+
+
+def test_the_line_that_replays_names_a_pinned_hash_seed(
+    run_suite: RunSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "5")
+    result = run_suite(
+        """
+@pytest.mark.convergence(agents=PAIR, network="lossy", seed=1)
+def test_it(convergence_session):
+    convergence_session.never("never", lambda world: world.now > 0)
+    convergence_session.run()
+"""
+    )
+    result.stdout.fnmatch_lines(["*PYTHONHASHSEED=5 pytest * --convergence-replay=*"])
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "numbers({Thing(n) for n in range(33)})",
+        "numbers(weakref.WeakSet(made := [Thing(n) for n in range(33)]))",
+        "[id(object()) + len(KEPT) for _ in range(9) if not KEPT.append(bytearray(len(KEPT) * 64))]",
+    ],
+    ids=["a set of objects", "a WeakSet of objects", "id()"],
+)
+def test_an_order_that_no_run_repeats_is_named(run_suite: RunSuite, order: str) -> None:
+    result = run_suite(
+        f"""
+import weakref
+
+KEPT = []
+
+class Thing:
+    def __init__(self, number):
+        self.number = number
+
+def numbers(things):
+    return [thing.number for thing in things]
+
+async def leaky(agent):
+    agent.observe("order", seen={order})
+
+@pytest.mark.convergence(agents={{"leaky": leaky}})
+def test_leaky(convergence_session):
+    convergence_session.run()
+""",
+        _CHECK,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["session 'test_leaky': at virtual time *: the first run had *'order'*, the second had *"]
+    )

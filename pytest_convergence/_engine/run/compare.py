@@ -3,37 +3,71 @@
 from __future__ import annotations
 
 from itertools import zip_longest
+from typing import Any, NamedTuple, Self
 
 from pytest_convergence._engine.base.canonical import canonical
 from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.base.trace import Trace, TraceEvent
 
-__all__ = ["describe_event", "first_difference"]
+__all__ = ["Record", "describe_event", "first_difference"]
+
+_NOTHING = (None, "", "no further event")
+
+
+class Record(NamedTuple):
+    """What is compared of a run, as builtin types: it can be kept in a file, and compared in another process.
+
+    Attributes:
+        digest: of the whole trace.
+        events: virtual nanoseconds, what must be equal, and words, of each event in the trace's window.
+    """
+
+    digest: str
+    events: list[tuple[int, str, str]]
+
+    @classmethod
+    def of(cls, trace: Trace) -> Self:
+        """Record a trace."""
+        return cls(trace.digest(), [(event.at_ns, _key(event), describe_event(event)) for event in trace])
+
+    def difference(self, other: Record, one: str = "first", another: str = "second") -> str | None:
+        """Name the first event in which two runs differ, or return ``None`` if they do not.
+
+        The answer names the virtual time, what happened to whom, and both values.
+
+        Args:
+            other: the other run.
+            one: what this run is called.
+            another: what the other run is called.
+        """
+        if self.digest == other.digest:
+            return None
+        pairs: Any = zip_longest(self.events, other.events, fillvalue=_NOTHING)
+        for (at_ns, key, words), (other_ns, other_key, other_words) in pairs:
+            if key != other_key:
+                first_ns = min(each for each in (at_ns, other_ns) if each is not None)
+                return (
+                    f"at virtual time {format_ns(first_ns)}: the {one} run had {words}, "
+                    f"the {another} had {other_words}"
+                )
+        return (
+            "the two runs differ in events that have left the trace's window; raise trace=<number of events>"
+        )
 
 
 def first_difference(first: Trace, second: Trace) -> str | None:
-    """Name the first event in which two runs differ, or return ``None`` if they do not.
-
-    The answer names the virtual time, what happened to whom, and both values.
-    """
+    """Name the first event in which two runs differ, or return ``None`` if they do not."""
     if first.digest() == second.digest():
         return None
-    for one, other in zip_longest(first, second):
-        if one is None or other is None or _key(one) != _key(other):
-            left, right = describe_event(one), describe_event(other)
-            at_ns = min(event.at_ns for event in (one, other) if event is not None)
-            return f"at virtual time {format_ns(at_ns)}: the first run had {left}, the second had {right}"
-    return "the two runs differ in events that have left the trace's window; raise trace=<number of events>"
+    return Record.of(first).difference(Record.of(second))
 
 
 def _key(event: TraceEvent) -> str:
     return canonical([event.at_ns, event.kind, event.agent, event.message, event.detail])
 
 
-def describe_event(event: TraceEvent | None) -> str:
+def describe_event(event: TraceEvent) -> str:
     """Say what an event is: its label and its value."""
-    if event is None:
-        return "no further event"
     what = f"{event.kind} by {event.agent} at {format_ns(event.at_ns)}"
     if event.message is not None:
         return f"{what}: {event.message.id} {event.message.type} {event.message.payload!r}"

@@ -374,6 +374,5 @@ def test_a_difference_that_has_left_the_window_is_told():
 
 def test_events_are_described_by_what_they_carry():
     message = Message("a", "b", [1], "hello", number=2)
-    assert describe_event(None) == "no further event"
     assert describe_event(TraceEvent(0, 10**6, "send", "a", message)) == "send by a at 1 ms: a→b #2 hello [1]"
     assert describe_event(TraceEvent(0, 0, "crash", "a")) == "crash by a at 0 us"
