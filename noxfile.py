@@ -27,8 +27,8 @@ def neighbours(session: nox.Session, neighbour: str) -> None:
 
 
 # Examples with libraries from PyPI, as they are; each has an environment of its own.
-LIBRARIES = ["websockets", "http", "aiohttp", "nats", "smtp", "grpc"]
-FRAMEWORKS = ["langgraph"]
+LIBRARIES = ["websockets", "http", "aiohttp", "nats", "smtp", "grpc", "redis", "fastapi", "pysyncobj"]
+FRAMEWORKS = ["langgraph", "autogen", "openai_agents", "google_adk", "mcp", "a2a"]
 # Bugs that were: the test, what it needs beside the package, a version that has the bug, one that has not.
 HISTORICAL = {
     "redis_out_of_step": ("redis", ["async-timeout"], "4.5.1", "4.5.5"),

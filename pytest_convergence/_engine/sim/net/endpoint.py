@@ -57,11 +57,13 @@ class KernelSocket:
         error: what goes wrong at the next call, as an ``errno``; 0 for nothing.
         key: who waits for it (a selector's key), or ``None``.
         is_open: whether the program has not closed it.
+        is_nonblocking: whether calls by its number give ``EAGAIN`` instead of waiting (``O_NONBLOCK``).
     """
 
     __slots__ = (
         "error",
         "family",
+        "is_nonblocking",
         "is_open",
         "key",
         "kind",
@@ -84,6 +86,7 @@ class KernelSocket:
         self.error = 0
         self.key: Any = None
         self.is_open = True
+        self.is_nonblocking = False
         self.options: dict[tuple[int, int], Any] = {}
 
     # -- readiness -----------------------------------------------------------------------------------------------------

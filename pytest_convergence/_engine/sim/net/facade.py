@@ -11,6 +11,7 @@ import errno
 import socket
 import sys
 from collections.abc import Iterable
+from types import FrameType
 from typing import Any, Final, final
 
 from pytest_convergence._engine.sim.net.datagram import DatagramSocket
@@ -22,7 +23,7 @@ from pytest_convergence._engine.sim.process_loop import wait_for_files
 from pytest_convergence._engine.sim.shims.refusals import BLOCKING, DESCRIPTORS, refuse
 from pytest_convergence._engine.sim.strands import current_strand
 
-__all__ = ["SimulatedSocket", "new_socket", "pair", "simulate"]
+__all__ = ["SimulatedSocket", "new_socket", "pair", "simulate", "wait_until_ready"]
 
 _UNIX: Final = getattr(socket, "AF_UNIX", -1)
 _PEEK: Final = int(socket.MSG_PEEK)
@@ -59,6 +60,8 @@ class SimulatedSocket(socket.socket):
                 raise oserror(errno.EAFNOSUPPORT)
             self._kernel = stack.open(family, kind, 0 if proto == -1 else proto)
         self._timeout = timeout
+        if timeout is not None:
+            self._kernel.is_nonblocking = True
 
     # -- what it is ----------------------------------------------------------------------------------------------------
 
@@ -105,7 +108,7 @@ class SimulatedSocket(socket.socket):
 
     def setblocking(self, flag: bool) -> None:
         """Block for ever, or never."""
-        self._timeout = None if flag else 0.0
+        self.settimeout(None if flag else 0.0)
 
     def getblocking(self) -> bool:
         """Return whether calls may block."""
@@ -116,6 +119,7 @@ class SimulatedSocket(socket.socket):
         if value is not None and value < 0:
             raise ValueError("Timeout value out of range")
         self._timeout = None if value is None else float(value)
+        self._kernel.is_nonblocking = value is not None
 
     def gettimeout(self) -> float | None:
         """Return for how many seconds calls may block."""
@@ -140,15 +144,10 @@ class SimulatedSocket(socket.socket):
             TimeoutError: its timeout is over.
             SimulationEscapeError: it blocks, and the program shares its thread with others.
         """
-        if self._timeout == 0.0:
-            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-        strand = current_strand()
-        if strand is None:
-            refuse(BLOCKING, f"socket.{call}", sys._getframe(2))
-        kernel = self._kernel
-        wait_for_files(strand, kernel.stack.descriptors, {kernel.number: wanted}, self._timeout)
-        if kernel.is_open and not kernel.readiness() & wanted:
-            raise TimeoutError("timed out")
+        timeout = self._timeout
+        if timeout is None and self._kernel.is_nonblocking:  # by its number, behind this object's back
+            timeout = 0.0
+        wait_until_ready(self._kernel, f"socket.{call}", wanted, timeout, sys._getframe(2))
 
     # -- addresses and options -----------------------------------------------------------------------------------------
 
@@ -341,6 +340,26 @@ def _file(stack: Stack, number: int) -> KernelSocket:
     return kernel
 
 
+def wait_until_ready(
+    kernel: KernelSocket, call: str, wanted: int, timeout: float | None, frame: FrameType
+) -> None:
+    """Nothing can be done at once: wait until it is ready for what is wanted, in a process that may block.
+
+    Raises:
+        BlockingIOError: it does not block.
+        TimeoutError: the timeout, in seconds, is over.
+        SimulationEscapeError: it blocks, and the program shares its thread with others.
+    """
+    if timeout == 0.0:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    strand = current_strand()
+    if strand is None:
+        refuse(BLOCKING, call, frame)
+    wait_for_files(strand, kernel.stack.descriptors, {kernel.number: wanted}, timeout)
+    if kernel.is_open and not kernel.readiness() & wanted:
+        raise TimeoutError("timed out")
+
+
 def new_socket() -> SimulatedSocket:
     """Make the bare object."""
     made: SimulatedSocket = _socket.socket.__new__(SimulatedSocket)
@@ -354,6 +373,7 @@ def simulate(kernel: KernelSocket) -> SimulatedSocket:
     made._closed = False
     made._kernel = kernel
     made._timeout = socket.getdefaulttimeout()
+    kernel.is_nonblocking = made._timeout is not None
     return made
 
 

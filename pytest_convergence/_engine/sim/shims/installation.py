@@ -20,6 +20,7 @@ from pytest_convergence._engine.sim.shims import (
     entropy,
     files,
     listing,
+    pipes,
     refusals,
     signals,
     sockets,
@@ -47,6 +48,7 @@ def all_rows() -> Iterator[Row]:
     yield from entropy.rows()
     yield from files.rows()
     yield from listing.rows()
+    yield from pipes.rows()
     yield from refusals.rows()
     yield from signals.rows()
     yield from sockets.rows()

@@ -117,7 +117,7 @@ DESCRIPTORS: Final = _Kind(
     "file descriptors",
     "When a real file descriptor becomes ready is not determined by the schedule.",
     "Use an asyncio.Queue or messages between agents, or do the I/O outside the run.",
-    functions=("os:pipe", "os:pipe2", "os:openpty", "os:eventfd"),
+    functions=("os:openpty", "os:eventfd"),
     methods=("selectors:_BaseSelectorImpl.__init__",),
 )
 LOOPS: Final = _Kind(
