@@ -43,7 +43,8 @@ def is_ours(item: pytest.Function, running: RunningTest) -> bool:
 
 def _checks_determinism(item: pytest.Item, running: RunningTest) -> bool:
     # Hypothesis runs examples again by itself, and says so where an example behaves differently.
-    return item.config.stash[SETTINGS].check_determinism and not running.plan.is_given
+    asked = any(prop.name == "deterministic_replay" for prop in running.plan.options.get("properties"))
+    return (asked or item.config.stash[SETTINGS].check_determinism) and not running.plan.is_given
 
 
 def call_body(item: pytest.Function, running: RunningTest) -> None:

@@ -35,6 +35,12 @@ def test_the_first_difference_is_named(run_suite: RunSuite) -> None:
     )
 
 
+def test_a_test_may_ask_for_it_by_the_name_of_the_property(run_suite: RunSuite) -> None:
+    result = run_suite(_LEAKY.replace("schedules=3", 'properties=["deterministic_replay"]'))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["the same schedule was run twice, and the two runs differ."])
+
+
 def test_without_the_option_nobody_notices(run_suite: RunSuite) -> None:
     run_suite(_LEAKY).assert_outcomes(passed=1)
 

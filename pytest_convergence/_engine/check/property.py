@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, final
@@ -102,6 +102,7 @@ class FinalState:
         views: what the live agents expose.
         settled: whether faults had stopped and the world had come to rest (or had the time to).
         moving: what still goes on that is no periodic upkeep, in words; nothing once the run is quiescent.
+        lacking: says what the session is for and has not come to, in words; nothing once it has converged.
     """
 
     at_ns: int
@@ -109,6 +110,7 @@ class FinalState:
     views: Mapping[str, Any] = field(default_factory=dict)
     settled: bool = True
     moving: tuple[str, ...] = ()
+    lacking: Callable[[], Sequence[str]] = tuple
 
     def demands_progress(self, scope: Scope) -> bool:
         """Whether liveness can be asked for: the world has settled and the core is a quorum."""

@@ -24,6 +24,7 @@ from pytest_convergence._engine.check.decision_stable import DECISION_STABLE
 from pytest_convergence._engine.check.declared_order import DECLARED_ORDER
 from pytest_convergence._engine.check.dependants_undone import DEPENDANTS_UNDONE
 from pytest_convergence._engine.check.detect_exact import DETECT_EXACT
+from pytest_convergence._engine.check.deterministic_replay import DETERMINISTIC_REPLAY
 from pytest_convergence._engine.check.deterministic_resolution import DETERMINISTIC_RESOLUTION
 from pytest_convergence._engine.check.dlq_complete import DLQ_COMPLETE
 from pytest_convergence._engine.check.each_part_once import EACH_PART_ONCE
@@ -42,6 +43,7 @@ from pytest_convergence._engine.check.integrity import INTEGRITY
 from pytest_convergence._engine.check.last_write_rule import LAST_WRITE_RULE
 from pytest_convergence._engine.check.late_bid_rejected import LATE_BID_REJECTED
 from pytest_convergence._engine.check.leader_completeness import LEADER_COMPLETENESS
+from pytest_convergence._engine.check.liveness_core import LIVENESS_CORE
 from pytest_convergence._engine.check.load_bound import LOAD_BOUND
 from pytest_convergence._engine.check.log_matching import LOG_MATCHING
 from pytest_convergence._engine.check.merge_laws import MERGE_LAWS
@@ -95,6 +97,8 @@ BUILT_IN: Final[Mapping[str, Property]] = {
     for each in (
         NO_UNHANDLED_EXCEPTION,
         QUIESCENCE,
+        LIVENESS_CORE,
+        DETERMINISTIC_REPLAY,
         PROMISES_SURVIVE_RESTART,
         REPLY_BEFORE_SYNC,
         CONVERGENCE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.trace import TraceEvent
@@ -208,6 +209,7 @@ class Judge:
             views=views,
             settled=conduct.ending.settled,
             moving=conduct.moving(),
+            lacking=partial(self._lacking, views),
         )
         try:
             found = [violation for monitor in self._monitors for violation in monitor.finish(final_state)]
@@ -341,6 +343,12 @@ class Judge:
                     f"what was agreed, {agreed!r}, is not valid: no allowed input could have produced it{self._why()}"
                 )
         return reasons
+
+    def _lacking(self, views: dict[str, Any]) -> list[str]:
+        """Say why the session has not come to what it is for: the result of its pattern, its goal."""
+        session = self._conduct.session
+        missed = [] if session.goal is None else _missed(session.goal, session.goal.judge(session))
+        return self._reasons(views) + missed
 
     def _why(self) -> str:
         """What the pattern says about it."""

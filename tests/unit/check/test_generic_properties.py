@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_convergence import AgentError, Network, PropertyViolation, SimulatedAgent
+from pytest_convergence import AgentError, Criterion, Goal, Network, PropertyViolation, SimulatedAgent
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.property import FinalState, Scope
 from pytest_convergence._engine.check.registry import find_property
@@ -108,3 +108,62 @@ def test_two_equal_reports_of_a_replica_are_no_change():
     assert replica(seen=[1, 2], state=2, version=2) is None
     assert "its state became 3" in replica(seen=[1, 2], state=3, version=2).message
     assert "its version went from 2 to 4" in replica(seen=[1, 2], state=3, version=4).message
+
+
+# -- liveness of a core ------------------------------------------------------------------------------------------------
+
+
+def _polite(needed: int) -> Any:
+    """Make agents that greet until they have heard so many names, their own included."""
+
+    async def polite(agent: SimulatedAgent) -> None:
+        heard = {agent.name}
+        agent.expose(lambda: {"content": len(heard) >= needed})
+        await agent.broadcast("hello", type="hello")
+        while True:
+            try:
+                message = await agent.receive(timeout=1 if len(heard) < needed else None)
+            except TimeoutError:
+                await agent.broadcast("hello", type="hello")
+                continue
+            heard.add(message.sender)
+            if message.type == "hello":
+                await agent.reply(message, "welcome")
+
+    return polite
+
+
+async def _one_goes_for_good(session: Any) -> None:
+    session.agents["c"].crash()
+
+
+def _run_without_c(needed: int, **options: Any) -> Any:
+    content = Criterion(
+        "content",
+        lambda session: all(each.exposed["content"] for each in session.agents.values() if each.is_alive),
+    )
+    return run_session(
+        _one_goes_for_good,
+        **{"agents": dict.fromkeys("abc", _polite(needed)), "goal": Goal("peace", [content]), **options},
+        properties=["liveness_core"],
+        timeout=60,
+    )
+
+
+def test_agents_that_wait_for_everybody_make_no_progress_without_one():
+    with pytest.raises(PropertyViolation) as caught:
+        _run_without_c(3)
+    (violation,) = caught.value.violations
+    assert (violation.property, violation.agents) == ("liveness_core", ("a", "b"))
+    assert violation.message.startswith("a, b are a live quorum and make no progress without c: ")
+
+
+@pytest.mark.parametrize("network", ["perfect", "lan", "wan", "lossy", "flaky", "chaos"])
+def test_agents_that_wait_for_a_quorum_make_progress_without_the_others(network: str):
+    for seed in range(5):
+        assert _run_without_c(2, network=network, seed=seed).violations == ()
+
+
+def test_less_than_a_quorum_need_not_make_progress():
+    final = FinalState(0, ("a",), lacking=lambda: ["nothing came about"])
+    assert find_property("liveness_core").checker(Scope(("a", "b", "c"))).finish(final) is None
