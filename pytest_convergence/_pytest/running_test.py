@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import pytest
 
-from pytest_convergence._engine.run.options import UNSET, SessionOptions
+from pytest_convergence._engine.run.options import SessionOptions
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.marker import Plan, known_names
@@ -130,6 +130,7 @@ class RunningTest:
         self.sessions_ended = 0
         self.virtual_seconds = 0.0
         self.real_seconds = 0.0
+        self._hears = item.ihook.pytest_convergence_session_finished  # looked up once: that takes its time
         self._steps = item.config.stash[SETTINGS].steps
         self._base_seed: int | None = plan.options.get("seed")
         self.run = Run(0, self._base_seed, course=plan.course, approach=Approach(self._base_seed))
@@ -186,8 +187,13 @@ class RunningTest:
     def defaults(self) -> SessionOptions:
         """The options of a session of this test that is given none, in the present run."""
         seed, noise = self.run.seed, self.run.approach.noise
-        chosen = SessionOptions(seed=UNSET if seed is None else seed, noise=UNSET if noise is None else noise)
-        options = chosen.over(self.plan.options)
+        options = self.plan.options
+        if seed is not None:
+            options = (
+                replace(options, seed=seed) if noise is None else replace(options, seed=seed, noise=noise)
+            )
+        elif noise is not None:
+            options = replace(options, noise=noise)
         if self.keeps_traces and not options.trace_window():
             options = SessionOptions(trace=True).over(options)
         return options
@@ -200,7 +206,9 @@ class RunningTest:
         """
         run = self.run
         known = known_names(self.item.config)
-        merged = SessionOptions.parse(known.resolved(options)).over(self.defaults())
+        merged = self.defaults()
+        if options:
+            merged = SessionOptions.parse(known.resolved(options)).over(merged)
         run.made += 1
         if "name" in options:
             name = merged.get("name")
@@ -270,7 +278,8 @@ class RunningTest:
         self.virtual_seconds += outcome.metrics.virtual_seconds
         self.real_seconds += outcome.metrics.real_seconds
         self._keep(session, outcome)
-        self.item.ihook.pytest_convergence_session_finished(item=self.item, session=session, outcome=outcome)
+        if self._hears.get_hookimpls():
+            self._hears(item=self.item, session=session, outcome=outcome)
 
     def traces(self) -> dict[str, Trace]:
         """The traces of the present run, by session."""

@@ -160,7 +160,7 @@ class Conduct:
         for begin in session.watchers:
             begin(fabric.watchers)
         self.has_begun = True
-        if session.initial_states or any(agent._replica is not None for agent in session.agents.values()):
+        if session.initial_states or session.has_replicas:
             self.replicated().start()
         self.cast.start()
         if session._handoffs is not None:
@@ -389,8 +389,7 @@ class Conduct:
 
     def greatest_delay_ns(self) -> int:
         """The greatest delay that the network's conditions and the rules in force may cause."""
-        options = self.session.options
-        greatest_ns = Network.of(options.get("network")).greatest_ns
+        greatest_ns = Network.of(self.session.options.get("network")).greatest_ns
         return max(greatest_ns, 1_000_000) + sum(rule.delay_ns for rule in self.fabric.rules)
 
     def hands_over(self) -> bool:
@@ -464,8 +463,12 @@ class Conduct:
 
     def views(self) -> dict[str, Any]:
         """The views of the agents that are alive."""
+        nodes, agents = self.fabric.nodes, self.session.agents
+        plain = not (self.cast.has_machines or self.session.has_replicas)  # of small sessions the usual case
         return {
-            name: self.view_of(name) for name in self.session.agents if self.fabric.nodes[name].life.alive
+            name: {"state": _EMPTY} if plain and agent._view is None else self.view_of(name)
+            for name, agent in agents.items()
+            if nodes[name].life.alive
         }
 
     def fingerprint(self) -> str:

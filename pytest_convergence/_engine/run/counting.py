@@ -231,12 +231,16 @@ class Counting:
     def metrics(self, conduct: Conduct, verdict: Verdict) -> RunMetrics:
         """Draw up the numbers of the run, which came to ``verdict``."""
         session, fabric, now_ns = conduct.session, conduct.fabric, conduct.world.now_ns
-        versions = sum(agent._version for agent in session.agents.values())
+        versions = sum([agent._version for agent in session.agents.values()]) if session.has_replicas else 0
         conflicts = session.conflicts if versions else ()
         for name in verdict.violations:
             if name in _PROOFS:
                 self.add(_PROOFS[name])
         numbers: dict[str, Any] = {name: self.numbers[name] for name in self.numbers if name in _FIELDS}
+        if conflicts:
+            numbers["unresolved"] = sum(conflict.resolution is None for conflict in conflicts)
+            numbers["conflicts_by"] = _count_by(conflicts, _type_and_severity)
+            numbers["resolutions_by"] = _count_by(conflicts, _strategy)
         return RunMetrics(
             pattern=session.pattern.name if session.pattern is not None else "none",
             outcome=verdict.outcome,
@@ -254,15 +258,12 @@ class Counting:
             protocol_messages=fabric.protocol_sent,
             state_versions=versions,
             conflicts=len(conflicts),
-            unresolved=sum(conflict.resolution is None for conflict in conflicts),
-            conflicts_by=_count_by(conflicts, _type_and_severity) if conflicts else {},
-            resolutions_by=_count_by(conflicts, _strategy) if conflicts else {},
             handoffs_pending=len(self._handoffs),
             handoffs_by=self.handoffs,
             unavailable_seconds=self.unavailable_seconds(now_ns),
             violations=len(verdict.violations),
             faults=self.faults,
-            events=sum(node.life.steps for node in fabric.nodes.values()),
+            events=sum([node.life.steps for node in fabric.nodes.values()]),
             **numbers,
         )
 

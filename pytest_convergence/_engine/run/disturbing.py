@@ -57,7 +57,7 @@ class Disturbing:
             # Drawn from a stream of its own: the same seed chooses the same under every profile.
             self.noise = noise_of(schedule.noise, random.Random(f"noise/{schedule.seed}"))
         self._stream: random.Random | None = None
-        self._aim = random.Random(0)  # of noise that aims
+        self._aim: random.Random | None = None  # of noise that aims
         self.scheduled: Choices = schedule.choices(self._make_stream)
         self.choices = self.scheduled
         if session.is_recorded:
@@ -92,7 +92,7 @@ class Disturbing:
         if "partition" in self.kinds:
             self._partitions = Partitions(fabric, names, self.noise, listed=schedule.kind == "listed")
         if self.noise.targets:
-            self._aim.seed(f"target/{schedule.seed}")
+            self._aim = random.Random(f"target/{schedule.seed}")
             Targeting(fabric, names, self.kinds, self._partitions, self._aim)
         for at_ns, seed in schedule.branches:
             fabric.world.inert += 1
@@ -105,7 +105,8 @@ class Disturbing:
         if self._stream is None or fabric.closed:
             return
         self._stream.setstate(stream(seed).getstate())
-        self._aim.seed(f"target/{seed}")
+        if self._aim is not None:
+            self._aim.seed(f"target/{seed}")
         fabric.fates.draw_afresh()
         for node in fabric.nodes.values():
             if node.plan is not None:

@@ -94,15 +94,16 @@ Handler: TypeAlias = Callable[[Notice], object]
 
 @final
 class Handlers:
-    """The handlers of an engine or of a session."""
+    """The handlers of an engine or of a session.
 
-    __slots__ = ("_by_event",)
+    Attributes:
+        by_event: those of each event; empty until one is added.
+    """
+
+    __slots__ = ("by_event",)
 
     def __init__(self) -> None:
-        self._by_event: dict[SessionEvent, list[Handler]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._by_event)
+        self.by_event: dict[SessionEvent, list[Handler]] = {}
 
     def add(self, event: SessionEvent | str, handler: Handler) -> Callable[[], None]:
         """Let ``handler`` be called for ``event``; return what takes it away again.
@@ -123,10 +124,10 @@ class Handlers:
                 f"the handler of {which.value!r}, {handler!r}, is a coroutine function; a handler is a plain function. What "
                 "takes time belongs into the scenario or a behaviour."
             )
-        self._by_event.setdefault(which, []).append(handler)
+        self.by_event.setdefault(which, []).append(handler)
 
         def remove() -> None:
-            handlers = self._by_event.get(which, [])
+            handlers = self.by_event.get(which, [])
             if handler in handlers:
                 handlers.remove(handler)
 
@@ -134,19 +135,21 @@ class Handlers:
 
     def of(self, event: SessionEvent) -> tuple[Handler, ...]:
         """The handlers of an event, in the order in which they were added."""
-        return tuple(self._by_event.get(event, ()))
+        return tuple(self.by_event.get(event, ()))
 
 
 @final
 class Notifier:
     """Tells the handlers of one session, and those of its engine, what happens to it."""
 
-    __slots__ = ("_engine", "_followed", "_own", "_session", "_waiting")
+    __slots__ = ("_engine", "_followed", "_own", "_session", "_told", "_told_by_engine", "_waiting")
 
     def __init__(self, session: Session, engine: Handlers | None) -> None:
         self._session = session
         self._own = Handlers()
         self._engine = engine
+        self._told = self._own.by_event
+        self._told_by_engine = {} if engine is None else engine.by_event
         self._waiting: deque[Notice] = deque()
         self._followed = False
 
@@ -168,7 +171,7 @@ class Notifier:
 
     def moved(self, before: SessionState) -> None:
         """The session went from one state to the next."""
-        if not (self._own or self._engine):  # the usual case
+        if not (self._told or self._told_by_engine):  # the usual case
             return
         self.tell(
             SessionEvent.STATE_CHANGED, data={"before": before.value, "state": self._session.state.value}
@@ -176,7 +179,7 @@ class Notifier:
 
     def end(self, conduct: Conduct) -> None:
         """The run is over and its outcome known: tell so, and let what handlers raise be what the run raises."""
-        if self._own or self._engine:
+        if self._told or self._told_by_engine:
             self.tell(_BY_STATE[self._session.state])
             self._fail(conduct, self.flush())
 
@@ -193,7 +196,7 @@ class Notifier:
     def follow(self) -> None:
         """Watch what happens in the run, if there is one and anybody wants to know."""
         conduct = self._session._conduct
-        if conduct is None or self._followed or not (self._own or self._engine):
+        if conduct is None or self._followed or not (self._told or self._told_by_engine):
             return
         self._followed = True
         conduct.fabric.watch(("observe", *_BY_KIND), self._seen)
@@ -213,7 +216,7 @@ class Notifier:
         self, event: SessionEvent, agent: str | None = None, data: Mapping[str, Any] | None = None
     ) -> None:
         """Something happened: the handlers are called in the next step, or at once where there is no run."""
-        if not (self._own or self._engine) or not self._handlers(event):
+        if not (self._told or self._told_by_engine) or not self._handlers(event):
             return
         conduct = self._session._conduct
         at = 0.0 if conduct is None else conduct.world.now_ns / 1e9

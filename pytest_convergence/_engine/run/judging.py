@@ -248,6 +248,8 @@ class Judge:
 
     def _cut_off(self) -> tuple[str, ...]:
         """The live agents that do not reach the largest group of those that reach one another."""
+        if not self._conduct.fabric.rules:
+            return ()
         core = self.core()
         nodes = self._conduct.fabric.nodes
         return tuple(
@@ -304,7 +306,7 @@ class Judge:
             phases=session.phases,
             iterations=session._progress.iterations,
             cut_off=self._cut_off(),
-            crashed=tuple(name for name, agent in session.participants.items() if not agent.is_alive),
+            crashed=tuple([name for name, agent in session.participants.items() if not agent.is_alive]),
         )
         if isinstance(conduct.ending.error, RunFailure):
             conduct.ending.error.outcome = outcome

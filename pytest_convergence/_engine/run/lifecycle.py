@@ -23,6 +23,8 @@ class SessionState(enum.Enum):
     DIVERGED = "diverged"
     FAILED = "failed"
 
+    _followers: tuple[SessionState, ...]
+
     @property
     def is_final(self) -> bool:
         """Whether nothing follows."""
@@ -42,6 +44,11 @@ TRANSITIONS: Final[Mapping[SessionState, frozenset[SessionState]]] = {
 """State -> the states that may follow. Initializing makes the agents, coordinating starts the pattern, executing runs the
 scenario and the behaviours, synchronizing stops the faults and settles, converging judges."""
 
+for _state, _successors in TRANSITIONS.items():
+    _state._followers = tuple(
+        _successors
+    )  # looked through by identity: an enum's hash is a function in Python
+
 
 def advance(state: SessionState, to: SessionState) -> SessionState:
     """Return ``to`` if it may follow ``state``.
@@ -49,6 +56,6 @@ def advance(state: SessionState, to: SessionState) -> SessionState:
     Raises:
         InternalError: it may not.
     """
-    if to not in TRANSITIONS[state]:
+    if to not in state._followers:
         raise InternalError(f"a session cannot go from {state.value} to {to.value}; please report this")
     return to

@@ -67,6 +67,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 }
 """What an option is if nobody sets it."""
 
+_DEFAULT_TIMEOUT_NS: Final = to_ns(DEFAULTS["timeout"])
 _EXPLORERS: Final = ("random", "pct", "exhaustive")
 
 
@@ -177,7 +178,7 @@ class SessionOptions:
 
     def timeout_ns(self) -> int:
         """The bound of virtual time, in nanoseconds."""
-        return to_ns(self.get("timeout"))
+        return _DEFAULT_TIMEOUT_NS if self.timeout is UNSET else to_ns(self.timeout)
 
 
 NOTHING_SET: Final = SessionOptions()

@@ -140,6 +140,7 @@ class Session(Standing, Stating, Hosts):
         return ReplicatedLog(self)
 
     def _make_replica(self, name: str) -> Replica:
+        self.has_replicas = True
         replica = Replica(name, now_ns=self._clock_of(name), resolve=self._resolve)
         conduct = self._conduct
         if conduct is not None and conduct.has_begun and not conduct.is_over:

@@ -126,9 +126,8 @@ def _agree(one: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], ...])
 
 def _all_equal(views: dict[str, Any]) -> bool:
     """Whether all views are equal outright, which is the usual end and cheap to see."""
-    values = iter(views.values())
-    first = next(values, None)
-    return all(view == first for view in values)
+    first = next(iter(views.values()), None)
+    return [*views.values()].count(first) == len(views)
 
 
 def largest_group(views: dict[str, Any]) -> int:

@@ -68,6 +68,9 @@ def leave(world: World, conduct: Conduct) -> None:
 
 def watch_steps(world: World) -> None:
     """Call back after every step those sessions that have a property which must always hold, or that take snapshots."""
+    if not world.sessions:
+        world.after_step = None
+        return
     watchers = [conduct.after_step for conduct in world.sessions if conduct.after_step is not None]
     watchers += [
         conduct.session.snapshots.look for conduct in world.sessions if conduct.session.snapshots is not None
@@ -84,8 +87,8 @@ def _call_all(watchers: list[Callable[[], None]]) -> None:
 
 
 def _bound(world: World) -> None:
-    world.timeout_ns = min(conduct.timeout_ns for conduct in world.sessions)
-    world.max_events = min(conduct.max_events for conduct in world.sessions)
+    world.timeout_ns = min([conduct.timeout_ns for conduct in world.sessions])
+    world.max_events = min([conduct.max_events for conduct in world.sessions])
 
 
 def _idle(world: World) -> bool:

@@ -20,11 +20,15 @@ class Standing:
     """The questions that a session answers at any time, before, during and after its run."""
 
     agents: Mapping[str, SimulatedAgent]
+    has_replicas = False
+    """Whether any agent has a replica of the shared state: most sessions share none, and are not to pay for it."""
     _conduct: Conduct | None
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
         """Every conflict so far, once, however many replicas saw it."""
+        if not self.has_replicas:
+            return ()
         return distinct_conflicts(
             [
                 conflict

@@ -76,6 +76,8 @@ class Network:
 
     def with_faults(self, kinds: frozenset[str]) -> Network:
         """Return the same conditions with at least the usual odds of the fault kinds that are named."""
+        if not kinds:
+            return self
         changes: dict[str, Any] = {}
         for kind, name, odds in (
             ("loss", "loss", 0.1),
@@ -93,9 +95,9 @@ class Network:
 
     def under(self, noise: Noise) -> Network:
         """Return the same conditions with the odds of faults as a profile of noise has them."""
-        odds = {name: getattr(self, name) * noise.network for name in ("loss", "duplicate", "reorder")}
-        if noise.network == 1 or not any((self.loss, self.duplicate, self.reorder)):
+        if noise.network == 1 or not (self.loss or self.duplicate or self.reorder):
             return self
+        odds = {name: getattr(self, name) * noise.network for name in ("loss", "duplicate", "reorder")}
         excess = max(1.0, sum(odds.values()) / _MOST_ODDS)
         return replace(self, **{name: each / excess for name, each in odds.items()})
 

@@ -73,6 +73,7 @@ class Installation:
     """
 
     __slots__ = (
+        "_awaited",
         "_homes",
         "_lock",
         "_modules",
@@ -94,6 +95,7 @@ class Installation:
         self._prints: list[_Print] = []
         self._rows: dict[str, Row] = {}
         self._unloaded: list[Row] = []
+        self._awaited: frozenset[str] = frozenset()  # the modules of those
         self._turn = 0
         self.patches: dict[str, Patch] = {}
         self.places = 0
@@ -117,7 +119,7 @@ class Installation:
                     cover_hashes()
                     self.installed = True
         changed = not (_matches(self._modules) and self._is_intact())
-        if changed or self._pending or any(map(_is_wanted, self._unloaded)):
+        if changed or self._pending or self._awaited & sys.modules.keys():
             self._repair(changed)
 
     def _install(self, rows: list[Row]) -> None:
@@ -125,6 +127,7 @@ class Installation:
         self._rows |= {row.target: row for row in rows}
         fresh: list[Patch] = []
         self._unloaded = [row for row in rows if not _is_wanted(row)]
+        self._awaited = frozenset(_module_of(row) for row in self._unloaded)
         for row in filter(_is_wanted, rows):
             found = locate(row.target)
             if found is None:
@@ -172,8 +175,11 @@ class Installation:
 
     def _is_intact(self) -> bool:
         """Compare one namespace: another one each time, because this is done at the start of every run."""
-        self._turn = (self._turn + 1) % max(len(self._prints), 1)
-        return all(map(_matches, self._prints[self._turn : self._turn + 1]))
+        prints = self._prints
+        if not prints:
+            return True
+        turn = self._turn = (self._turn + 1) % len(prints)
+        return _matches(prints[turn])
 
     def _repair(self, changed: bool) -> None:
         """Put back what the end of a monkeypatch has undone, and install what it had hidden.
@@ -208,8 +214,12 @@ def _matches(taken: _Print) -> bool:
         return False
 
 
+def _module_of(row: Row) -> str:
+    return row.target.partition(":")[0]
+
+
 def _is_wanted(row: Row) -> bool:
-    return not row.when_loaded or row.target.partition(":")[0] in sys.modules
+    return not row.when_loaded or _module_of(row) in sys.modules
 
 
 def _is_free(row: Row) -> bool:
