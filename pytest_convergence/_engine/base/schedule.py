@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, Final, final
 
 from pytest_convergence._engine.base.choices import (
     CalmChoices,
@@ -56,7 +56,7 @@ class Schedule:
     @classmethod
     def calm(cls) -> Schedule:
         """Everything in order, nothing lost, nobody crashed."""
-        return cls()
+        return _CALM
 
     @classmethod
     def seeded(
@@ -177,3 +177,6 @@ class Schedule:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Show what evaluates to this schedule in failing examples of Hypothesis (and in IPython), not its fields."""
         printer.text(repr(self))
+
+
+_CALM: Final = Schedule()

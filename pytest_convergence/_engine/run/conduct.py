@@ -400,9 +400,8 @@ class Conduct:
     def user_messages_in_flight(self) -> bool:
         """Whether a message of the user's agents is on its way, a conflict to be answered, a work between two owners."""
         sequencer = self.fabric.sequencer
-        waits = (
-            self.resolving.is_waiting() or self.hands_over() or (sequencer is not None and sequencer.holds)
-        )
+        held = sequencer is not None and sequencer.holds
+        waits = held or self.resolving.is_waiting() or self.hands_over()
         return waits or any(getattr(event[2], "__func__", None) in _ARRIVALS for event in self.world.events)
 
     def moving(self) -> tuple[str, ...]:

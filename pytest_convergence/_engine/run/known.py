@@ -26,13 +26,14 @@ class Known:
             a pattern that does not exist.
     """
 
-    __slots__ = ("_of_patterns", "_patterns", "_properties")
+    __slots__ = ("_of_patterns", "_patterns", "_properties", "_unasked")
 
     def __init__(self, patterns: Iterable[Pattern] = (), properties: Iterable[Property] = ()) -> None:
         own = tuple(patterns)
         self._patterns = PatternRegistry(own)
         self._properties = PropertyRegistry(properties)
         self._of_patterns = {each.name: self._properties.find_all(each.properties) for each in own}
+        self._unasked: dict[str, tuple[Property, ...]] = {}  # by the name of the pattern, once asked for
         for name in self._properties.names:
             for pattern in self._properties.find(name).patterns:
                 if pattern not in (_WITHOUT_PATTERN, "*"):
@@ -51,6 +52,8 @@ class Known:
         Raises:
             ConvergenceUsageError: there is none of that name.
         """
+        if "pattern" not in options and "properties" not in options:
+            return options
         named = dict(options)
         if isinstance(named.get("pattern"), str):
             named["pattern"] = self._patterns.find(named["pattern"])
@@ -63,8 +66,10 @@ class Known:
         """Return the options of a session with the properties of the user's that apply to it unasked."""
         pattern = options.pattern_object()
         name = _WITHOUT_PATTERN if pattern is None else pattern.name
-        own = (each for each in self._of_patterns.get(name, ()) if each.name not in BUILT_IN)
-        more = (*own, *self._properties.applying_to(name))
+        more = self._unasked.get(name)
+        if more is None:
+            own = (each for each in self._of_patterns.get(name, ()) if each.name not in BUILT_IN)
+            more = self._unasked[name] = (*own, *self._properties.applying_to(name))
         if not more:
             return options
         asked = options.get("properties")
