@@ -95,3 +95,31 @@ async def test_traced(convergence_session):
     assert (await convergence_session.execute()).converged
 """
     assert "1 passed" in _debug(pytester, source, "c\nc\n", "--trace")
+
+
+_BREAKPOINT_IN_A_PROCESS = """
+import sys
+
+def program():
+    print("before")
+    breakpoint()
+    print("after")
+    return input()
+
+def test_paused(convergence_session):
+    host = convergence_session.host("one", program, process=True)
+    host.stdin.write("typed by the world\\n")
+    assert convergence_session.run().results == {"one": "typed by the world"}
+    assert host.stdout == "before\\nafter\\n"
+"""
+
+
+def test_a_breakpoint_in_a_process_talks_to_the_terminal(pytester: pytest.Pytester) -> None:
+    shown = _debug(
+        pytester,
+        _BREAKPOINT_IN_A_PROCESS,
+        "p 'seen', 2 + 3\nimport time\np 'year', time.gmtime().tm_year > 2020\nc\n",
+    )
+    assert "('seen', 5)" in shown
+    assert "('year', True)" in shown
+    assert "1 passed" in shown

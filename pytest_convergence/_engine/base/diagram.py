@@ -32,6 +32,7 @@ _MARKS: Final = {
     "error": "! error",
     "stop": "■ stopped",
     "cancel": "✂ cancelled",
+    "output": "› ",
 }
 _LANES: Final = {"crash": " ", "pause": "┆", "restart": "│", "resume": "│"}
 """What a lane looks like from such an event on."""
@@ -280,6 +281,8 @@ def words_of(event: TraceEvent) -> str:
     message = event.message
     if message is not None:
         return f"{event.kind} #{message.number} {message.type} to {message.recipient}"
+    if event.kind == "output":
+        return f"{detail['fact']}: {_short(detail['line'])}"
     if event.kind in _MARKS:
         return _MARKS[event.kind][2:]
     if isinstance(detail, dict):

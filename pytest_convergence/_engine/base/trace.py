@@ -51,6 +51,7 @@ KINDS: Final = (
     "session",
     "stall",
     "cancel",
+    "output",
 )
 """What can happen. The first five carry a message, the others a detail."""
 

@@ -10,9 +10,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import inspect
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -22,11 +20,13 @@ from typing import TYPE_CHECKING, Any, final
 
 from pytest_convergence._engine.run.agent import SimulatedAgent
 from pytest_convergence._engine.run.hosting import current_loop
+from pytest_convergence._engine.run.programs import HostStdin, Program, named
 from pytest_convergence._engine.sim.awaiting import describe_stack
 from pytest_convergence._engine.sim.cancelling import cancelling_of
 from pytest_convergence._engine.sim.files import HostFiles
 from pytest_convergence._engine.sim.net.stack import stack_of
 from pytest_convergence._engine.sim.signals import signals_of
+from pytest_convergence._engine.sim.stdio import STDERR, STDOUT, Output, OutputLine
 from pytest_convergence._engine.sim.strands import Strand
 from pytest_convergence.errors import ConvergenceUsageError
 
@@ -51,7 +51,20 @@ class SimulatedHost:
         serves: whether a run may end while its program still runs; ``None`` to decide by whether it listens.
     """
 
-    __slots__ = ("_cancels", "_files", "_main", "_process", "_strand", "agent", "name", "names", "serves")
+    __slots__ = (
+        "_cancels",
+        "_files",
+        "_main",
+        "_output",
+        "_process",
+        "_roots",
+        "_stdin",
+        "_strand",
+        "agent",
+        "name",
+        "names",
+        "serves",
+    )
 
     def __init__(
         self,
@@ -61,6 +74,7 @@ class SimulatedHost:
         serves: bool | None,
         cancels: Callable[[str], bool] | None,
         process: bool,
+        roots: tuple[str, ...],
         files: Path | None,
     ) -> None:
         self.agent = agent
@@ -71,6 +85,9 @@ class SimulatedHost:
         self._cancels = cancels
         self._strand: Strand | None = None
         self._process = process
+        self._roots = roots
+        self._output = Output()
+        self._stdin = HostStdin()
         self._files = files
 
     async def behave(self, _: SimulatedAgent) -> Any:
@@ -78,17 +95,64 @@ class SimulatedHost:
         __tracebackhide__ = True
         if self._process:
             loop: Any = current_loop()
-            strand = self._strand = Strand(loop, self._run)
+            life = self._node("run").life
+            life.process = self._stdin.begin(life, self._roots, self._output)
+            strand = self._strand = Strand(loop, Program(self._main, self._roots))
             strand.start()
             return await strand.done
         return await self._main()
 
-    def _run(self) -> Any:
-        __tracebackhide__ = True
-        main = self._main
-        if inspect.iscoroutinefunction(functools.partial(main).func):
-            return asyncio.run(main())
-        return main()
+    @property
+    def stdin(self) -> HostStdin:
+        """What a process reads: what is written to it feeds ``input()`` and ``sys.stdin`` of the program.
+
+        Raises:
+            ConvergenceUsageError: it is no process.
+        """
+        self._check_process("stdin")
+        return self._stdin
+
+    @property
+    def stdout(self) -> str:
+        """All that a process has printed so far, over all its lives.
+
+        Raises:
+            ConvergenceUsageError: it is no process.
+        """
+        self._check_process("stdout")
+        return self._output.text(STDOUT)
+
+    @property
+    def stderr(self) -> str:
+        """All that a process has written to ``sys.stderr`` so far, over all its lives.
+
+        Raises:
+            ConvergenceUsageError: it is no process.
+        """
+        self._check_process("stderr")
+        return self._output.text(STDERR)
+
+    @property
+    def output(self) -> tuple[OutputLine, ...]:
+        """The lines of both streams of a process in the order of time: ``line.at``, ``line.stream``, ``line.text``.
+
+        Raises:
+            ConvergenceUsageError: it is no process.
+        """
+        self._check_process("output")
+        return tuple(self._output.lines)
+
+    def _check_process(self, name: str) -> None:
+        if not self._process:
+            raise ConvergenceUsageError(
+                f"host {self.name!r} has no {name} of its own: its program prints where the test prints. Give it a process: "
+                "session.host(…, process=True)."
+            )
+
+    def end(self) -> None:
+        """The run is over."""
+        self._output.break_off()
+        self._node("end").end()
 
     @property
     def waits_at(self) -> str | None:
@@ -181,6 +245,8 @@ class SimulatedHost:
         stack = stack_of(node)
         stack.directory.alias(self.name, self.names)
         stack.on_listen = functools.partial(_serves_now, conduct)
+        self._output.attach(node)
+        node.on_crash.append(self._output.break_off)
         if self._files is not None:
             node.files = HostFiles(node, self._files)
         if self._cancels is not None:
@@ -214,13 +280,14 @@ class Hosts:
     def host(
         self,
         name: str,
-        main: Callable[..., Any],
+        main: Callable[..., Any] | str,
         /,
         *args: Any,
         names: Iterable[str] = (),
         serves: bool | None = None,
         cancel: bool | str | Callable[[str], bool] = False,
         process: bool = False,
+        modules: Iterable[str] | None = None,
         files: str | Path | None = None,
     ) -> SimulatedHost:
         """Put a program on a machine of its own: ``session.host("server", serve)``.
@@ -231,7 +298,8 @@ class Hosts:
 
         Args:
             name: the host's name, by which others connect to it.
-            main: a coroutine function.
+            main: a coroutine function; for a process also a plain one, or where to import it from,
+                ``"package.module:function"``.
             args: its arguments; for keyword arguments use :func:`functools.partial`.
             names: other names that lead to the host, such as ``"api.example.com"``.
             serves: whether a run may end while ``main`` still runs. By default a program that listens, or has a datagram
@@ -241,22 +309,19 @@ class Hosts:
                 function is true.
             process: give the program a thread, and ``main`` may be a plain function that blocks: on sockets, in
                 ``time.sleep``, in ``select``; a coroutine function gets an event loop of its own by ``asyncio.run``. One
-                thread runs at a time, and the schedule says which.
+                thread runs at a time, and the schedule says which. What it prints is in ``host.stdout`` and ``host.stderr``,
+                what it reads comes from ``host.stdin``.
+            modules: modules and packages, by name, that the process has to itself: they are imported afresh whenever its
+                program begins. By default the package of a program that is given by name, and none otherwise.
             files: an empty directory for the program's files, a new one for each run (``tmp_path_factory.mktemp("db")``).
                 What the program has not made durable there by ``os.fsync`` may be lost or torn when a crash is silent.
 
         Raises:
-            ConvergenceUsageError: the name is taken or no name, ``main`` is no coroutine function, or ``files`` is no empty
-                directory.
+            ConvergenceUsageError: the name is taken, ``main`` is no such function, or ``files`` is no empty directory.
         """
         session: Any = self
         _check_name(name, self.participants)
-        is_coroutine = callable(main) and inspect.iscoroutinefunction(functools.partial(main).func)
-        if not callable(main) or not (is_coroutine or process):
-            raise ConvergenceUsageError(
-                f"host {name!r} needs a coroutine function, `async def main(…): …`, not {main!r}. A plain function that "
-                "blocks needs a process: session.host(…, process=True)."
-            )
+        main, roots = named(name, main, process, modules)
         others = (names,) if isinstance(names, str) else tuple(names)
         host = SimulatedHost(
             SimulatedAgent(session, name),
@@ -265,6 +330,7 @@ class Hosts:
             serves,
             _wanted(cancel),
             process,
+            roots,
             None if files is None else _directory(name, Path(files)),
         )
         self._hosts[name] = host

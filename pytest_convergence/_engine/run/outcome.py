@@ -20,6 +20,8 @@ __all__ = ["Outcome", "RunMetrics"]
 
 _NOTHING: Final[Mapping[str, int]] = {}
 
+_MOST_PRINTED: Final = 30
+
 
 @final
 class RunMetrics(NamedTuple):
@@ -184,8 +186,22 @@ class Outcome:
             lines.append(f"  criterion {result.name!r}: {'met' if result.met else 'not met'}")
         lines += [f"  conflict at {conflict}" for conflict in self.conflicts]
         lines += [f"  violated: {violation}" for violation in self.violations]
+        lines += _printed(self.trace)
         return "\n".join(lines)
 
     def __repr__(self) -> str:
         because = f", because {self.reasons[0]}" if self.reasons else ""
         return f"<Outcome {self.name}: {self.state.value}, {self.schedule}{because}>"
+
+
+def _printed(trace: Trace) -> list[str]:
+    """What the processes of hosts have printed: the newest lines."""
+    printed = [event for event in trace if event.kind == "output"]
+    shown = [
+        f"    {format_ns(event.at_ns)} {event.agent} {event.detail['fact']}: {event.detail['line']}"
+        for event in printed[-_MOST_PRINTED:]
+    ]
+    if not shown:
+        return []
+    left_out = len(printed) - len(shown)
+    return [f"  printed{f' (and {left_out} earlier lines)' if left_out else ''}:", *shown]

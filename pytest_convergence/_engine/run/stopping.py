@@ -41,10 +41,10 @@ async def stop(conduct: Conduct) -> None:
 def _end_hosts(conduct: Conduct) -> None:
     """End the hosts; the trace says so of those whose program had not returned."""
     nodes = conduct.fabric.nodes
-    ends = [nodes[name] for name in conduct.session._hosts if name in nodes and nodes[name].is_alive]
-    left_behind(conduct, {node.life for node in ends})
-    for node in ends:
-        task = conduct.cast.tasks.get(node.name)
+    ends = [host for host in conduct.session._hosts.values() if host.name in nodes and host.is_alive]
+    left_behind(conduct, {nodes[host.name].life for host in ends})
+    for host in ends:
+        task = conduct.cast.tasks.get(host.name)
         if task is not None and not task.done():
-            conduct.fabric.note("stop", node, None)
-        node.end()
+            conduct.fabric.note("stop", nodes[host.name], None)
+        host.end()

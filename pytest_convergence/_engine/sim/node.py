@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.handles import Ready
     from pytest_convergence._engine.sim.links import Link
     from pytest_convergence._engine.sim.net.stack import Stack
+    from pytest_convergence._engine.sim.processes import Process
     from pytest_convergence._engine.sim.signals import Signals
     from pytest_convergence._engine.sim.strands import Strand
 
@@ -77,10 +78,22 @@ class Life:
         strands: the threads of its program, once there are any.
         executor: runs the functions that its program wants to run on threads, once there are any.
         holds: why it takes no step at present, as a sum of ``PAUSE``, ``OUTAGE``, ``STALL``; 0 for nothing.
+        process: what its program has to itself, if it has a thread of its own.
         parked: steps that will not run: of a dead life for ever, of a held one until it goes on.
     """
 
-    __slots__ = ("alive", "executor", "fuse", "holds", "is_over", "node", "parked", "steps", "strands")
+    __slots__ = (
+        "alive",
+        "executor",
+        "fuse",
+        "holds",
+        "is_over",
+        "node",
+        "parked",
+        "process",
+        "steps",
+        "strands",
+    )
 
     def __init__(self, node: Node, steps: int, fuse: int) -> None:
         self.node = node
@@ -90,6 +103,7 @@ class Life:
         self.holds = 0
         self.executor: Executor | None = None
         self.strands: list[Strand] | None = None
+        self.process: Process | None = None
         self.parked: list[Ready] = []
 
 

@@ -24,8 +24,9 @@ from pytest_convergence._engine.sim.owner import OWNER
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.loop import WorldLoop
+    from pytest_convergence._engine.sim.processes import Process
 
-__all__ = ["Strand", "StrandEnded", "current_strand", "strand_world"]
+__all__ = ["Strand", "StrandEnded", "current_strand", "exchange_strand", "strand_world"]
 
 _start_thread: Final = _thread.start_new_thread
 _Lock: Final = _thread.allocate_lock
@@ -50,6 +51,7 @@ class Strand:
         ident: the thread's, once it has begun; 0 before.
         siblings: the strands of the same program, itself among them.
         joiners: strands that wait for its end.
+        process: what its program has to itself, if it is one with threads of its own from the start.
     """
 
     __slots__ = (
@@ -68,6 +70,7 @@ class Strand:
         "ident",
         "joiners",
         "loop",
+        "process",
         "siblings",
     )
 
@@ -87,8 +90,10 @@ class Strand:
         self.joiners: list[Strand] = []
         life = self._context.get(OWNER)
         self.siblings: list[Strand] = []
+        self.process: Process | None = None
         if life is not None:
             self.siblings = life.strands = life.strands or self.siblings
+            self.process = life.process
         self.siblings.append(self)
         loop.world.closers.append(self._unwind)
 
@@ -138,15 +143,21 @@ class Strand:
         """Give the baton away, and wait until it comes back. This is one step of the host's life."""
         if self._has_ended:
             return
-        loop = asyncio._get_running_loop()
-        if not self._is_started:
-            self._is_started = True
-            _start_thread(self._run, ())
-        else:
-            self._go.release()
-        self._is_lost = True
-        self._back.acquire()  # a signal may interrupt it (the watchdog, the user): then the thread keeps the baton
-        self._is_lost = False
+        loop, process = asyncio._get_running_loop(), self.process
+        if process is not None:
+            process.enter()
+        try:
+            if not self._is_started:
+                self._is_started = True
+                _start_thread(self._run, ())
+            else:
+                self._go.release()
+            self._is_lost = True
+            self._back.acquire()  # a signal may interrupt it (the watchdog, the user): then the thread keeps the baton
+            self._is_lost = False
+        finally:
+            if process is not None:
+                process.leave()
         asyncio._set_running_loop(loop)
 
     def wake(self) -> None:
@@ -261,6 +272,13 @@ def current_strand() -> Strand | None:
     """Return the strand that the calling thread runs, ``None`` for any other thread."""
     strand: Strand | None = getattr(_HERE, "strand", None)
     return strand
+
+
+def exchange_strand(strand: Strand | None) -> Strand | None:
+    """Let the calling thread run ``strand``, or none, as code that is no part of the run does; return which it was."""
+    before = current_strand()
+    _HERE.strand = strand
+    return before
 
 
 def strand_world() -> Any:

@@ -263,7 +263,7 @@ def test_a_hosts_clock_can_be_off() -> None:
         (lambda s: s.host("scenario", serve), "the name of another participant"),
         (lambda s: (s.host("a", serve), s.host("a", serve)), "take another one"),
         (lambda s: s.host("a", len), "needs a coroutine function"),
-        (lambda s: s.host("a", "serve"), "needs a coroutine function"),
+        (lambda s: s.host("a", b"serve"), "needs a coroutine function"),
         (lambda s: s.host("a", serve, cancel=3), "cancel= takes True"),
         (lambda s: (s.host("a", serve), s.host("b", serve, names="a"), s.run()), "a name leads to one host"),
     ],

@@ -18,7 +18,7 @@ from random import Random
 from types import FrameType
 from typing import Any, Final, Protocol
 
-from pytest_convergence._engine.sim.strands import strand_world
+from pytest_convergence._engine.sim.strands import current_strand, exchange_strand, strand_world
 
 __all__ = [
     "TOOLS",
@@ -96,11 +96,13 @@ def outside_world() -> Iterator[None]:
     The run stands still meanwhile. Works by hiding the running loop, so a debugger may even run a loop of its own.
     """
     loop: asyncio.AbstractEventLoop | None = _get_running_loop()
+    strand = exchange_strand(None)
     _set_running_loop(None)
     try:
         yield
     finally:
         _set_running_loop(loop)
+        exchange_strand(strand)
 
 
 def prompts_outside_world(debugger: Any, *, budget: Any = None) -> None:
@@ -117,10 +119,23 @@ def prompts_outside_world(debugger: Any, *, budget: Any = None) -> None:
         if budget is not None:
             budget.suspend()
         try:
-            with outside_world():
+            with _outside_process(debugger), outside_world():
                 interaction(*args, **options)
         finally:
             if budget is not None:
                 budget.resume()
 
     debugger.interaction = interaction_outside
+
+
+@contextmanager
+def _outside_process(debugger: Any) -> Iterator[None]:
+    """Let the prompt talk to the terminal, not to the pipes of the process in which it was opened."""
+    strand = current_strand()
+    process = None if strand is None else strand.process
+    if process is None:
+        yield
+        return
+    with process.outside():
+        debugger.stdin, debugger.stdout = sys.stdin, sys.stdout
+        yield

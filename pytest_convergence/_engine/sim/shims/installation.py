@@ -24,6 +24,7 @@ from pytest_convergence._engine.sim.shims import (
     refusals,
     signals,
     sockets,
+    stdio,
     threads,
 )
 from pytest_convergence._engine.sim.shims.asking import RUNS
@@ -52,6 +53,7 @@ def all_rows() -> Iterator[Row]:
     yield from refusals.rows()
     yield from signals.rows()
     yield from sockets.rows()
+    yield from stdio.rows()
     yield from threads.rows()
 
 
