@@ -260,7 +260,8 @@ def _count_down(loop: WorldLoop, turns: int) -> None:
 def _close(loop: WorldLoop, generators: list[Any]) -> None:
     """Close the world, and what is left in it; what that still says on its way out is for nobody."""
     world = loop.world
-    if not world.closers and not generators and not loop.live_tasks():
+    of_the_test = [loop.driver.node.fabric.close]  # always there, and silent
+    if world.closers == of_the_test and not generators and not loop.live_tasks():
         world.close()
         return
     with quiet():
