@@ -76,7 +76,7 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
             raise failure
         search.explorer.ran(approach, running.run.seen or ())
         if leaks is not None:
-            note_run(item.nodeid, index, running.traces())
+            note_run(item, index, running.traces())
             if not is_second_process():
                 _run_again(item, running, once, leaks)
     if search.explorer.summary:

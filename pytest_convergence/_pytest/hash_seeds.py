@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -27,6 +26,7 @@ from pytest_convergence._pytest.whole_files import write_whole
 __all__ = ["begin", "is_second_process", "is_wanted", "keep_checked", "note_run"]
 
 _FOLDER: Final = "PYTEST_CONVERGENCE_RUNS"
+_NAME: Final = "convergence-other-process"
 _SECOND: Final = "PYTEST_CONVERGENCE_SECOND_PROCESS"
 _OTHER_SEED: Final = "1"
 _MOST_SCHEDULES: Final = 20
@@ -46,25 +46,32 @@ def is_second_process() -> bool:
     return _SECOND in os.environ
 
 
-def note_run(nodeid: str, index: int, traces: Mapping[str, Any]) -> None:
+def _folder_of(config: pytest.Config) -> str | None:
+    """Where both processes keep what their runs did: told to the second one, and to workers, by whoever started them."""
+    given: Mapping[str, Any] = getattr(config, "workerinput", {})
+    other: OtherProcess | None = config.pluginmanager.get_plugin(_NAME)
+    return other.folder if other is not None else given.get(_FOLDER, os.environ.get(_FOLDER))
+
+
+def note_run(item: pytest.Item, index: int, traces: Mapping[str, Any]) -> None:
     """Keep what a run of a test did, if there is another process to compare it with."""
-    folder = os.environ.get(_FOLDER)
+    folder = _folder_of(item.config)
     if folder is None or index >= _MOST_SCHEDULES:
         return
     from pytest_convergence._engine.run.compare import Record
 
     sessions = {label: list(Record.of(trace)) for label, trace in traces.items()}
     write_whole(
-        _file(folder, nodeid, index, second=is_second_process()),
-        json.dumps({"nodeid": nodeid, "index": index, "sessions": sessions}),
+        _file(folder, item.nodeid, index, second=is_second_process()),
+        json.dumps({"nodeid": item.nodeid, "index": index, "sessions": sessions}),
     )
 
 
 def keep_checked(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In the second process: leave out what the first has not checked."""
-    if not is_second_process():
+    folder = _folder_of(config)
+    if not is_second_process() or folder is None:
         return
-    folder = os.environ[_FOLDER]
     kept = [item for item in items if _file(folder, item.nodeid, 0).exists()]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
@@ -77,23 +84,31 @@ def _file(folder: str, nodeid: str, index: int, *, second: bool = False) -> Path
 
 def begin(config: pytest.Config) -> None:
     """Get ready, in the process that prints, to start the other one."""
-    config.pluginmanager.register(OtherProcess(config), "convergence-other-process")
+    config.pluginmanager.register(OtherProcess(config), _NAME)
 
 
 @final
 class OtherProcess:
-    """Starts the second process when all tests have passed, and says where it differed."""
+    """Starts the second process when all tests have passed, and says where it differed.
+
+    Attributes:
+        folder: where both processes keep what their runs did.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._folder = tempfile.mkdtemp(prefix="pytest-convergence-")
+        self.folder = tempfile.mkdtemp(prefix="pytest-convergence-")
         self._said: list[str] = []
-        os.environ[_FOLDER] = self._folder  # workers of xdist inherit it
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of xdist where the folder is."""
+        node.workerinput[_FOLDER] = self.folder
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Run the tests again and compare."""
-        if exitstatus or not any(Path(self._folder).iterdir()):
+        if exitstatus or not any(Path(self.folder).iterdir()):
             return
         answer = self._run()
         differences = list(self._differences())
@@ -115,17 +130,17 @@ class OtherProcess:
 
     def _run(self) -> subprocess.CompletedProcess[str]:
         given = self._config.invocation_params
-        command = [sys.executable, "-m", "pytest", *map(str, given.args), f"--basetemp={self._folder}/tmp"]
+        command = [sys.executable, "-m", "pytest", *map(str, given.args), f"--basetemp={self.folder}/tmp"]
         for destination in _WRITTEN:
             if self._config.getoption(destination, None):
                 option = "junitxml" if destination == "xmlpath" else destination.replace("_", "-")
-                command.append(f"--{option}={self._folder}/{destination}")
+                command.append(f"--{option}={self.folder}/{destination}")
         if self._config.getoption("no_cov", None) is False:
             command.append("--no-cov")
         return subprocess.run(
             [*command, "-p", "no:cacheprovider"],
             cwd=given.dir,
-            env={**os.environ, "PYTHONHASHSEED": _OTHER_SEED, _SECOND: "1"},
+            env={**os.environ, "PYTHONHASHSEED": _OTHER_SEED, _SECOND: "1", _FOLDER: self.folder},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -136,7 +151,7 @@ class OtherProcess:
     def _differences(self) -> Iterator[tuple[str, str]]:
         """The first difference of each test that has one."""
         told = set()
-        for path in sorted(Path(self._folder).glob("*-first.json")):
+        for path in sorted(Path(self.folder).glob("*-first.json")):
             first = json.loads(path.read_text("utf-8"))
             other = path.with_name(path.name.replace("-first", "-second"))
             if not other.exists():  # it failed there, which is told otherwise
@@ -156,9 +171,7 @@ class OtherProcess:
 
     def pytest_unconfigure(self) -> None:
         """Remove the folder."""
-        with suppress(KeyError):
-            del os.environ[_FOLDER]
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:

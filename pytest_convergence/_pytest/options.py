@@ -136,9 +136,7 @@ def split_profile(text: str | None) -> dict[str, str]:
     return {"noise" if name in NOISE_PROFILES else "network": name for name in names}
 
 
-def add_options(parser: pytest.Parser) -> None:
-    """Register the options of the command line and their ini twins."""
-    group = parser.getgroup("convergence", "agents that must agree, in a simulated world")
+def _add_search_options(group: pytest.OptionGroup) -> None:
     group.addoption(
         "--convergence-schedules",
         type=_count,
@@ -171,6 +169,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="network profile (perfect, lan, wan, lossy, flaky, chaos) or noise profile (uniform, fast-restart, heavy-tail, "
         "leader-target, swarm, pct) of every session, or both, with a comma; goes before the marker's network= and noise=",
     )
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the options of the command line and their ini twins."""
+    group = parser.getgroup("convergence", "agents that must agree, in a simulated world")
+    _add_search_options(group)
     group.addoption(
         "--convergence-metrics",
         metavar="FILE",
@@ -180,8 +184,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--convergence-check-determinism",
         action="store_true",
         default=None,
-        help="run each schedule of each marked test twice (and all tests once more in a process where strings hash "
-        "otherwise, unless PYTHONHASHSEED is pinned), and fail with the first difference if runs differ",
+        help="run each schedule of each marked test twice (and once more in a process where strings hash otherwise, unless "
+        "PYTHONHASHSEED is pinned), and fail with the first difference",
     )
     group.addoption(
         "--convergence-replay",

@@ -120,6 +120,11 @@ def test_every_row_that_this_platform_has_is_installed() -> None:
     assert not missing
 
 
+def test_no_function_has_two_replacements() -> None:
+    targets = [row.target for row in all_rows()]
+    assert sorted(set(targets)) == sorted(targets)
+
+
 def test_threads_may_install_at_the_same_time() -> None:
     threads = [threading.Thread(target=install) for _ in range(8)]
     for thread in threads:

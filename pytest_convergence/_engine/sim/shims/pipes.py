@@ -21,6 +21,7 @@ from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
 from pytest_convergence._engine.sim.shims.polling import number_of
 from pytest_convergence._engine.sim.shims.refusals import DESCRIPTORS, is_for_tool, refuse
+from pytest_convergence._engine.sim.stdio import STDERR, STDOUT, write_bytes
 
 try:
     import fcntl
@@ -30,6 +31,7 @@ except ImportError:  # pragma: no cover - not on Windows
 __all__ = ["rows"]
 
 _NONBLOCK: Final[int] = getattr(os, "O_NONBLOCK", 0)
+_STANDARD: Final = {1: STDOUT, 2: STDERR}
 
 
 def rows() -> Iterator[Row]:
@@ -44,7 +46,7 @@ def rows() -> Iterator[Row]:
             yield row(f"os:{name}", pipes, partial(_pipe, f"os.{name}"))
     numbers = "of simulated descriptors: done there; of real ones as ever"
     yield row("os:read", numbers, _read)
-    yield row("os:write", numbers, _write)
+    yield row("os:write", f"{numbers}, but for the standard streams of a process of its own", _write)
     yield row("os:close", numbers, _close)
     yield row("os:set_blocking", numbers, _set_blocking)
     yield row("os:get_blocking", numbers, _get_blocking)
@@ -101,6 +103,9 @@ def _read(world: Any, original: Any, fd: Any, length: int, /) -> bytes:
 def _write(world: Any, original: Any, fd: Any, data: Any, /) -> int:
     file = _file(world, fd)
     if file is None:
+        stream = _STANDARD.get(fd) if isinstance(fd, int) else None
+        if stream is not None and write_bytes(stream, bytes(data)):
+            return len(data)
         real: int = original(fd, data)
         return real
     end = _stream(file)

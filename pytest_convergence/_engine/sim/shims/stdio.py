@@ -8,29 +8,17 @@ from typing import Any, Final
 
 from pytest_convergence._engine.sim.shims.asking import RUNS, TOOLS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
-from pytest_convergence._engine.sim.stdio import STDERR, STDOUT, write_bytes
 from pytest_convergence._engine.sim.strands import current_strand
 
 __all__ = ["rows"]
 
 _SOURCE: Final = "standard streams"
-_NUMBERS: Final = {1: STDOUT, 2: STDERR}
 
 
 def rows() -> Iterator[Row]:
     """Return what is replaced, and by what."""
-    writes = "to descriptors 1 and 2, in a process of its own: its standard streams"
-    yield Row("os:write", writes, delegate(_write, RUNS, asked_world), _SOURCE)
     configures = "in a process of its own: the handlers of that process; those of test tools stay"
     yield Row("logging:basicConfig", configures, delegate(_basic_config, RUNS, asked_world), _SOURCE)
-
-
-def _write(_world: Any, original: Any, fd: Any, data: Any, /) -> int:
-    stream = _NUMBERS.get(fd) if isinstance(fd, int) else None
-    if stream is not None and write_bytes(stream, bytes(data)):
-        return len(data)
-    written: int = original(fd, data)
-    return written
 
 
 def _basic_config(_world: Any, original: Any, /, **options: Any) -> None:
