@@ -374,12 +374,24 @@ async def signals() -> object:
     return signal.signal(signal.SIGALRM, lambda *_: None), signal.alarm(1)
 
 
+@probe("a pipe on the loop")
+async def pipes() -> object:
+    loop, seen = asyncio.get_running_loop(), []
+    reading, writing = os.pipe()
+    loop.add_reader(reading, lambda: seen.append((os.read(reading, 10), loop.time())))
+    loop.call_later(1, os.write, writing, b"through")
+    await asyncio.sleep(2)
+    loop.remove_reader(reading)
+    os.close(reading)
+    os.close(writing)
+    return seen, reading, writing
+
+
 @probe("a real descriptor on the loop", refused=True)
 async def real_descriptors() -> object:
-    reading, writing = os.pipe()
+    number = os.open(os.devnull, os.O_RDONLY)
     try:
-        asyncio.get_running_loop().add_reader(reading, print)
+        asyncio.get_running_loop().add_reader(number, print)
         return "watched"
     finally:
-        os.close(reading)
-        os.close(writing)
+        os.close(number)

@@ -97,7 +97,7 @@ def test_what_is_shared_and_imported_late_stays(company: Any, tmp_path: Path) ->
     (tmp_path / "our_company" / "late.py").write_text("import imported_late")
 
     def program() -> None:
-        import our_company.late  # noqa: F401  # type: ignore[import-not-found]
+        import our_company.late  # type: ignore[import-not-found]  # noqa: F401
 
     session = make_session()
     session.host("a", program, process=True, modules=["our_company"])
