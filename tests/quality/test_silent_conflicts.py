@@ -56,6 +56,19 @@ def test_what_a_rollback_took_back_stays_taken_back_when_the_conflict_has_grown_
     silent(options, seeds=(169,), scenario=rival_writers, accept=_is_settled)
 
 
+@pytest.mark.parametrize(("seed", "network"), [(81, "perfect"), (30, "lan"), (48, "lossy")])
+def test_a_rollback_that_others_know_to_be_none_is_not_asked_for(seed: int, network: str) -> None:
+    """d reports a rollback and crashes; the conflict grows to one that nobody can roll back, and is written over."""
+    options = {"agents": AGENTS, "network": network, "resolve": "rollback"}
+    silent(options, seeds=(seed,), scenario=rival_writers, accept=_is_settled)
+
+
+def test_a_rollback_goes_back_no_further_than_to_what_all_had_seen() -> None:
+    """c writes at a deeper path in between, so that nobody says what stood at the path of the conflict."""
+    options = {"agents": AGENTS, "network": "perfect", "resolve": "rollback"}
+    silent(options, seeds=(103,), scenario=rival_writers, accept=_is_settled)
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("resolve", STRATEGIES)
 def test_rival_writers_agree_in_the_end(resolve: str, network: str) -> None:

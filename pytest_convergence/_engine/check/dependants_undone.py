@@ -25,7 +25,7 @@ from pytest_convergence._engine.check.rivalry import (
 )
 from pytest_convergence._engine.state.derived import is_undone, rolled_back
 from pytest_convergence._engine.state.paths import Path, overlap
-from pytest_convergence._engine.state.updates import Dot
+from pytest_convergence._engine.state.updates import Dot, RolledBack
 
 __all__ = ["DEPENDANTS_UNDONE"]
 
@@ -37,6 +37,9 @@ class _Checker:
         self._writes = Writes()
         self._kept: dict[tuple[str, Path], Kept] = {}
         self._rollbacks: dict[tuple[str, Id], Report] = {}
+        self._met: dict[
+            frozenset[Id], RolledBack
+        ] = {}  # all conflicts, by their writes, with what those knew
         self._replicas: dict[
             str, tuple[VectorClock, set[Id]]
         ] = {}  # by agent: what it has seen, and takes back
@@ -56,6 +59,8 @@ class _Checker:
         report = report_of(event)
         if report is not None:
             self._writes.add_from(report)
+            if report.conflict is not None:
+                self._met.setdefault(frozenset(report.writes), rolled_back(report.conflict.writes))
             for key, earlier in list(self._rollbacks.items()):  # a conflict grows: the last word counts
                 if key[0] == report.agent and set(earlier.writes) & set(report.writes):
                     del self._rollbacks[key]
@@ -67,6 +72,8 @@ class _Checker:
             return None
         for report in self._rollbacks.values():
             members = self._writes.known(report.writes)
+            if self._has_grown(report):
+                continue
             if report.agent in final.core and len(members) == len(report.writes):
                 survivor = self._survivor(report, members, final.core)
                 if survivor is not None:
@@ -77,6 +84,16 @@ class _Checker:
                     agents = tuple(sorted({report.agent, survivor.agent}))
                     return Violation(DEPENDANTS_UNDONE.name, message, final.at_ns, agents)
         return None
+
+    def _has_grown(self, report: Report) -> bool:
+        """Whether others have met more of a conflict than this agent, which was down, say, and has not reported it since."""
+        if report.conflict is None:
+            return False
+        mine, dots = frozenset(report.writes), [write.dot for write in report.conflict.writes]
+        return any(
+            mine & writes and mine != writes and all(known.high.covers(*dot) for dot in dots)
+            for writes, known in self._met.items()
+        )
 
     def _survivor(self, report: Report, members: list[Written], core: tuple[str, ...]) -> Written | None:
         if report.conflict is not None:

@@ -241,19 +241,28 @@ def ancestor_in(group: Iterable[Update]) -> Any:
     """The value that all authors of ``group`` had seen at its path, by what the writes say about their past.
 
     Of what the writes at the path of the conflict had found there, the newest that every author had seen;
-    :data:`UNKNOWN` if there is none. (The base of a three-way merge; for one replicated path it is unique unless
-    branches crossed, and then all replicas choose the same.)
+    :data:`UNKNOWN` if there is none, or if one of them found something later that all had seen: where one author has
+    written at a deeper path in between, nobody says what stood there before. (The base of a three-way merge; for one
+    replicated path it is unique unless branches crossed, and then all replicas choose the same.)
     """
     members = tuple(group)
     path = shortest_path(members)
+
+    def all_had_seen(dot: Dot) -> bool:
+        return all(member.context.covers(*dot) for member in members)
+
     found = [
         past
         for write in members
         if write.segments == path
         for past in write.past
-        if all(member.context.covers(*dot) for dot in past.dots for member in members)
+        if all(map(all_had_seen, past.dots))
     ]
-    return max(found, key=lambda past: (past.rank, past.dots)).value if found else UNKNOWN
+    if not found:
+        return UNKNOWN
+    newest = max(found, key=lambda past: (past.rank, past.dots))
+    standing = {dot for write in members for past in write.past[:1] for dot in past.dots if all_had_seen(dot)}
+    return newest.value if standing <= set(newest.dots) else UNKNOWN
 
 
 def _knowledge(conflict: Conflict) -> tuple[int, int, str]:
