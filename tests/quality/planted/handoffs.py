@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final
 
@@ -28,17 +29,21 @@ class Owner:
     async def run(self) -> None:
         if self.agent.name == RING[0]:
             self.own(1)
-        while self.agent.now() < 20:
+            await self.pass_on()
+        async for message in self.agent.inbox:
+            await self.take(message, message.payload)
+            await self.pass_on()
+
+    async def pass_on(self) -> None:
+        while self.promised or (self.owned and self.agent.now() < 10):
             if self.promised:
                 await self.agent.send(self.next, self.promised, type="transfer")
-            elif self.owned and self.agent.now() < 10:
+            else:
                 await self.agent.send("store", self.owned, type="write")
                 await self.offer()
-            try:
+            with suppress(TimeoutError):
                 message = await self.agent.receive(timeout=0.2)
-            except TimeoutError:
-                continue
-            await self.take(message, message.payload)
+                await self.take(message, message.payload)
 
     async def take(self, message: Message, token: int) -> None:
         if message.type == "offer" and token > self.seen:
