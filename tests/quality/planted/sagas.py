@@ -34,12 +34,12 @@ async def ask(agent: SimulatedAgent, step: str, what: str) -> Any:
 async def member(agent: SimulatedAgent, *, undoes_once: bool = True) -> None:
     """Do and undo one step, each once; there is no car."""
     disk, names = agent.storage, {"saga": "trip", "step": agent.name}
-    if disk.get("state", "free") != "free":
+    if disk.get("done"):
         agent.observe("step_done", remembered=True, **names)
-    if disk.get("state") == "undone":
+    if disk.get("undone"):
         agent.observe("step_undone", remembered=True, **names)
     async for message in agent.inbox:
-        state = disk.get("state", "free")
+        state = "undone" if disk.get("undone") else "done" if disk.get("done") else "free"
         if agent.name == "car":
             agent.observe("step_failed", **names)
             state = "failed"
@@ -53,7 +53,7 @@ async def member(agent: SimulatedAgent, *, undoes_once: bool = True) -> None:
 
 
 async def keep(agent: SimulatedAgent, state: str) -> str:
-    agent.storage.put("state", state)
+    agent.storage.put(state, True)  # what is torn as it is written is not true
     await agent.storage.sync()
     return state
 
