@@ -1,4 +1,4 @@
-"""How long an agent was held: a deadline that passes while its agent is paused is missed by no fault of its own."""
+"""How long an agent was held: a deadline that passes while its agent is paused or stalled is missed by no fault of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pytest_convergence._engine.base.trace import TraceEvent
 
 __all__ = ["HOLDING", "HeldUp", "allowed_ns"]
 
-HOLDING: Final = frozenset({"pause", "resume", "crash"})
+HOLDING: Final = frozenset({"pause", "resume", "crash", "stall"})
 """The kinds of events that tell."""
 
 _LEAST_GRACE_NS: Final = NS_PER_SECOND // 10
@@ -24,7 +24,7 @@ def allowed_ns(deadline_seconds: float) -> int:
 
 @final
 class HeldUp:
-    """How long each agent has been paused so far."""
+    """How long each agent has been paused and stalled so far."""
 
     __slots__ = ("_since", "_sums")
 
@@ -36,12 +36,17 @@ class HeldUp:
         """Take an event of :data:`HOLDING`."""
         if event.kind == "pause":
             self._since.setdefault(event.agent, event.at_ns)
+        elif event.kind == "stall":
+            self._add(event.agent, event.detail["us"] * 1_000)
         else:
             since = self._since.pop(event.agent, None)
             if since is not None:
-                self._sums[event.agent] = self._sums.get(event.agent, 0) + event.at_ns - since
+                self._add(event.agent, event.at_ns - since)
+
+    def _add(self, agent: str, held_ns: int) -> None:
+        self._sums[agent] = self._sums.get(agent, 0) + held_ns
 
     def until(self, agent: str, now_ns: int) -> int:
-        """Return for how many nanoseconds ``agent`` has been paused up to now."""
+        """Return for how many nanoseconds ``agent`` has been held up to now."""
         since = self._since.get(agent)
         return self._sums.get(agent, 0) + (0 if since is None else now_ns - since)

@@ -24,6 +24,8 @@ _LEAST_MS: Final = 50
 _GREATEST_MS: Final = 4_000
 _ALONE: Final = 0.7
 """Odds that nobody is cut off together with the agent."""
+_LONGEST_OF: Final = 3
+"""How long it lasts is distributed like the longest of so many times that are drawn: the next one ends it in any case."""
 
 
 @final
@@ -44,7 +46,7 @@ class Isolation:
         else:
             scaled = (u - _ALONE) / (1 - _ALONE) * len(self._others)
             way, u = 1 + int(scaled), scaled % 1
-        return 1 + way + self._ways * int(_LEAST_MS * (_GREATEST_MS / _LEAST_MS) ** u)
+        return 1 + way + self._ways * int(_LEAST_MS * (_GREATEST_MS / _LEAST_MS) ** u ** (1 / _LONGEST_OF))
 
     def companions(self, option: int) -> list[str]:
         way = (option - 1) % self._ways

@@ -150,5 +150,7 @@ BUGS: Final = (
     bug(6, "quorum of reachable members", QuorumOfReachable, "election_safety", 30),
     bug(7, "counts votes and not voters", CountsVotes, "election_safety", 300),
     bug(8, "takes the vote of an older term", TakesOlderVotes, "election_safety", 3_000, "flaky"),
-    bug(9, "clears its vote on seeing a leader", ClearsItsVote, "promises_survive_restart", 30),
+    bug(
+        9, "clears its vote on seeing a leader", ClearsItsVote, "promises_survive_restart election_safety", 30
+    ),
 )

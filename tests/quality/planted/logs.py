@@ -150,8 +150,12 @@ async def for_a_while(session: Session) -> None:
     await session.sleep(6)
 
 
+async def for_a_moment(session: Session) -> None:
+    await session.sleep(3)
+
+
 @cache
-def case(machine: type[Raft]) -> Case:
+def case(machine: type[Raft], scenario: Any = for_a_while) -> Case:
     return Case(
         {
             "pattern": LeaderFollower(replicate=True),
@@ -160,7 +164,7 @@ def case(machine: type[Raft]) -> Case:
             "network": "lossy",
             "faults": ["crash", "partition"],
         },
-        scenario=for_a_while,
+        scenario=scenario,
     )
 
 
@@ -169,8 +173,8 @@ BUGS: Final = (
     Bug(
         5,
         "commits an old term by counting",
-        case(CountsOldTerms),
-        case(Eager),
+        case(CountsOldTerms, for_a_moment),
+        case(Eager, for_a_moment),
         ("leader_completeness",),
         6_000,
     ),

@@ -142,6 +142,12 @@ def test_time_for_which_the_manager_was_held_does_not_count() -> None:
     assert late(called(deadline=8), *held, bid("a", at=20 * SECOND)) is not None
 
 
+def test_a_bid_that_a_stalled_manager_takes_is_not_late() -> None:
+    stalled = event("stall", "boss", {"step": 2, "us": 1_100_000}, at=500 * MS)
+    assert late(called(deadline=1), stalled, bid("a", at=1_600 * MS)) is None
+    assert late(called(deadline=1), bid("a", at=1_600 * MS)) is not None
+
+
 def test_an_award_for_a_late_bid_is_reported() -> None:
     rejected = fact("boss", "bid_late", call=1, bidder="b")
     assert late(bid("a"), CLOSED, rejected, award("a")) is None
