@@ -122,7 +122,7 @@ async def write_under_a_lock(name: str, ledger: Ledger) -> None:
 
 def writers(session: Session, ledger: Ledger) -> None:
     session.host("redis", serve, process=True)
-    for name in ("Ann", "Bob"):
+    for name in ("Ann", "Bob", "Cem", "Dora"):
         session.host(name, write_under_a_lock, name, ledger)
 
 
