@@ -183,8 +183,9 @@ class SimulatedAgent:
     def _route(self, to: str | SimulatedAgent) -> Link | Shown:
         node = self._alive("send")
         name = to if isinstance(to, str) else getattr(to, "name", to)
-        if not isinstance(name, str) or name not in self.session.agents:
-            raise unknown_name("agent", name, self.session.agents)
+        agents = self.session.agents
+        if not isinstance(name, str) or name not in agents:
+            raise unknown_name("agent", name, agents)
         return node.route(to, name)
 
     def _snapshot(self, payload: Any) -> Any:

@@ -165,7 +165,8 @@ def _suspended(awaited: Any) -> _Suspended | None:
         if isinstance(awaited, kind):
             below = getattr(awaited, awaits) or driven(awaited)
             state = ""
-            if below is None:
+            sleeps = getattr(awaited, "gi_suspended", False)  # by itself, as a loop over an inbox does
+            if below is None and not sleeps:
                 begun = getattr(awaited, f"{prefix}_running") or getattr(awaited, f"{prefix}_suspended", True)
                 state = "it is running" if begun else "it has not begun"
             return _Suspended(getattr(awaited, f"{prefix}_frame"), state, below, awaited.__qualname__)

@@ -19,6 +19,7 @@ LOST: Final = 1
 DUPLICATED: Final = 2
 OVERTAKEN: Final = 3
 _BATCH: Final = 64
+_CALM_BATCH: Final = [ON_TIME] * _BATCH
 _MOST_ODDS: Final = 0.8
 """At most so many of a noisy network's messages are lost, duplicated or held up."""
 _LONGEST_TAIL_NS: Final = 60 * NS_PER_SECOND
@@ -138,6 +139,7 @@ class FateDomain:
         "_batch",
         "_draw",
         "_duplicated_from",
+        "_is_calm",
         "_lost_from",
         "_on_time",
         "_spread_ns",
@@ -153,6 +155,7 @@ class FateDomain:
         self._on_time = self._tail_from - network.reorder
         self._spread_ns = int((network.greatest_ns - network.least_ns) * noise.delay)
         self._batch: list[int] = []
+        self._is_calm = False
         self._draw: Callable[[], list[int]] | None = None
         # A message that is overtaken, or the copy of one, comes up to four latencies later.
         self._stretch_ns = 4 * max(network.greatest_ns, 1_000_000)
@@ -184,6 +187,9 @@ class FateDomain:
         batch = self._batch
 
         def draw() -> list[int]:
+            if self._is_calm:
+                batch[:] = _CALM_BATCH
+                return batch
             batch[:] = [
                 int(u * scale) << 2 if (u := random()) < on_time else decode(u) for _ in range(_BATCH)
             ]
@@ -196,6 +202,11 @@ class FateDomain:
         """Forget what was drawn ahead: the stream has become another one."""
         if self._draw is not None and self._batch:
             self._draw()
+
+    def calm_down(self) -> None:
+        """From now on every message whose fate is drawn here is on time."""
+        self._is_calm = True
+        self._batch.clear()
 
     def weaker(self, option: int) -> tuple[int, ...]:
         """A shorter delay of the same kind; merely late instead of overtaken."""

@@ -170,14 +170,15 @@ class Fabric:
 
     def link(self, source: Node, target_name: str) -> Link:
         """Return the link from ``source`` to the node ``target_name``, made at its first use."""
-        link = source.links.get(target_name)
-        if link is None:
-            target = self.nodes[target_name]
-            link = source.links[target_name] = Link(
-                self, source, target if self.sequencer is None else self.sequencer.before(target)
-            )
-            if self.rules:
-                self._apply(link)
+        links = source.links
+        if target_name in links:
+            return links[target_name]
+        target = self.nodes[target_name]
+        link = links[target_name] = Link(
+            self, source, target if self.sequencer is None else self.sequencer.before(target)
+        )
+        if self.rules:
+            self._apply(link)
         return link
 
     def links(self) -> Iterable[Link]:
@@ -207,10 +208,13 @@ class Fabric:
     def calm_down(self) -> None:
         """No more faults of the schedule's own: links that exist and links to come deliver on time."""
         self.is_calm = True
+        if self.shared_fate is None:
+            for link in self.links():
+                link.calm_down()
+        else:
+            self.fates.calm_down()  # all links have theirs from there, and there may be a million
         self.fates = _ON_TIME
         self.shared_fate = ON_TIME
-        for link in self.links():
-            link.calm_down()
         for node in self.nodes.values():
             if node.plan is not None:
                 node.plan = None

@@ -119,7 +119,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
             if world.hot:
                 self._poll_sockets(world.hot)
             if ready or self._stopping:
-                due_ns, due = world.now_ns, events and events[0][0] <= world.now_ns
+                due = events and events[0][0] <= (due_ns := world.now_ns)
             else:  # time jumps to the next event
                 if len(events) == world.background and not (world.idle() and (events or ready)):
                     return steps
@@ -144,32 +144,32 @@ class WorldLoop(asyncio.SelectorEventLoop):
                     due = events and events[0][0] <= due_ns and steps < most
                 else:  # straight on to the next event, at whatever instant it is
                     due = (due_ns := events[0][0]) <= world.timeout_ns
-            steps += (turn := len(ready))
-            for _ in range(turn):
+            steps += len(ready)
+            for _ in range(len(ready)):
                 form = type(first := popleft())
-                if form is Driver:
+                if form is tuple:
+                    wake, woken_by, context, life = first
+                elif form is Driver:
                     life = first.life
-                elif form is tuple:
-                    life = first[3]
                 elif first._callback is None:
                     continue
                 else:
-                    life = first._context.get(owner) or driver
+                    life = (context := first._context).get(owner) or driver
                 life.steps = step = life.steps + 1
                 if step >= life.fuse and not life.node.may_step(life, first):
                     continue
                 try:
-                    if form is Driver:
+                    if form is tuple:
+                        context.run(wake, woken_by)  # type: ignore[possibly-undefined]  # known by the form
+                    elif form is Driver:
                         first.step()
-                    elif form is tuple:
-                        first[2].run(first[0], first[1])
                     else:
-                        first._context.run(first._callback, *first._args)
+                        context.run(first._callback, *first._args)  # type: ignore[possibly-undefined]
                 except BaseException as error:
                     self._callback_failed(first, error)
                 if world.after_step is not None:
                     world.after_step()
-            if self._stopping or steps >= batch:
+            if steps >= batch or self._stopping:
                 return steps
 
     def _poll_sockets(self, hot: dict[int, KernelSocket]) -> None:

@@ -8,6 +8,7 @@ agent's actions may depend on it.
 from __future__ import annotations
 
 import asyncio
+import types
 from collections import deque
 from collections.abc import Callable, Generator
 from contextvars import Context
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.loop import WorldLoop
     from pytest_convergence._engine.sim.node import Node
 
-__all__ = ["Mailbox"]
+__all__ = ["NEXT_MESSAGE", "Mailbox"]
 
 _named: Final = tuple.__new__
 """``_named(Message, message)`` is ``Message._make(message)`` without a call of Python's in between."""
@@ -122,13 +123,16 @@ class Mailbox:
         "_asleep",
         "_born",
         "_enqueue",
+        "_events",
         "_fabric",
         "_life",
         "_loop",
         "_node",
+        "_ready",
         "_received",
         "_replies",
         "_waiters",
+        "_world",
         "messages",
         "sleeper",
     )
@@ -142,6 +146,9 @@ class Mailbox:
         self.sleeper = Sleeper(loop)  # older than all who wait beside it
         self._asleep = _NOBODY
         self._enqueue = loop._ready_append
+        self._ready = loop._ready
+        self._world = loop.world
+        self._events = loop.world.events
         self._waiters: list[_Waiter] = []
         self._born = node.fabric.uid
         self._asked: deque[int] = deque(maxlen=_REQUESTS_REMEMBERED)
@@ -153,7 +160,36 @@ class Mailbox:
     # -- from the network ----------------------------------------------------------------------------------------------
 
     def arrive(self, message: InFlight) -> None:
-        """Take a message from the network: the short way for what is nobody's reply, where all is well."""
+        """Take a message from the network: the short way for a behaviour that waits for it in its inbox.
+
+        If the step of the behaviour is what happens next, it happens at once, without a way through the loop's queue.
+        """
+        life, sleeper, world, events = self._life, self.sleeper, self._world, self._events
+        driver = sleeper.driver
+        step = life.steps + 1
+        if (
+            driver is None
+            or sleeper.wake_up is None
+            or step >= life.fuse
+            or message[7] is not None
+            or self._ready
+            or self._fabric.cuts
+            or (events and events[0][0] <= world.now_ns)
+            or world.after_step is not None
+        ):
+            self._arrive_in_turn(message)
+            return
+        sleeper.wake_up = None
+        self.messages.append(message)
+        life.steps = step
+        world.happened += 1
+        try:
+            driver.step()
+        except BaseException as error:
+            self._loop._callback_failed(driver, error)
+
+    def _arrive_in_turn(self, message: InFlight) -> None:
+        """The same where something else comes before the step of whoever receives it, or nobody does at present."""
         if message[7] is not None or not self._life.fuse or self._fabric.cuts:
             self._node.arrive(message)  # also what was sent before this life ended, and arrives in the next
             return
@@ -285,18 +321,19 @@ class Mailbox:
     def __aiter__(self) -> Mailbox:
         return self
 
-    async def __anext__(self) -> Message:
+    @types.coroutine  # a generator gives the sleeper to the task itself; "await" would ask it for an iterator each time
+    def __anext__(self) -> Generator[Any, Any, Message]:
         messages = self.messages
         while not messages:
             if self._asleep or self._waiters:
-                await self._wait(None, None, _FOR_EVER)
+                yield from self._wait(None, None, _FOR_EVER)
                 continue
             # The common case, without a second coroutine.
             sleeper = self.sleeper
             sleeper._asyncio_future_blocking = True
             self._asleep = _FOR_EVER
             try:
-                await sleeper
+                yield sleeper
             finally:
                 self._asleep = _NOBODY
                 if self._waiters:
@@ -307,6 +344,10 @@ class Mailbox:
         if record is not None:
             record((fabric.world.now_ns, self._received, taken[6]))
         return _named(Message, taken)
+
+
+NEXT_MESSAGE: Final = Mailbox.__anext__.__code__
+"""By this one tells what an inbox gives to be awaited from other generators."""
 
 
 def _fits(message: InFlight, sender: str | None, kind: str | None) -> bool:

@@ -10,7 +10,10 @@ import asyncio
 from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, final
+
+from pytest_convergence._engine.sim.mailbox import NEXT_MESSAGE
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Life
@@ -39,6 +42,10 @@ def cancel(task: WorldTask) -> None:
         task.cancel()
 
 
+async def _awaits(awaitable: Any) -> Any:
+    return await awaitable
+
+
 def new_task(
     loop: asyncio.AbstractEventLoop,
     order: int,
@@ -48,6 +55,9 @@ def new_task(
     **options: Any,
 ) -> WorldTask:
     """Make a task; ``order`` has to be known before the C code puts it into the set of all tasks."""
+    if type(coro) is GeneratorType and coro.gi_code is NEXT_MESSAGE:
+        # create_task(anext(agent.inbox)): from Python 3.12 on a task takes nothing but coroutines.
+        coro = _awaits(coro)
     task = WorldTask.__new__(WorldTask)
     task._order = order
     # The world owns the names: the default counter of asyncio is shared by the whole process.

@@ -42,6 +42,44 @@ def test_a_receiver_that_is_cancelled_while_it_sleeps_leaves_the_message_to_the_
     assert [event.detail for event in trace if event.kind == "return" and event.agent == "b"] == ["[0,1]"]
 
 
+async def in_a_group(agent: Any) -> int:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(anext(agent.inbox))
+    return int(task.result().payload)
+
+
+async def awaited_by_a_function(agent: SimulatedAgent) -> int:
+    async def relay(awaitable: Any) -> Any:
+        return await awaitable
+
+    return (await relay(anext(agent.inbox))).payload
+
+
+@pytest.mark.parametrize("take", [
+    pytest.param(in_a_group, id="TaskGroup"),
+    pytest.param(awaited_by_a_function, id="await"),
+    pytest.param(lambda agent: _payload(asyncio.create_task(anext(agent.inbox))), id="create_task"),
+    pytest.param(lambda agent: _payload(asyncio.wait_for(anext(agent.inbox), 9)), id="wait_for"),
+    pytest.param(lambda agent: _payload(asyncio.shield(anext(agent.inbox))), id="shield"),
+    pytest.param(lambda agent: _payload(_only(asyncio.gather(anext(agent.inbox)))), id="gather"),
+    pytest.param(lambda agent: _payload(anext(agent.inbox, None)), id="anext with a default"),
+])  # fmt: skip
+def test_what_anext_of_an_inbox_returns_is_taken_wherever_a_coroutine_is(take: Any):
+    async def receiver(agent: SimulatedAgent) -> int:
+        return await take(agent)
+
+    trace = run(receiver, 1).outcome.trace
+    assert [event.detail for event in trace if event.kind == "return" and event.agent == "b"] == ["0"]
+
+
+async def _payload(awaitable: Any) -> Any:
+    return (await awaitable).payload
+
+
+async def _only(awaitable: Any) -> Any:
+    return (await awaitable)[0]
+
+
 def test_a_receiver_that_was_woken_and_is_cancelled_at_once_wakes_the_next_one():
     async def receiver(agent: SimulatedAgent) -> tuple[bool, int]:
         async def first() -> None:
