@@ -47,6 +47,11 @@ def test_a_log_of_an_election_without_pre_vote_is_silent(network: str) -> None:
     silent({"pattern": pattern, "agents": AGENTS, "network": network}, scenario=workload)
 
 
+def test_an_agent_that_cannot_win_leaves_the_others_the_time_to_elect_somebody() -> None:
+    pattern = LeaderFollower(replicate=True, pre_vote=False)
+    silent({"pattern": pattern, "agents": AGENTS, "network": "chaos"}, scenario=workload, seeds=(330,))
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_an_election_is_silent(network: str) -> None:
     silent({"pattern": "leader-follower", "agents": AGENTS, "network": network})

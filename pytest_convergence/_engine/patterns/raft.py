@@ -406,6 +406,8 @@ class RaftElection:
         if self.role is not Role.CANDIDATE or payload["term"] != self.term:
             return []
         self.votes[sender] = payload["granted"]
+        if self._result() is VoteResult.LOST and 1 << (self.campaigns - 1) >= LONGEST_BACKOFF:
+            self._learn_patience()  # the others answer, and no backoff helps: they need the time to elect somebody
         return self._count(self._lead)
 
     def _count(self, won: Callable[[], list[Effect]]) -> list[Effect]:

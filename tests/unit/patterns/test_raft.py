@@ -418,6 +418,17 @@ def test_who_was_cut_off_and_hears_of_a_new_term_learns_no_patience():
     assert machine.patience == 0
 
 
+def test_whom_others_refuse_after_the_longest_backoff_learns_patience_once_for_each_election():
+    machine = election()
+    patience = []
+    for _ in range(6):
+        machine.on_timer("election")
+        for other in ("b", "c"):
+            machine.on_message(other, "vote_response", {"term": machine.term, "granted": False})
+        patience.append(machine.patience)
+    assert patience == [0, 0, 0, 1, 2, 3], "the backoff is 1, 1, 2, 4, 8 times"
+
+
 def test_patience_has_a_bound():
     machine = election(pre_vote=True)
     for term in range(3, 40, 2):
