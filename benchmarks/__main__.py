@@ -31,9 +31,15 @@ def rows(rounds: int) -> dict[str, Callable[[], Row]]:
     return {
         "agents": versus_simpy("100 agents, trace on, x SimPy", agents, 1.7),
         "agents-off": versus_simpy("100 agents, trace off, x SimPy", agents, 2.3, trace=False),
+        "agents-floor": versus_simpy(
+            "100 bare coroutines and a heap, x SimPy", references.bare_agent_gossip, 0
+        ),
         "agents-dict": versus_simpy("100 agents, a small dict, trace on, x SimPy", agents, 0, payload=SMALL),
         "machines": versus_simpy("100 machines, trace on, x SimPy", machines, 4.5),
         "machines-off": versus_simpy("100 machines, trace off, x SimPy", machines, 7, trace=False),
+        "machines-floor": versus_simpy(
+            "100 bare machines and a heap, x SimPy", references.bare_machine_gossip, 0
+        ),
         "machines-named": versus_simpy("100 machines, effects by name, x SimPy", machines, 0, named=True),
         "machines-dict": versus_simpy(
             "100 machines, a small dict, trace on, x SimPy", machines, 0, payload=SMALL
@@ -72,7 +78,10 @@ def rows(rounds: int) -> dict[str, Callable[[], Row]]:
             1.25,
             max(3, rounds // 2),
         ),
-        "tiny": lambda: _tiny(rounds),
+        "tiny": lambda: _per_second("tiny sessions", cases.tiny_sessions, 2000, rounds),
+        "tiny-floor": lambda: _per_second(
+            "three tasks of asyncio and their queues, loop kept", references.bare_tiny_sessions, 0, rounds
+        ),
         **host_rows(rounds),
         **search_rows(rounds),
         **state_rows(rounds),
@@ -89,11 +98,11 @@ def _causality(agents: int, rounds: int) -> Row:
     return costs_at_most(name, partial(case, agents), partial(case, agents, trace=False), 1.7, rounds)
 
 
-def _tiny(rounds: int) -> Row:
-    cost_us(cases.tiny_sessions)
-    costs = [cost_us(cases.tiny_sessions) for _ in range(rounds)]
+def _per_second(name: str, case: Callable[..., int], bar: float, rounds: int) -> Row:
+    cost_us(case)
+    costs = [cost_us(case) for _ in range(rounds)]
     middle = sorted(costs)[len(costs) // 2]
-    return Row("tiny sessions per second, trace on", tuple(1e6 / cost for cost in costs), 2000, middle, 0.0)
+    return Row(f"{name} per second", tuple(1e6 / cost for cost in costs), bar, middle, 0.0)
 
 
 def main() -> None:

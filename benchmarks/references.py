@@ -1,11 +1,17 @@
-"""What the cases are measured against: SimPy, trio's autojump clock, looptime, CPython's own event loop."""
+"""What the cases are measured against: SimPy, trio's autojump clock, looptime, CPython's own event loop.
+
+The functions whose names begin with ``bare`` or ``ideal`` are floors: the least that a simulator written in Python does for
+the same work. They have no links, faults, steps that can be named, trace or budgets.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import random
-from itertools import count
+import types
+from collections.abc import Callable, Generator, Iterable
+from itertools import chain, count
 from typing import Any
 
 LATENCY = (0.001, 0.05)
@@ -38,6 +44,130 @@ def simpy_gossip(agents: int = 100, messages: int = 30_000, payload: Any = 0) ->
         send(store, payload)
     env.run()
     return messages
+
+
+def _delays(seed: int) -> Callable[[], int]:
+    """Draw latencies in nanoseconds, in batches: the cheapest way."""
+    draw = random.Random(seed).random
+    least, greatest = (int(seconds * 1e9) for seconds in LATENCY)
+    batches: Iterable[list[int]] = iter(
+        lambda: [least + int(draw() * (greatest - least)) for _ in range(64)], [-1]
+    )
+    return chain.from_iterable(batches).__next__
+
+
+def bare_machine_gossip(agents: int = 100, messages: int = 100_000) -> int:
+    """The gossip of the machines with nothing but a heap of messages, a latency for each, and a table of machines."""
+    left = messages
+    draw, delay, number = random.Random(1).random, _delays(2), count().__next__
+    names = [f"a{index}" for index in range(agents)]
+    events: list[tuple[int, int, str, str, str, int]] = []
+
+    class Gossip:
+        def on_message(self, sender: str, kind: str, item: int) -> Iterable[tuple[str, str, int]]:
+            nonlocal left
+            if left <= 0:
+                return ()
+            left -= 1
+            return ((names[int(draw() * agents)], "gossip", item),)
+
+    machines = {name: Gossip() for name in names}
+    for name in names:
+        heapq.heappush(events, (delay(), number(), name, names[int(draw() * agents)], "gossip", 0))
+    while events:
+        now, _, sender, name, kind, item = heapq.heappop(events)
+        for to, sent, what in machines[name].on_message(sender, kind, item):
+            heapq.heappush(events, (now + delay(), number(), name, to, sent, what))
+    return messages
+
+
+class _BareInbox:
+    __slots__ = ("messages",)
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, int]] = []
+
+    def __aiter__(self) -> _BareInbox:
+        return self
+
+    @types.coroutine
+    def __anext__(self) -> Generator[None, None, tuple[str, int]]:
+        while not self.messages:
+            yield
+        return self.messages.pop()
+
+
+class _BareAgent:
+    __slots__ = ("inbox", "name", "post", "step")
+
+    def __init__(self, name: str, post: Callable[[str, str, int], None]) -> None:
+        self.name = name
+        self.inbox = _BareInbox()
+        self.post = post
+        self.step: Callable[[None], object] = print
+
+    async def send(self, to: str, payload: int) -> None:
+        self.post(self.name, to, payload)
+
+
+def bare_agent_gossip(agents: int = 100, messages: int = 100_000) -> int:
+    """The gossip of the agents by coroutines that are stepped straight from a heap of messages: no tasks, no asyncio."""
+    left, now = messages, 0
+    draw, delay, number = random.Random(1).random, _delays(2), count().__next__
+    names = [f"a{index}" for index in range(agents)]
+    events: list[tuple[int, int, str, tuple[str, int]]] = []
+
+    def post(name: str, to: str, payload: int) -> None:
+        heapq.heappush(events, (now + delay(), number(), to, (name, payload)))
+
+    async def gossip(agent: _BareAgent) -> None:
+        nonlocal left
+        await agent.send(names[int(draw() * agents)], 0)
+        async for message in agent.inbox:
+            if left <= 0:
+                return
+            left -= 1
+            await agent.send(names[int(draw() * agents)], message[1])
+
+    team = {name: _BareAgent(name, post) for name in names}
+    for agent in team.values():
+        agent.step = gossip(agent).send
+        agent.step(None)
+    while left > 0:
+        now, _, name, message = heapq.heappop(events)
+        team[name].inbox.messages.append(message)
+        team[name].step(None)
+    return messages
+
+
+def bare_tiny_sessions(count: int = 300) -> int:
+    """A server and two clients as tasks of CPython's own loop, which is made once and not counted; two queues for each."""
+
+    async def client(server: asyncio.Queue[Any], own: asyncio.Queue[Any]) -> Any:
+        server.put_nowait((own, "hello"))
+        return await own.get()
+
+    async def serve(server: asyncio.Queue[Any]) -> None:
+        while True:
+            answer, text = await server.get()
+            answer.put_nowait(text)
+
+    async def session() -> None:
+        server: asyncio.Queue[Any] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        serving = loop.create_task(serve(server))
+        clients = [loop.create_task(client(server, asyncio.Queue())) for _ in range(2)]
+        for each in clients:
+            await each
+        serving.cancel()
+
+    loop = asyncio.SelectorEventLoop()
+    try:
+        for _ in range(count):
+            loop.run_until_complete(session())
+    finally:
+        loop.close()
+    return count
 
 
 def trio_sleeps(tasks: int = 10, sleeps: int = 200) -> int:
@@ -86,10 +216,7 @@ class _Nothing:
 
 
 class _IdealLoop(asyncio.SelectorEventLoop):
-    """The least that a loop of virtual time can do for unmodified ``asyncio.sleep``: no contexts, no handles, no cancelling.
-
-    Its cost is a floor: no loop written in Python gets below it.
-    """
+    """The least that a loop of virtual time can do for ``asyncio.sleep``: no contexts, no handles, no cancelling."""
 
     _ready: Any
     _stopping: bool
