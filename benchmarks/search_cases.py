@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
@@ -150,6 +153,32 @@ def _shrinking(rounds: int) -> Row:
     return Row(name, tuple(costs), 2, statistics.median(costs) * 1e6, 0.0, at_most=True)
 
 
+def _in_a_process(folder: str, *options: str) -> float:
+    """Run the tests of a folder by a pytest of its own, on every processor; return the real seconds that it took."""
+    everywhere = set(range(os.cpu_count() or 1))
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-pno:cacheprovider", *options, f"--rootdir={folder}", folder],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: os.sched_setaffinity(0, everywhere) if hasattr(os, "sched_setaffinity") else None,
+    )
+    return time.perf_counter() - began
+
+
+def _spread(rounds: int) -> Row:
+    """How much quicker two workers of pytest-xdist are with one search, on two free processors; starting is part of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "test_raft.py").write_text(_RAFT.replace("SCHEDULES", "1000"), encoding="utf-8")
+        alone, both = [], []
+        for _ in range(rounds):
+            alone.append(_in_a_process(folder))
+            both.append(_in_a_process(folder, "-n2", "--convergence-spread"))
+    ratios = tuple(one / two for one, two in zip(alone, both, strict=True))
+    name = "real time of one process to -n 2 --convergence-spread"
+    return Row(name, ratios, 1.6, statistics.median(both) / 1000 * 1e6, statistics.median(alone) / 1000 * 1e6)
+
+
 def search_rows(rounds: int) -> dict[str, Callable[[], Row]]:
     """The rows of searching and shrinking, by short name."""
     return {
@@ -157,5 +186,6 @@ def search_rows(rounds: int) -> dict[str, Callable[[], Row]]:
             "schedules per second, three agents racing", _RACE, 1000, 1000, rounds
         ),
         "search-raft": lambda: _search("schedules per second, five agents of Raft", _RAFT, 50, 100, rounds),
+        "search-spread": lambda: _spread(max(1, rounds // 3)),
         "shrink": lambda: _shrinking(rounds),
     }
