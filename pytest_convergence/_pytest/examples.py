@@ -26,6 +26,7 @@ from pytest_convergence._pytest.marker import Plan
 from pytest_convergence._pytest.running_test import (
     Made,
     RunningTest,
+    asides_of,
     documents_of,
     evidence_of,
     stood_of,
@@ -115,6 +116,7 @@ class Examples:
             violations=violations,
             evidence=evidence_of(failed.sessions, violations),
             stood=stood_of(failed.sessions),
+            asides=asides_of(failed.sessions),
             found=self._how(failed, drawn),
             replay=again_line(self._running),
             token=token,

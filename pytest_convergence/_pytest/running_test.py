@@ -19,13 +19,23 @@ from pytest_convergence.explore.novelty import StateWatch
 from pytest_convergence.metrics import Tally
 
 if TYPE_CHECKING:
-    from pytest_convergence._engine.base.trace import Trace, TraceEvent
+    from pytest_convergence._engine.base.trace import Aside, Trace, TraceEvent
     from pytest_convergence._engine.check.property import Violation
     from pytest_convergence._engine.run.outcome import Outcome
     from pytest_convergence._pytest.examples import Examples
     from pytest_convergence.explore.counterexample import Counterexample
 
-__all__ = ["RUNNING", "Made", "Run", "RunningTest", "derive_seed", "documents_of", "evidence_of", "stood_of"]
+__all__ = [
+    "RUNNING",
+    "Made",
+    "Run",
+    "RunningTest",
+    "asides_of",
+    "derive_seed",
+    "documents_of",
+    "evidence_of",
+    "stood_of",
+]
 
 _KEPT_SESSIONS: Final = 8
 """How many sessions of a run are kept for the report: a test under Hypothesis makes hundreds."""
@@ -305,6 +315,13 @@ def stood_of(sessions: Sequence[Made]) -> dict[str, str]:
     ended = [made for made in sessions if made.outcome is not None]
     conduct = ended[-1].session._conduct if ended else None
     return {} if conduct is None else dict(conduct.ending.stood)
+
+
+def asides_of(sessions: Sequence[Made]) -> tuple[Aside, ...]:
+    """What is told beside the trace of the session that ended last."""
+    ended = [made for made in sessions if made.outcome is not None]
+    conduct = ended[-1].session._conduct if ended else None
+    return () if conduct is None else tuple(conduct.ending.asides)
 
 
 def evidence_of(

@@ -25,7 +25,13 @@ from pytest_convergence._pytest.findings import replay_line
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import renew_fixtures
 from pytest_convergence._pytest.replaying import PYTHON, fingerprint_of, words_of_failure
-from pytest_convergence._pytest.running_test import RunningTest, documents_of, evidence_of, stood_of
+from pytest_convergence._pytest.running_test import (
+    RunningTest,
+    asides_of,
+    documents_of,
+    evidence_of,
+    stood_of,
+)
 from pytest_convergence._pytest.tracebacks import deepest_line
 from pytest_convergence.errors import AgentError, PropertyViolation
 from pytest_convergence.explore.counterexample import Counterexample, Told
@@ -164,6 +170,7 @@ class _Search:
             violations=violations,
             evidence=evidence_of(running.run.sessions, violations),
             stood=stood_of(running.run.sessions),
+            asides=asides_of(running.run.sessions),
             found="\n".join([self._how(found, least), *self.replayed]),
             replay=replay_line(running, token, f"{running.nodeid}\n{first_line(final)}"),
             token=token,
@@ -309,4 +316,4 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, PropertyViolation) and error.violations:
         return f"violated: {error.violations[0]}"
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text[0].removesuffix(':')}" if text else type(error).__name__

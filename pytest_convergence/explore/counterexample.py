@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
-from pytest_convergence._engine.base.diagram import Notes, numeral, render, words_of
+from pytest_convergence._engine.base.diagram import Notes, numeral, render, with_asides, words_of
 from pytest_convergence._engine.base.time import format_ns
-from pytest_convergence._engine.base.trace import Trace, TraceEvent
+from pytest_convergence._engine.base.trace import Aside, Trace, TraceEvent
 from pytest_convergence._engine.check.property import Violation
 from pytest_convergence._engine.run.outcome import Outcome
 
@@ -66,6 +66,7 @@ class Counterexample:
         has_rules: whether rules of a state machine led there, which are shown elsewhere.
         evidence: the facts that prove each of the violations, in their order, as far as they can be told.
         stood: agent -> where its own code stood when the run came to its end.
+        asides: what is told beside the trace.
     """
 
     failure: str
@@ -83,6 +84,7 @@ class Counterexample:
     has_rules: bool = False
     evidence: tuple[tuple[TraceEvent, ...], ...] = ()
     stood: Mapping[str, str] = field(default_factory=dict)
+    asides: tuple[Aside, ...] = ()
 
     def text(self) -> str:
         """The whole explanation, as plain text."""
@@ -91,7 +93,7 @@ class Counterexample:
             diagram = self._diagram(self.outcome.trace)
             if diagram:
                 parts.append(diagram)
-            parts.append(_standing(self.stood))
+            parts.append(_standing(self.stood, "agent" if self.outcome.metrics.agents else "program"))
             parts.append(_views(self.outcome, self.documents))
             # Why it failed is said above, with the violations.
             parts.append(
@@ -106,7 +108,7 @@ class Counterexample:
         if outcome is None or len(self.violations) > 1:
             return False
         return bool(self.violations) or [
-            line for reason in outcome.reasons[:1] for line in reason.splitlines()[:1]
+            line.removesuffix(":") for reason in outcome.reasons[:1] for line in reason.splitlines()[:1]
         ] == [self.failure]
 
     def _pinning(self) -> list[str]:
@@ -126,12 +128,21 @@ class Counterexample:
             f"{'' if self.is_minimal else f' (perhaps fewer: {self.unreduced or _OUT_OF_TIME})'}:"
         ]
         for told in self.deviations[:_MOST_DEVIATIONS]:
-            lines.append(f"  - {told.words}")
+            lines.append(f"  - {self._telling(told)}")
             if told.without:
                 lines.append(f"      without it: {told.without}")
         if number > _MOST_DEVIATIONS:
             lines.append(f"  … and {number - _MOST_DEVIATIONS} more")
         return "\n".join(lines)
+
+    def _telling(self, told: Told) -> str:
+        """The words of a deviation; of a packet of a host, also what it is."""
+        trace = () if self.outcome is None else self.outcome.trace.messages
+        link = told.label.removeprefix("deliver ")
+        what = next(
+            (one.type for one in trace if one.channel == "net" and link == f"{one.link} #{one.number}"), ""
+        )
+        return told.words.replace(f"{link} ", f"{link} ({what}) ", 1) if what else told.words
 
     def _numbered(self) -> dict[int, tuple[TraceEvent, int]]:
         """The facts of all that is told as evidence, by index, numbered as they happened."""
@@ -171,6 +182,10 @@ class Counterexample:
             numbers={event.index: number for event, number in self._numbered().values()},
             hidden=len({message.uid for message in trace.messages} - drawn),
         )
+        lanes = {event.agent for event in events}
+        last = events[-1].index + 1 if self.violations else None
+        asides = [aside for aside in self.asides if aside.agent in lanes]
+        events = with_asides(events, asides, last)
         lines = [head, render(events, trace.agents, channels=_CHANNELS, most=_MOST_ROWS, notes=notes)]
         lines += [f"{format_ns(one.at_ns):>10}  ▲ violated: {one.property}" for one in self.violations]
         return "\n".join(lines)
@@ -210,13 +225,13 @@ def _told_of(facts: Sequence[TraceEvent]) -> Sequence[TraceEvent]:
     return (*facts[:_FIRST_FACTS], *facts[len(facts) - _MOST_FACTS + _FIRST_FACTS :])
 
 
-def _standing(stood: Mapping[str, str]) -> str:
+def _standing(stood: Mapping[str, str], who: str) -> str:
     """Say where the code of each agent stood; agents at the same line in one row."""
     by_place: dict[str, list[str]] = {}
     for agent, place in stood.items():
         by_place.setdefault(place, []).append(agent)
     rows = [f"  {', '.join(agents)}: {place}" for place, agents in by_place.items()]
-    return "\n".join(["Where each agent stood then:", *rows]) if rows else ""
+    return "\n".join([f"Where each {who} stood then:", *rows]) if rows else ""
 
 
 def _views(outcome: Outcome, documents: Mapping[str, Any]) -> str:

@@ -229,3 +229,52 @@ def test_fails(convergence_session):
 """)
     section = result.stdout.str().partition("convergence counterexample")[2]
     assert section.count("this must always hold") == 1
+
+
+HUNG_UP = """
+from pytest_convergence import Network
+
+async def serve():
+    async def handle(reader, writer):
+        while line := await reader.readline():
+            writer.write(line)
+        writer.close()
+    async with await asyncio.start_server(handle, "0.0.0.0", 80) as server:
+        await server.serve_forever()
+
+async def ask():
+    reader, writer = await asyncio.open_connection("server", 80)
+    try:
+        for number in b"1", b"2":
+            writer.write(number + b"\\n")
+            try:
+                async with asyncio.timeout(0.2):
+                    answer = await reader.readline()
+            except TimeoutError:
+                continue
+            assert answer.strip() == number, "the answer of another"
+    finally:
+        writer.close()
+
+@pytest.mark.convergence(network=Network(latency=(0.001, 0.3)), schedules=50)
+def test_answers(convergence_session):
+    convergence_session.host("server", serve)
+    convergence_session.host("client", ask)
+    convergence_session.run()
+"""
+
+
+def test_of_programs_on_hosts_it_says_who_gave_up_where_and_which_packets_it_took(
+    run_suite: RunSuite,
+) -> None:
+    text = "\n".join(run_suite(HUNG_UP).outlines)
+    assert "AgentError: host 'client' raised AssertionError: the answer of another" in text
+    assert re.search(r"  - message (client→server|server→client) #2 \(tcp data\) delayed \d+ ms", text)
+    assert re.search(
+        r"✂   client: cancelled by asyncio\.timeout at test_suite\.py:\d+: answer = await reader\.readline\(\)",
+        text,
+    )
+    assert re.search(r"!   client: AssertionError: the answer of another", text)
+    assert "Where each program stood then:\n  server: test_suite.py:" in text
+    assert re.search(r"  client: raised at test_suite\.py:\d+ in ask: assert answer", text)
+    assert "of virtual time (2 hosts, calm but for 1 deviation)" in text

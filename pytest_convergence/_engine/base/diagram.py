@@ -7,20 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final, final
 
 from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.packets import Packet
 from pytest_convergence._engine.base.texts import text_of
 from pytest_convergence._engine.base.time import format_ns
-from pytest_convergence._engine.base.trace import TraceEvent
+from pytest_convergence._engine.base.trace import Aside, TraceEvent
 
-__all__ = ["Notes", "numeral", "render", "words_of"]
+__all__ = ["Notes", "numeral", "render", "with_asides", "words_of"]
 
 _LEAST_WIDTH: Final = 14
 _TIME_WIDTH: Final = 12
 _NOTE_LIMIT: Final = 48
+_LONGEST_ERROR: Final = 120
 _NOTE_TAIL: Final = 16
 """Of what is too long for a note, so much of its end is shown: what grows, grows there."""
+ASIDE: Final = "aside"
+"""What is drawn among the events and is none: see :func:`with_asides`."""
 _SILENT: Final = frozenset({"send", "timer", "persist", "sync", "state", "step", "start", "held", "stall"})
 _ARRIVALS: Final = frozenset({"receive", "lost"})
 _MARKS: Final = {
@@ -33,6 +38,7 @@ _MARKS: Final = {
     "stop": "■ stopped",
     "cancel": "✂ cancelled",
     "output": "› ",
+    ASIDE: "✂ cancelled",
 }
 _LANES: Final = {"crash": " ", "pause": "┆", "restart": "│", "resume": "│"}
 """What a lane looks like from such an event on."""
@@ -49,6 +55,8 @@ _KEY: Final = {
     _WOKEN: "⏱ woken by time (timer, sleep, timeout)",
 }
 _MOST_NUMERALS: Final = 20
+_FIRST_ASIDE: Final = 1 << 48
+"""An index that no event has."""
 _FOLLOWS_FROM: Final = frozenset({"receive", "start", "restart", "resume", "stop", "crash", "pause"})
 """What wakes an agent, or happens to it, other than time."""
 
@@ -65,6 +73,24 @@ class Notes:
 
     numbers: Mapping[int, int] = field(default_factory=dict)
     hidden: int = 0
+
+
+def with_asides(
+    events: Iterable[TraceEvent], asides: Iterable[Aside], until: int | None = None
+) -> list[TraceEvent]:
+    """Put what is told beside a trace among its events, as events to be drawn; what comes from ``until`` on is left out."""
+    told = sorted((aside for aside in asides if until is None or aside.before <= until), key=itemgetter(0))
+    replaced = {aside.before - 1 for aside in told if aside.instead}
+    shown = [(event.index, 1, event) for event in events if event.index not in replaced]
+    shown += [
+        (
+            aside.before,
+            0,
+            TraceEvent(_FIRST_ASIDE + place, aside.at_ns, ASIDE, aside.agent, None, aside.words),
+        )
+        for place, aside in enumerate(told)
+    ]
+    return [event for _, _, event in sorted(shown, key=itemgetter(0, 1))]
 
 
 def numeral(number: int) -> str:
@@ -142,7 +168,8 @@ def _not_drawn(events: Iterable[TraceEvent], channels: Sequence[str]) -> int:
 def _key(lines: Sequence[str], hidden: int) -> list[str]:
     """Explain the symbols that occur, in a line, and say what does not."""
     drawn = "".join(lines).replace("┤", "├")
-    told = [f"key: {'; '.join(words for symbol, words in _KEY.items() if symbol in drawn)}"]
+    words = [words for symbol, words in _KEY.items() if symbol in drawn]
+    told = [f"key: {'; '.join(words)}"] if words else []
     if hidden:
         told.append(
             f"not drawn: {hidden} message{'s' * (hidden != 1)} that nobody concerned could know of, or of other kinds"
@@ -283,6 +310,10 @@ def words_of(event: TraceEvent) -> str:
         return f"{event.kind} #{message.number} {message.type} to {message.recipient}"
     if event.kind == "output":
         return f"{detail['fact']}: {_short(detail['line'])}"
+    if event.kind == "error":
+        return _first_line(detail)
+    if event.kind == ASIDE:
+        return str(detail)
     if event.kind in _MARKS:
         return _MARKS[event.kind][2:]
     if isinstance(detail, dict):
@@ -292,8 +323,19 @@ def words_of(event: TraceEvent) -> str:
     return f"{event.kind} {_short(detail)}" if detail is not None else event.kind
 
 
+def _first_line(error: Any) -> str:
+    """What an agent raised, in a line: its type, and what it says."""
+    lines = str(error or "").splitlines()
+    return lines[0].rstrip(": ")[:_LONGEST_ERROR] if lines else _MARKS["error"][2:]
+
+
 def _short(value: Any) -> str:
-    text = text_of(value)
+    if isinstance(value, Packet):  # of which connection it is, is never cut off
+        return f"{value.ports} {_cut(value.content)}".rstrip()
+    return _cut(text_of(value))
+
+
+def _cut(text: str) -> str:
     if len(text) <= _NOTE_LIMIT:
         return text
     return f"{text[: _NOTE_LIMIT - _NOTE_TAIL - 1]}…{text[-_NOTE_TAIL:]}"

@@ -110,8 +110,15 @@ class Packet:
         seq = 0 if self.secret else self.seq
         return [self.kind, *self.source, *self.target, self.connection, seq, data, self.attempt]
 
-    def __repr__(self) -> str:
-        again = f" (sent again, {self.attempt})" if self.attempt else ""
+    @property
+    def ports(self) -> str:
+        """From which port to which: what tells one connection of two hosts from another."""
+        return f":{self.source[1]} → :{self.target[1]}"
+
+    @property
+    def content(self) -> str:
+        """What it carries, in words; nothing for one that carries nothing."""
+        again = f"(sent again, {self.attempt})" if self.attempt else ""
         if self.secret:
             what = "TLS"
         elif self.kind in {DATA, DATAGRAM}:
@@ -120,8 +127,11 @@ class Packet:
         elif self.kind == WINDOW:
             what = f"{self.seq} bytes read"
         else:
-            what = f":{self.source[1]} → :{self.target[1]}"
-        return f"{what}{again}"
+            what = ""
+        return " ".join(filter(None, (what, again)))
+
+    def __repr__(self) -> str:
+        return " ".join(filter(None, (self.ports, self.content)))
 
 
 def is_handshake(data: bytes) -> bool:

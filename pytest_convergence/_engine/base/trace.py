@@ -23,7 +23,7 @@ from pytest_convergence._engine.base.messages import InFlight, Message
 if TYPE_CHECKING:
     from pytest_convergence._engine.base.causality import Causality
 
-__all__ = ["KINDS", "DEFAULT_WINDOW", "Trace", "TraceEvent"]
+__all__ = ["DEFAULT_WINDOW", "KINDS", "SCENARIO", "Aside", "Trace", "TraceEvent"]
 
 KINDS: Final = (
     "send",
@@ -69,6 +69,10 @@ DEFAULT_WINDOW: Final = 262_144
 """How many of the newest events a trace keeps by default."""
 
 
+SCENARIO: Final = "scenario"
+"""The lane of what the test itself does."""
+
+
 class TraceEvent(NamedTuple):
     """One event. ``at_ns`` is virtual nanoseconds; ``message`` or ``detail`` says what it is about."""
 
@@ -83,6 +87,24 @@ class TraceEvent(NamedTuple):
     def at(self) -> float:
         """Virtual seconds."""
         return self.at_ns / 1e9
+
+
+class Aside(NamedTuple):
+    """What is told beside a trace: it happened, and is no event.
+
+    Attributes:
+        before: the index of the event before which it happened.
+        at_ns: virtual nanoseconds.
+        agent: to whom.
+        words: what.
+        instead: whether it says more of the event right before it, and is to be told instead of that.
+    """
+
+    before: int
+    at_ns: int
+    agent: str
+    words: str
+    instead: bool = False
 
 
 @final

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 from pytest_convergence._engine.base.canonical import canonical
 from pytest_convergence._engine.base.messages import snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
+from pytest_convergence._engine.base.trace import SCENARIO, Aside
+from pytest_convergence._engine.run.cancellations import Cancellations
 from pytest_convergence._engine.run.casting import Cast
 from pytest_convergence._engine.run.courier import Gate
 from pytest_convergence._engine.run.disturbing import Disturbing
@@ -55,10 +57,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.run.hosts import SimulatedHost
     from pytest_convergence._engine.run.session import Session
 
-__all__ = ["SCENARIO", "Conduct", "Ending"]
-
-SCENARIO: Final = "scenario"
-"""The lane of what the test itself does."""
+__all__ = ["Conduct", "Ending"]
 
 _LONGEST_SLEEP_NS: Final = 60 * NS_PER_SECOND
 _ARRIVALS: Final = frozenset(
@@ -73,7 +72,7 @@ _EMPTY: Final = checksum_of({})
 class Ending:
     """How a run came to its end: what the scenario returned, or what went wrong."""
 
-    __slots__ = ("changed_ns", "error", "output", "settled", "stood")
+    __slots__ = ("asides", "changed_ns", "error", "output", "settled", "stood")
 
     def __init__(self) -> None:
         self.output: Any = None
@@ -81,6 +80,7 @@ class Ending:
         self.settled = False
         self.changed_ns = 0
         self.stood: dict[str, str] = {}  # where the code of each agent stood, of a recorded run
+        self.asides: list[Aside] = []  # what cancelled which task, of a recorded run
 
 
 @final
@@ -129,6 +129,8 @@ class Conduct:
             window=window or 1,
         )
         self.fabric.loop = loop
+        if session.is_recorded:
+            self.fabric.hear_cancel = Cancellations(self.fabric, self.ending.asides)
         self.replication: Replication | None = None
         self.resolving = Resolving(self)
         self.judge = Judge(self)
@@ -348,7 +350,9 @@ class Conduct:
         """A behaviour raised. What test tools raise to steer the test (a skip, say) goes on to them as it is."""
         failure = error
         if isinstance(error, Exception) and type(error).__module__.partition(".")[0] not in TOOLS:
-            failure = AgentError(f"agent {name!r} raised {type(error).__name__}{where}: {error}", agent=name)
+            who = "host" if name in self.session.hosts else "agent"
+            said = f": {error}" if str(error) else ""
+            failure = AgentError(f"{who} {name!r} raised {type(error).__name__}{where}{said}", agent=name)
             failure.__cause__ = failure.__context__ = error  # as `raise … from` does: tools look at either
         self.end_with(failure)
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
-from pytest_convergence._engine.base.trace import Trace
+from pytest_convergence._engine.base.trace import SCENARIO, Trace
 from pytest_convergence._engine.check.property import Violation
 from pytest_convergence._engine.run.goal import CriterionResult
 from pytest_convergence._engine.run.lifecycle import SessionState
@@ -167,7 +167,7 @@ class Outcome:
         numbers = self.metrics
         lines = [
             f"{self.name}: {self.state.value} after {format_ns(round(self.duration * NS_PER_SECOND))} of virtual time "
-            f"({numbers.pattern}, {numbers.agents} agents, {self.schedule})",
+            f"({self._cast()}, {self.schedule})",
         ]
         lines += [f"  because {reason}" for reason in self.reasons]
         if self.output is not None:
@@ -188,6 +188,14 @@ class Outcome:
         lines += [f"  violated: {violation}" for violation in self.violations]
         lines += _printed(self.trace)
         return "\n".join(lines)
+
+    def _cast(self) -> str:
+        """By which pattern, and who takes part; the hosts where there are no agents."""
+        numbers = self.metrics
+        hosts = [] if numbers.agents else [name for name in self.trace.agents if name != SCENARIO]
+        if hosts:
+            return f"{len(hosts)} host{'s' * (len(hosts) != 1)}"
+        return f"{numbers.pattern}, {numbers.agents} agents"
 
     def __repr__(self) -> str:
         because = f", because {self.reasons[0]}" if self.reasons else ""

@@ -18,6 +18,7 @@ from types import FrameType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.texts import text_of
+from pytest_convergence._engine.sim.awaiting import held_by
 from pytest_convergence._engine.sim.driving import driven
 from pytest_convergence.errors import AgentError
 
@@ -203,7 +204,10 @@ def frames_of(coro: Any) -> Iterator[tuple[FrameType, int]]:
             or getattr(coro, "ag_frame", None)
         )
         if frame is None:
-            return
+            coro = None if isinstance(coro, asyncio.Future) else held_by(coro)
+            if coro is None:
+                return
+            continue
         yield frame, frame.f_lineno
         coro = (
             getattr(coro, "cr_await", None)

@@ -7,26 +7,34 @@ package, of asyncio and of pytest say nothing to a user, and are passed over.
 from __future__ import annotations
 
 import asyncio
-import linecache
 import sys
+import traceback
+from collections import Counter
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from pytest_convergence._engine.run.places import place_of
 from pytest_convergence._engine.run.snapshots import NOT_OURS, frames_of
 from pytest_convergence._engine.sim.machines import MachineHost
+from pytest_convergence.errors import AgentError
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.conduct import Conduct
+    from pytest_convergence._engine.sim.tasks import WorldTask
 
 __all__ = ["standpoints"]
 
-_LONGEST_LINE: Final = 80
+_MOST_TASKS: Final = 4
+"""Of one host, besides its program itself."""
 _LOOP: Final = str(Path(asyncio.__file__).parent)
 
 
 def standpoints(conduct: Conduct) -> dict[str, str]:
-    """Return agent -> ``file:line in function: code``, for those whose own code is under way."""
+    """Return agent or host -> ``file:line in function: code``, for those whose own code is under way.
+
+    A host's other tasks are named in parentheses. Of what has ended the run by raising it is told where it did.
+    """
     active = _active()
     found = {}
     for name in conduct.session.agents:
@@ -35,14 +43,49 @@ def standpoints(conduct: Conduct) -> dict[str, str]:
         task = conduct.cast.tasks.get(name)
         where = ""
         if active is not None and active[0] in hosts:
-            where = _line(active[1])
+            where = place_of(active[1])
         elif task is not None and not task.done() and node.life.alive:
-            frames = list(frames_of(task.get_coro()))
-            running = _running(frames[-1][0]) if frames else ()
-            where = _line([*frames, *running])
+            where = place_of(_frames(task))
         if where:
             found[name] = where
+    for name in conduct.session.hosts:
+        found |= _of_host(conduct, name)
     return found
+
+
+def _of_host(conduct: Conduct, name: str) -> dict[str, str]:
+    error, life, main = conduct.ending.error, conduct.fabric.nodes[name].life, conduct.cast.tasks.get(name)
+    if not life.alive:
+        return {}
+    found = {name: conduct.session.hosts[name].waits_at or ""}
+    if isinstance(error, AgentError) and error.agent == name and error.__cause__ is not None:
+        raised = place_of(list(traceback.walk_tb(error.__cause__.__traceback__)))
+        found[name] = f"raised at {raised}" if raised else ""
+    alike: Counter[tuple[str, str]] = Counter()
+    for task in conduct.loop.live_tasks():
+        if task.life is life and task is not main:
+            alike[_name_of(task), place_of(_frames(task))] += 1
+        elif task is main and not found[name]:
+            found[name] = place_of(_frames(task))
+    named: Counter[str] = Counter()
+    for (function, place), number in list(alike.items())[:_MOST_TASKS]:
+        named[function] += 1
+        which = f"{number} × {function}" if number > 1 else function
+        found[f"{name} ({which})" if named[function] == 1 else f"{name} ({which}, {named[function]})"] = place
+    return {who: place for who, place in found.items() if place}
+
+
+def _name_of(task: WorldTask) -> str:
+    """The name of the innermost coroutine that is the task's own: what drives it from outside says nothing."""
+    frames = [
+        frame for frame, _ in frames_of(task.get_coro()) if not frame.f_code.co_filename.startswith(NOT_OURS)
+    ]
+    return frames[0].f_code.co_name if frames else task.get_name()
+
+
+def _frames(task: asyncio.Task[Any]) -> list[tuple[FrameType, int]]:
+    frames = list(frames_of(task.get_coro()))
+    return [*frames, *_running(frames[-1][0])] if frames else []
 
 
 def _active() -> tuple[MachineHost, list[tuple[FrameType, int]]] | None:
@@ -68,19 +111,3 @@ def _running(outer: FrameType) -> list[tuple[FrameType, int]]:
             return found[::-1]
         frame = frame.f_back
     return []
-
-
-def _line(frames: list[tuple[FrameType, int]]) -> str:
-    """Say where the innermost of the user's frames is; nothing if there is none."""
-    own = [(frame, line) for frame, line in frames if not frame.f_code.co_filename.startswith(NOT_OURS)]
-    if not own:
-        return ""
-    frame, line = own[-1]
-    path = Path(frame.f_code.co_filename)
-    try:
-        shown = path.relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        shown = path.name
-    code = linecache.getline(frame.f_code.co_filename, line).strip()
-    code = code if len(code) <= _LONGEST_LINE else f"{code[: _LONGEST_LINE - 1]}…"
-    return f"{shown}:{line} in {frame.f_code.co_qualname}: {code}"

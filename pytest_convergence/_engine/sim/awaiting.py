@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.sim.driving import driven
 
-__all__ = ["await_chain", "describe_await", "describe_stack"]
+__all__ = ["await_chain", "describe_await", "describe_stack", "held_by"]
 
 _LINKS_AT_TOP: Final = 6
 _LINKS_AT_BOTTOM: Final = 5
@@ -111,7 +111,7 @@ class _Walk:
                 return
             suspended = _suspended(awaited)
             if suspended is None:
-                awaited = _held_by(awaited)
+                awaited = held_by(awaited)
                 continue
             self._count += 1
             if self._count > _MAX_FRAMES:
@@ -173,7 +173,7 @@ def _suspended(awaited: Any) -> _Suspended | None:
     return None
 
 
-def _held_by(wrapper: Any) -> Any:
+def held_by(wrapper: Any) -> Any:
     """Return what an internal wrapper (``async_generator_asend``, ``coroutine_wrapper``, ``FutureIter``) holds."""
     return next((held for held in gc.get_referents(wrapper) if isinstance(held, _AWAITED)), None)
 

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.choices import Next, smaller
 from pytest_convergence._engine.base.time import format_ns
+from pytest_convergence._engine.sim.driving import DRIVES
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Node
 
-__all__ = ["Cancelling", "cancelling_of", "run_cancellable"]
+__all__ = ["STRIKES", "Cancelling", "cancelling_of", "run_cancellable"]
 
 _RATE: Final = 0.05
 _GREATEST_US: Final = 1_000_000
@@ -83,18 +84,19 @@ class Cancelling:
         label = f"{self._node.name}/{name}" if name else self._node.name
         if count > 1:  # another task, perhaps of another life: a schedule speaks of it by another name
             label = f"{label}({count})"
-        return run_cancellable(coro, _Plan(self._node, f"cancel {label}", at))
+        return run_cancellable(coro, _Plan(self._node, f"cancel {label}", at, coro))
 
 
 @final
 class _Plan:
-    """What is in store for one task."""
+    """What is in store for one task; ``coro`` is what it runs."""
 
-    __slots__ = ("_at", "_following", "_node", "_stem", "_step", "_timer")
+    __slots__ = ("_at", "_following", "_node", "_stem", "_step", "_timer", "coro")
 
-    def __init__(self, node: Node, stem: str, at: int | None) -> None:
+    def __init__(self, node: Node, stem: str, at: int | None, coro: Coroutine[Any, Any, Any]) -> None:
         self._node = node
         self._stem = stem
+        self.coro = coro
         self._step = 0
         self._timer: asyncio.TimerHandle | None = None
         following: Next = node.fabric.choices.rare(stem, _RATE, CANCEL)
@@ -161,6 +163,11 @@ def _drive(coro: Coroutine[Any, Any, Any], plan: _Plan) -> Generator[Any, Any, A
         except BaseException as raised:
             error = raised
         plan.goes_on()
+
+
+DRIVES[_drive.__code__] = "coro"
+STRIKES: Final = _Plan._strike.__code__
+"""The code that cancels where the schedule says."""
 
 
 def cancelling_of(node: Node) -> Cancelling:

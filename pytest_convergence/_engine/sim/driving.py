@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.mailbox import Sleeper
     from pytest_convergence._engine.sim.node import Life
 
-__all__ = ["Driver", "driven"]
+__all__ = ["DRIVES", "Driver", "driven"]
 
 _ENTER: Final = asyncio._enter_task
 _LEAVE: Final = asyncio._leave_task
@@ -122,9 +122,10 @@ class Driver:
 
 
 def driven(awaited: Any) -> Any:
-    """Return the behaviour that is run by what its task awaits; ``None`` for anything else."""
+    """Return the coroutine that is run by what its task awaits, a behaviour say; ``None`` for anything else."""
     frame = getattr(awaited, "gi_frame", None)
-    return frame.f_locals["behaviour"] if frame is not None and frame.f_code is _DRIVE else None
+    return None if frame is None else frame.f_locals.get(DRIVES.get(frame.f_code, ""))
 
 
-_DRIVE: Final = Driver.drive.__code__
+DRIVES: Final = {Driver.drive.__code__: "behaviour"}
+"""The code of generators that send into a coroutine themselves -> what they call it."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.loop import WorldLoop
     from pytest_convergence._engine.sim.net.directory import Directory
     from pytest_convergence._engine.sim.rules import Rule
+    from pytest_convergence._engine.sim.tasks import WorldTask
 
 __all__ = ["Fabric"]
 
@@ -63,6 +64,7 @@ class Fabric:
         "directory",
         "duplicated",
         "fates",
+        "hear_cancel",
         "is_calm",
         "keep",
         "longest_timer_ns",
@@ -123,6 +125,7 @@ class Fabric:
         self.views_watched = False
         self.longest_timer_ns = 0
         self.watchers: dict[str, list[Watch]] = {}
+        self.hear_cancel: Callable[[WorldTask, Any], bool] | None = None
         self.tracing = trace
         self.record: Callable[[tuple[int, int, int]], None] | None = self.trace._log.extend if trace else None
         self.keep: Callable[[InFlight], None] = self.trace._messages.append

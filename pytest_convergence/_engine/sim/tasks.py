@@ -35,6 +35,11 @@ class WorldTask(asyncio.Task[Any]):
     def __hash__(self) -> int:
         return self._order
 
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel it, by way of who listens for that, if anybody does."""
+        hear = None if self.life is None else self.life.node.fabric.hear_cancel
+        return super().cancel(msg) if hear is None else hear(self, msg)
+
 
 def cancel(task: WorldTask) -> None:
     """Cancel a task, as far as that goes: asyncio passes it on, round and round where tasks await each other."""

@@ -4,10 +4,11 @@ import asyncio
 from typing import Any
 
 from pytest_convergence import ConvergenceEngine, SimulatedAgent
-from pytest_convergence._engine.base.diagram import Notes, render
+from pytest_convergence._engine.base.diagram import Notes, render, with_asides
 from pytest_convergence._engine.base.messages import Message
+from pytest_convergence._engine.base.packets import Packet
 from pytest_convergence._engine.base.schedule import Schedule
-from pytest_convergence._engine.base.trace import TraceEvent
+from pytest_convergence._engine.base.trace import Aside, TraceEvent
 from pytest_convergence._engine.run.session import Session
 from tests.unit.sim.harness import run_session
 
@@ -191,3 +192,32 @@ def test_what_time_has_woken_says_so_and_how_long_it_had_waited():
         "b: hears",
         "b: goes on",
     ]
+
+
+def test_what_is_told_beside_a_trace_is_drawn_at_its_place() -> None:
+    events = [
+        TraceEvent(0, 0, "start", "a"),
+        TraceEvent(1, 1_000_000, "cancel", "a", None, {"task": "a/b", "step": 1}),
+        TraceEvent(2, 2_000_000, "error", "a", None, "ValueError: seven\nof nine"),
+        TraceEvent(3, 3_000_000, "error", "b", None, "KeyError: "),
+        TraceEvent(4, 4_000_000, "error", "b", None, None),
+    ]
+    asides = [Aside(3, 2_000_000, "a", "late"), Aside(2, 1_000_000, "a", "cancelled here", instead=True)]
+    drawn = [" ".join(line.split()) for line in render(with_asides(events, asides), ["a", "b"]).splitlines()]
+    assert drawn == [
+        "a b",
+        "1 ms ✂ │ a: cancelled here",
+        "2 ms ! │ a: ValueError: seven",
+        "✂ │ a: late",
+        "3 ms │ ! b: KeyError",
+        "4 ms │ ! b: error",
+    ]
+    assert [event.index for event in with_asides(events, asides, until=1)] == [0, 1, 2, 3, 4]
+
+
+def test_a_packet_is_told_with_its_connection_however_long_it_is() -> None:
+    packet = Packet("data", ("10.0.0.1", 32768), ("10.0.0.2", 80), 0, b"x" * 100, 1)
+    message = Message("a", "b", packet, "tcp data", number=1, uid=1, channel="net")
+    drawn = render([TraceEvent(0, 1_000_000, "receive", "b", message)], ["a", "b"], channels=["net"])
+    assert "#1 tcp data :32768 → :80 100 bytes b'xxxxxxxxxxxxxxxxxxx… (sent again, 1), sent" in drawn
+    assert repr(Packet("reset", ("10.0.0.2", 80), ("10.0.0.1", 32768))) == ":80 → :32768"

@@ -2,11 +2,18 @@
 
 import asyncio
 import inspect
-from types import FunctionType
+from collections.abc import Callable
 
 import pytest
 
-from pytest_convergence import ConvergenceEngine, Observe, PropertyViolation, SimulatedAgent
+from pytest_convergence import (
+    AgentError,
+    ConvergenceEngine,
+    Observe,
+    PropertyViolation,
+    Session,
+    SimulatedAgent,
+)
 
 
 def stood(agents: object, **options: object) -> dict[str, str]:
@@ -21,7 +28,7 @@ def stood(agents: object, **options: object) -> dict[str, str]:
     return session._conduct.ending.stood
 
 
-def line_of(function: FunctionType, code: str) -> str:
+def line_of(function: Callable[..., object], code: str) -> str:
     """``file:line in function: code``, as it is told."""
     lines, first = inspect.getsourcelines(function)
     number = next(place for place, line in enumerate(lines) if code in line)
@@ -89,3 +96,81 @@ def test_a_run_that_is_not_recorded_is_not_looked_at():
     session.run()
     assert session._conduct is not None
     assert session._conduct.ending.stood == {}
+
+
+async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def serves() -> None:
+    server = await asyncio.start_server(answers, "0.0.0.0", 80)
+    async with server:
+        await server.serve_forever()
+
+
+async def connects(number: int) -> None:
+    links = [await asyncio.open_connection("server", 80) for _ in range(number)]
+    await asyncio.sleep(1)
+    assert not links, "no links"
+
+
+def test_of_hosts_it_is_told_where_each_task_waits_and_where_a_program_raised() -> None:
+    session = ConvergenceEngine().create_session("test")
+    session.is_recorded = True
+    session.host("server", serves)
+    session.host("client", connects, 2)
+    with pytest.raises(AgentError, match="^host 'client' raised AssertionError: no links"):
+        session.run()
+    assert session._conduct is not None
+    where = {who: place.rpartition("/")[2] for who, place in session._conduct.ending.stood.items()}
+    assert where == {
+        "server": line_of(serves, "serve_forever"),
+        "server (2 × answers)": line_of(answers, "await reader"),
+        "client": line_of(connects, "assert"),
+    }
+
+
+async def dies() -> None:
+    await asyncio.sleep(0.5)
+
+
+def test_of_a_host_that_has_crashed_or_returned_nothing_is_told() -> None:
+    session = ConvergenceEngine().create_session("test")
+    session.is_recorded = True
+    crashing = session.host("server", serves)
+    session.host("gone", dies)
+    session.host("client", connects, 0)
+
+    async def scenario(session: Session) -> None:
+        crashing.crash()
+        await session.sleep(2)
+
+    session.run(scenario)
+    assert session._conduct is not None
+    assert session._conduct.ending.stood == {}
+
+
+def test_two_places_of_one_function_are_told_apart() -> None:
+    session = ConvergenceEngine().create_session("test")
+    session.is_recorded = True
+    session.host("host", starts_two)
+    with pytest.raises(AgentError):
+        session.run()
+    assert session._conduct is not None
+    assert list(session._conduct.ending.stood) == [
+        "host",
+        "host (waits_here_or_there)",
+        "host (waits_here_or_there, 2)",
+    ]
+
+
+async def waits_here_or_there(here: bool) -> None:
+    if here:
+        await asyncio.sleep(8)
+    await asyncio.sleep(9)
+
+
+async def starts_two() -> None:
+    tasks = [asyncio.create_task(waits_here_or_there(here)) for here in (True, False)]
+    await asyncio.sleep(1)
+    assert not tasks
