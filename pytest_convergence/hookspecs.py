@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def pytest_convergence_session_finished(item: pytest.Item, session: Session, outcome: Outcome) -> None:
     """Called when a session of a test has ended, converged or not.
 
-    Runs inside the run: what it raises ends the test. Under xdist it is called in the worker.
+    Runs inside the run: what it raises ends the test. Under xdist it is called in the worker, with
+    ``--convergence-isolate`` in the process of the run.
 
     Args:
         item: the test that the session belongs to.

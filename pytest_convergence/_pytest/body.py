@@ -6,9 +6,9 @@ import functools
 import inspect
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -19,14 +19,17 @@ from pytest_convergence._pytest.async_fixtures import resolved, value_of
 from pytest_convergence._pytest.database import keep_failure, known_failures
 from pytest_convergence._pytest.examples import drawn_arguments
 from pytest_convergence._pytest.exploring import Exploration
+from pytest_convergence._pytest.failures import FAILURES
 from pytest_convergence._pytest.findings import effective_seed, schedule_words
 from pytest_convergence._pytest.hash_seeds import is_second_process, note_run
+from pytest_convergence._pytest.isolation import isolated, shown_here
 from pytest_convergence._pytest.leaks import Leaks
+from pytest_convergence._pytest.marker import Plan
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import renew_fixtures
 from pytest_convergence._pytest.replaying import words_of_failure
 from pytest_convergence._pytest.running_test import RunningTest, derive_seed
-from pytest_convergence._pytest.search import FAILURES, counterexample_of
+from pytest_convergence._pytest.search import Once, counterexample_of
 
 __all__ = ["call_body", "is_ours"]
 
@@ -47,6 +50,18 @@ def _checks_determinism(item: pytest.Item, running: RunningTest) -> bool:
     return (asked or item.config.stash[SETTINGS].check_determinism) and not running.plan.is_given
 
 
+class _Ways(NamedTuple):
+    """How the body is run once: as the test asks for, and in this process; they differ where runs are isolated."""
+
+    once: Once
+    here: Once
+
+
+def _ways(item: pytest.Item, plan: Plan) -> _Ways:
+    here = _call_on_the_loop if plan.is_async else _call_plainly
+    return _Ways(isolated(here) if item.config.stash[SETTINGS].isolate else here, here)
+
+
 def call_body(item: pytest.Function, running: RunningTest) -> None:
     """Run the body under each schedule; the first failure ends it."""
     __tracebackhide__ = True
@@ -55,7 +70,7 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
         with _examples_on_the_loop(item, running):
             _call(item)
         return
-    once = _call_on_the_loop if plan.is_async else _call_plainly
+    ways = _ways(item, plan)
     again = _checks_determinism(item, running)
     running.keeps_traces = again
     tried = False
@@ -63,7 +78,7 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
     for begin in known_failures(running) if search.is_first else ():
         renew_fixtures(item, begin)
         tried = True
-        failure = _failure(item, running, once, search.found)
+        failure = _failure(item, running, ways, search.found)
         if failure is not None:
             raise failure
     for index, approach in search:
@@ -71,14 +86,14 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
             watched = search.explorer.watches
             renew_fixtures(item, functools.partial(running.begin_run, index, approach, watched=watched))
         leaks = Leaks(item) if again else None
-        failure = _failure(item, running, once, search.found)
+        failure = _failure(item, running, ways, search.found)
         if failure is not None:
             raise failure
         search.explorer.ran(approach, running.run.seen or ())
         if leaks is not None:
             note_run(item, index, running.traces())
             if not is_second_process():
-                _run_again(item, running, once, leaks)
+                _run_again(item, running, ways, leaks)
     if search.explorer.summary:
         running.said.append(f"{running.nodeid}: {search.explorer.summary}")
 
@@ -86,7 +101,7 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
 def _run_again(
     item: pytest.Function,
     running: RunningTest,
-    once: Callable[[pytest.Function, RunningTest], None],
+    ways: _Ways,
     leaks: Leaks,
 ) -> None:
     """Run the body under the present schedule once more, and compare the two runs."""
@@ -94,26 +109,30 @@ def _run_again(
     first = running.traces()
     left_behind = leaks.found()
     renew_fixtures(item, running.begin_run_again)
+    failure: BaseException | None = None
     try:
-        once(item, running)
+        ways.once(item, running)
     except Exception as error:
-        error.add_note("(this was the second run under the same schedule; the first one passed)")
+        failure = error
+    if failure is not None:
+        failure = shown_here(item, running, ways.here, failure)
+        failure.add_note("(this was the second run under the same schedule; the first one passed)")
         if left_behind:
-            error.add_note(left_behind)
-        raise
+            failure.add_note(left_behind)
+        raise failure
     _compare(first, running, left_behind)
 
 
 def _failure(
     item: pytest.Function,
     running: RunningTest,
-    once: Callable[[pytest.Function, RunningTest], None],
+    ways: _Ways,
     found: Callable[[], None] = lambda: None,
 ) -> BaseException | None:
     """Run the body once; return what went wrong, of the smallest run in which it does. ``found`` is told at once."""
     began = time.perf_counter()
     try:
-        once(item, running)
+        ways.once(item, running)
     except FAILURES as error:
         running.found_by, running.found_seed = schedule_words(running), effective_seed(running)
         failure: BaseException = error
@@ -124,11 +143,11 @@ def _failure(
     took = time.perf_counter() - began
     tried = running.run.known_failure
     if _may_shrink(item, running, took):
-        failure = counterexample_of(item, running, once, failure)
+        failure = counterexample_of(item, running, ways.once, ways.here, failure)
         keep_failure(running, tried)
     else:
         running.notes += words_of_failure(running)
-    return failure
+    return shown_here(item, running, ways.here, failure)
 
 
 def _may_shrink(item: pytest.Function, running: RunningTest, seconds: float) -> bool:
@@ -136,11 +155,7 @@ def _may_shrink(item: pytest.Function, running: RunningTest, seconds: float) -> 
 
     A run that blocks until its real time is up would only be repeated until the time to shrink is up too.
     """
-    followed = [
-        made.session.schedule
-        for made in running.run.sessions
-        if made.session.state is not SessionState.INITIALIZING
-    ]
+    followed = [told.schedule for told in running.run.told if told.state is not SessionState.INITIALIZING]
     settings = item.config.stash[SETTINGS]
     # A report shows what agents held at every step, which is recorded in a run of its own.
     wanted = bool(followed) and settings.report is not None
@@ -222,7 +237,7 @@ def _examples_on_the_loop(item: pytest.Function, running: RunningTest) -> Iterat
         handle.inner_test = inner
 
 
-def _compare(first: dict[str, Any], running: RunningTest, left_behind: str) -> None:
+def _compare(first: Mapping[str, Any], running: RunningTest, left_behind: str) -> None:
     """Fail if two runs under one schedule were not the same."""
     __tracebackhide__ = True
     second = running.traces()

@@ -21,6 +21,7 @@ from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.tokens import Recorded, write_token
 from pytest_convergence._engine.run.belonging import OWNING_TEST
 from pytest_convergence._engine.run.session import Session
+from pytest_convergence._pytest.failures import FAILURES, first_line
 from pytest_convergence._pytest.findings import again_line
 from pytest_convergence._pytest.marker import Plan
 from pytest_convergence._pytest.running_test import (
@@ -31,7 +32,6 @@ from pytest_convergence._pytest.running_test import (
     evidence_of,
     stood_of,
 )
-from pytest_convergence._pytest.search import FAILURES, first_line
 from pytest_convergence.errors import PropertyViolation
 from pytest_convergence.explore.counterexample import Counterexample, Told
 from pytest_convergence.explore.explorers import Approach

@@ -10,7 +10,7 @@ import pytest
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._pytest.database import database_of
 from pytest_convergence._pytest.options import SETTINGS, split_profile
-from pytest_convergence._pytest.running_test import Made, RunningTest
+from pytest_convergence._pytest.running_test import RunningTest
 from pytest_convergence._pytest.token_files import LONGEST_TOKEN
 
 __all__ = [
@@ -33,18 +33,19 @@ def effective_seed(running: RunningTest) -> int | None:
         return None  # what it follows is the known failure, whatever seed the test has
     if running.run.seed is not None:
         return running.run.seed
-    sessions = running.run.sessions
-    return sessions[-1].session.seed if sessions else None
+    told = running.run.told
+    return told[-1].seed if told else None
 
 
 def schedule_words(running: RunningTest) -> str:
     """Say under which schedule the present run was."""
     seed = effective_seed(running)
-    if running.run.known_failure is not None and running.run.sessions:
-        return f"a known failure: {running.run.sessions[-1].session.schedule}"
+    told = running.run.told
+    if running.run.known_failure is not None and told:
+        return f"a known failure: {told[-1].schedule}"
     words = "calm" if seed is None else f"seed {seed}"
-    if running.run.sessions:
-        words = str(running.run.sessions[-1].session.schedule)
+    if told:
+        words = str(told[-1].schedule)
     if running.plan.options.get("explore") == "exhaustive" and running.plan.course is None:
         words = f"schedule {running.run.index + 1} of an exhaustive search"
     elif running.plan.schedules > 1:
@@ -102,12 +103,6 @@ def rerun_line(running: RunningTest, seed: int) -> str:
     return " ".join(map(shlex.quote, words))
 
 
-def _session_words(made: Made) -> str:
-    if made.outcome is not None:
-        return str(made.outcome)
-    return f"{made.label}: {made.session.state.value}, has not ended"
-
-
 def failure_sections(running: RunningTest) -> list[tuple[str, str]]:
     """Return what a failing test's report says of its sessions: the counterexamples, or what is known without."""
     found = running.counterexample
@@ -121,11 +116,11 @@ def failure_sections(running: RunningTest) -> list[tuple[str, str]]:
 
 def _describe_failure(running: RunningTest) -> str | None:
     """Return the text of a failure's section, or ``None`` if no session was involved."""
-    sessions = [made for made in running.run.sessions if made.session.state is not SessionState.INITIALIZING]
+    sessions = [told for told in running.run.told if told.state is not SessionState.INITIALIZING]
     if not sessions:
         return None
     lines = [schedule_words(running), *running.notes]
-    lines += map(_session_words, sessions[-_MOST_SESSIONS:])
+    lines += [told.words for told in sessions[-_MOST_SESSIONS:]]
     seed = effective_seed(running)
     if seed is not None:
         lines.append(f"run it again: {rerun_line(running, seed)}")
@@ -135,10 +130,10 @@ def _describe_failure(running: RunningTest) -> str | None:
 
 def describe_interruption(running: RunningTest) -> str | None:
     """Say what ran when the user interrupted, or return ``None`` if no session did."""
-    if not running.run.sessions:
+    told = running.run.told
+    if not told:
         return None
-    session = running.run.sessions[-1]
-    words = f"interrupted: {running.nodeid}, session {session.label!r}, {schedule_words(running)}"
+    words = f"interrupted: {running.nodeid}, session {told[-1].label!r}, {schedule_words(running)}"
     seed = effective_seed(running)
     return words if seed is None else f"{words}\nrun it again: {rerun_line(running, seed)}"
 

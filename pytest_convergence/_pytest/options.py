@@ -6,6 +6,8 @@ Read by every test suite that has the plugin installed, so it imports nothing of
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -53,6 +55,7 @@ class Settings(NamedTuple):
         strict: whether it is an error of a test if its *sometimes* properties are never reached.
         report: the directory for files about failing tests.
         preimport: modules to import before the first simulated world begins.
+        isolate: whether each run is made in a process of its own.
     """
 
     command_line: Layer
@@ -66,6 +69,7 @@ class Settings(NamedTuple):
     strict: bool = False
     report: Path | None = None
     preimport: tuple[str, ...] = ()
+    isolate: bool = False
 
 
 SETTINGS: Final = pytest.StashKey[Settings]()
@@ -229,6 +233,13 @@ def _add_switches(group: pytest.OptionGroup) -> None:
         "may be given several times",
     )
     group.addoption(
+        "--convergence-isolate",
+        action="store_true",
+        default=None,
+        help="make each run of a marked test in a forked process of its own, so that what it leaves behind in modules "
+        "does not reach the next run",
+    )
+    group.addoption(
         "--convergence-report",
         metavar="DIR",
         help="write files about each failing test to DIR: a page for the browser, JSON, a Mermaid diagram, a ShiViz log",
@@ -258,6 +269,7 @@ def _add_ini_keys(parser: pytest.Parser) -> None:
         "convergence_database", "like --convergence-database; relative to the rootdir", default=_DATABASE
     )
     parser.addini("convergence_preimport", "modules to import first", type="args", default=[])
+    parser.addini("convergence_isolate", "like --convergence-isolate", type="bool", default=False)
     parser.addini("convergence_strict", "like --convergence-strict", type="bool", default=False)
     for name in _RESERVED:
         parser.addini(name, "reserved: this version refuses it", default=None)
@@ -349,6 +361,7 @@ def read_settings(config: pytest.Config) -> Settings:
         steps=_steps(config),
         strict=bool(config.getini("convergence_strict") if strict is None else strict),
         preimport=(*config.getini("convergence_preimport"), *option("convergence_preimport")),
+        isolate=_isolate(config),
     )
 
 
@@ -365,6 +378,36 @@ def _steps(config: pytest.Config) -> bool:
             "with -n0)."
         )
     return wanted
+
+
+def _isolate(config: pytest.Config) -> bool:
+    """Whether each run is made in a process of its own.
+
+    Raises:
+        pytest.UsageError: that is not possible here, or in the way of another option.
+    """
+    given = config.getoption("convergence_isolate")
+    if not (config.getini("convergence_isolate") if given is None else given):
+        return False
+    words = "--convergence-isolate (or its ini twin) runs the body of each test in a forked process, "
+    if not hasattr(os, "fork"):
+        raise pytest.UsageError(
+            f"{words}and {sys.platform} cannot fork. Run it on Linux or macOS, or without the option."
+        )
+    for destination, option, why in _NOT_ISOLATED:
+        if config.getoption(destination, False):
+            raise pytest.UsageError(
+                f"{words}and {option} {why}. Use one of the two; -o convergence_isolate=false takes back what the ini "
+                "file says."
+            )
+    return True
+
+
+_NOT_ISOLATED: Final = (
+    ("usepdb", "--pdb", "would open the debugger on runs that are made in another process"),
+    ("trace", "--trace", "would open the debugger in a process that nobody talks to"),
+    ("convergence_step", "--convergence-step", "walks through the run of this process"),
+)
 
 
 def _directory(config: pytest.Config) -> Path | None:

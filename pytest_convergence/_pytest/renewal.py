@@ -17,7 +17,7 @@ import pytest
 
 from pytest_convergence._pytest.async_fixtures import DEFERRED
 
-__all__ = ["SET_UP", "note_set_up", "renew_fixtures"]
+__all__ = ["SET_UP", "forget_output", "note_set_up", "renew_fixtures"]
 
 _PER_RUN: Final = frozenset({"convergence_engine", "convergence_session", "simulated_agents"})
 _OURS: Final = "pytest_convergence.fixtures"
@@ -73,3 +73,10 @@ def _make_anew(item: pytest.Function, noted: list[tuple[Any, Any]]) -> None:
         value = definition.func(**arguments)
         definition.cached_result = (value, definition.cached_result[1], None)
         item.funcargs[definition.argname] = value
+
+
+def forget_output(config: pytest.Config) -> None:
+    """Let the report show what the next run prints, and not what all of them did."""
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if capture is not None and capture.is_globally_capturing():
+        capture.read_global_capture()

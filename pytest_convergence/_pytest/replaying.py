@@ -17,10 +17,8 @@ from typing import Final
 
 import pytest
 
-from pytest_convergence._engine.base.choices import RecordedChoices
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.tokens import FINGERPRINT_DIGITS
-from pytest_convergence._engine.run.session import Session
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.running_test import RunningTest
 from pytest_convergence.errors import StaleScheduleWarning
@@ -44,10 +42,9 @@ _MOST_NAMED: Final = 5
 
 def fingerprint_of(running: RunningTest) -> str:
     """Return the fingerprint of the present run: of the traces of all its sessions; empty if one has none."""
-    traces = [made.outcome.trace for made in running.run.sessions if made.outcome is not None]
-    if not traces or not all(map(len, traces)):
+    digests = [told.digest for told in running.run.told if told.has_ended]
+    if not all(digests) or not digests:
         return ""
-    digests = [trace.digest() for trace in traces]
     text = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
     return text[:FINGERPRINT_DIGITS]
 
@@ -55,17 +52,17 @@ def fingerprint_of(running: RunningTest) -> str:
 def unreached(running: RunningTest) -> list[str]:
     """Say which deviations of the given schedule the present run did not come to."""
     run = running.run
-    sessions = run.in_order
+    sessions = run.followers
     if (
         run.course is None
     ):  # all sessions follow the schedule that the marker pins: one of them must come to each label
-        labels = [dict.fromkeys(_unasked(made.session)) for made in run.sessions] or [{}]
+        labels = [dict.fromkeys(told.unasked) for told in run.told] or [{}]
         return [not_reached(label) for label in labels[0] if all(label in others for others in labels)]
     several = len(sessions) > 1
     found = [
         f"session {number}: {not_reached(label)}" if several else not_reached(label)
-        for number, session in enumerate(sessions, 1)
-        for label in _unasked(session)
+        for number, told in enumerate(sessions, 1)
+        for label in told.unasked
     ]
     schedules = enumerate(run.course.schedules, 1)
     return found + [
@@ -73,13 +70,6 @@ def unreached(running: RunningTest) -> list[str]:
         for number, schedule in schedules
         if number > len(sessions) and schedule.deviations
     ]
-
-
-def _unasked(session: Session) -> tuple[str, ...]:
-    conduct = session._conduct
-    if conduct is None:
-        return tuple(label for label, _ in session.schedule.deviations)
-    return conduct.chosen.unasked if isinstance(conduct.chosen, RecordedChoices) else ()
 
 
 def _listed(sentences: list[str]) -> str:

@@ -121,8 +121,8 @@ def write_files(
 
 def _story(running: RunningTest, failure: BaseException, explanation: str) -> Story | None:
     """Gather what there is to tell; ``None`` where no session is left."""
+    from pytest_convergence._pytest.failures import first_line
     from pytest_convergence._pytest.findings import effective_seed, rerun_line, schedule_words
-    from pytest_convergence._pytest.search import first_line
     from pytest_convergence.errors import PropertyViolation
     from pytest_convergence.explore.report.document import Story
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import pytest
 
+from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._engine.run.options import SessionOptions
 from pytest_convergence._engine.run.session import Session
+from pytest_convergence._pytest.accounts import Account, Chosen, Told, chosen_by, unasked_by
 from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.marker import Plan, known_names
 from pytest_convergence._pytest.options import SETTINGS
@@ -19,14 +21,17 @@ from pytest_convergence.explore.novelty import StateWatch
 from pytest_convergence.metrics import Tally
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.base.schedule import Schedule
     from pytest_convergence._engine.base.trace import Aside, Trace, TraceEvent
     from pytest_convergence._engine.check.property import Violation
+    from pytest_convergence._engine.run.compare import Record
     from pytest_convergence._engine.run.outcome import Outcome
     from pytest_convergence._pytest.examples import Examples
     from pytest_convergence.explore.counterexample import Counterexample
 
 __all__ = [
     "RUNNING",
+    "Heard",
     "Made",
     "Run",
     "RunningTest",
@@ -69,6 +74,67 @@ class Made:
     session: Session
     outcome: Outcome | None = None
 
+    @property
+    def state(self) -> SessionState:
+        """Where the session stands."""
+        return self.session.state
+
+    @property
+    def schedule(self) -> Schedule:
+        """What it follows."""
+        return self.session.schedule
+
+    @property
+    def seed(self) -> int | None:
+        """Its seed."""
+        return self.session.seed
+
+    @property
+    def words(self) -> str:
+        """What became of it."""
+        if self.outcome is not None:
+            return str(self.outcome)
+        return f"{self.label}: {self.session.state.value}, has not ended"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is an outcome."""
+        return self.outcome is not None
+
+    @property
+    def converged(self) -> bool:
+        """Whether its agents agree."""
+        return self.outcome is not None and self.outcome.converged
+
+    @property
+    def chosen(self) -> Mapping[str, Chosen] | None:
+        """Its departures from calm, if they were recorded."""
+        return chosen_by(self.session)
+
+    @property
+    def unasked(self) -> Sequence[str]:
+        """The labels of deviations that it was given, and did not come to."""
+        return unasked_by(self.session)
+
+    @property
+    def digest(self) -> str:
+        """The digest of its trace; empty if it has no events."""
+        return self.outcome.trace.digest() if self.outcome is not None and len(self.outcome.trace) else ""
+
+
+class Heard(NamedTuple):
+    """What another process has told of a run that was made there.
+
+    Attributes:
+        told: the sessions that were kept.
+        followers: the sessions that follow the course.
+        records: the traces, to compare them.
+    """
+
+    told: Sequence[Account]
+    followers: Sequence[Account]
+    records: Mapping[str, Record]
+
 
 @final
 @dataclass(slots=True)
@@ -86,6 +152,7 @@ class Run:
         approach: how the search chose this run.
         seen: the states that its sessions went through, if the search wants to know.
         in_order: the sessions that follow the course or are examples, in the order in which they were made.
+        heard: what became of it, if it was made in another process; what is here has not run then.
     """
 
     index: int
@@ -98,6 +165,19 @@ class Run:
     in_order: list[Session] = field(default_factory=list)
     approach: Approach = Approach(None)  # noqa: RUF009 - a named tuple
     seen: list[StateWatch] | None = None
+    heard: Heard | None = None
+
+    @property
+    def told(self) -> Sequence[Told]:
+        """What is known of the sessions that are kept."""
+        return self.sessions if self.heard is None else self.heard.told
+
+    @property
+    def followers(self) -> Sequence[Told]:
+        """What is known of the sessions that follow the course, in the order in which they were made."""
+        if self.heard is not None:
+            return self.heard.followers
+        return [Made(session.name, session, session.outcome) for session in self.in_order]
 
 
 @final
@@ -262,15 +342,15 @@ class RunningTest:
         if len(kept) > _KEPT_SESSIONS and not self.keeps_traces:
             self._note_if_active(kept.pop(0))
 
-    def _note_if_active(self, made: Made) -> None:
-        if made.outcome is None:
-            self.tally.note_active(made.session.state.value)
+    def _note_if_active(self, told: Told) -> None:
+        if not told.has_ended:
+            self.tally.note_active(told.state.value)
 
     def _note_active(self) -> None:
         """The present run is over: what has not ended by now never will."""
-        for made in self.run.sessions:
-            self._note_if_active(made)
-        self.run.sessions = []
+        for told in self.run.told:
+            self._note_if_active(told)
+        self.run.sessions, self.run.heard = [], None
 
     def finished(self, session: Session, outcome: Outcome) -> None:
         """A session of this test has ended."""
@@ -291,9 +371,24 @@ class RunningTest:
         if self._hears.get_hookimpls():
             self._hears(item=self.item, session=session, outcome=outcome)
 
-    def traces(self) -> dict[str, Trace]:
-        """The traces of the present run, by session."""
+    def traces(self) -> Mapping[str, Trace | Record]:
+        """The traces of the present run, by session, or what is compared of them."""
+        if self.run.heard is not None:
+            return self.run.heard.records
         return {made.label: made.outcome.trace for made in self.run.sessions if made.outcome is not None}
+
+    def merge(
+        self, counted: Mapping[str, Any] | None, reached: Mapping[str, bool], sums: tuple[int, float, float]
+    ) -> None:
+        """Add what another process has counted: its tally, what it reached, and its numbers of sessions and seconds."""
+        if counted is not None:
+            self.tally.merge(counted)
+        for name, is_reached in reached.items():
+            self.reached[name] = self.reached.get(name, False) or is_reached
+        ended, virtual, real = sums
+        self.sessions_ended += ended
+        self.virtual_seconds += virtual
+        self.real_seconds += real
 
     def drain(self, *, last: bool = False) -> dict[str, Any] | None:
         """Hand over what was counted since the last time, as builtin types; ``last`` when the test is torn down."""

@@ -18,6 +18,7 @@ from pytest_convergence._pytest.findings import (
     failure_sections,
     set_properties,
 )
+from pytest_convergence._pytest.isolation import check_isolable
 from pytest_convergence._pytest.marker import PLAN, check_names, plan_all, plan_of
 from pytest_convergence._pytest.options import SETTINGS
 from pytest_convergence._pytest.renewal import SET_UP, note_set_up
@@ -80,6 +81,8 @@ class Runtime:
             refuse_unusable(item, plan)
         except ConvergenceUsageError as error:
             pytest.fail(str(error), pytrace=False)
+        if item.config.stash[SETTINGS].isolate:
+            check_isolable(item, plan)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Generator[None, object, object]:

@@ -21,9 +21,10 @@ from pytest_convergence._engine.base.choices import split_label
 from pytest_convergence._engine.base.schedule import Schedule
 from pytest_convergence._engine.base.tokens import Recorded, write_token
 from pytest_convergence._pytest.course import Course
+from pytest_convergence._pytest.failures import FAILURES, Signature, first_line, kind_of, signature_of
 from pytest_convergence._pytest.findings import replay_line
 from pytest_convergence._pytest.options import SETTINGS
-from pytest_convergence._pytest.renewal import renew_fixtures
+from pytest_convergence._pytest.renewal import forget_output, renew_fixtures
 from pytest_convergence._pytest.replaying import PYTHON, fingerprint_of, words_of_failure
 from pytest_convergence._pytest.running_test import (
     RunningTest,
@@ -32,16 +33,12 @@ from pytest_convergence._pytest.running_test import (
     evidence_of,
     stood_of,
 )
-from pytest_convergence._pytest.tracebacks import deepest_line
-from pytest_convergence.errors import AgentError, PropertyViolation
+from pytest_convergence.errors import PropertyViolation
 from pytest_convergence.explore.counterexample import Counterexample, Told
 from pytest_convergence.explore.shrinking import Deviation, Shrinker
 from pytest_convergence.explore.wording import sentence
 
-__all__ = ["FAILURES", "counterexample_of", "first_line"]
-
-FAILURES: Final = (Exception, pytest.fail.Exception)
-"""What counts as a failure of a test's body; a skip, or Ctrl-C, does not."""
+__all__ = ["Once", "counterexample_of"]
 
 _MOST_TOLD_WITHOUT: Final = 8
 _AT_STEPS: Final = frozenset({"crash", "isolate", "pause", "stall"})
@@ -49,26 +46,17 @@ _FARTHEST_STEP: Final = 16
 _MOST_EARLIER: Final = 40
 
 Once = Callable[[pytest.Function, RunningTest], None]
-Signature = tuple[Any, ...]
-
-
-def _signature(error: BaseException) -> Signature:
-    """What makes two failures the same: the property, or the exception and the line of the user's that raised it."""
-    if isinstance(error, PropertyViolation) and error.violations:
-        return ("property", error.violations[0].property)
-    if isinstance(error, AgentError) and error.__cause__ is not None:
-        return ("agent", type(error.__cause__), deepest_line(error.__cause__))
-    return (type(error), deepest_line(error))
 
 
 @final
 class _Search:
     """The work on one failure."""
 
-    def __init__(self, item: pytest.Function, running: RunningTest, once: Once) -> None:
+    def __init__(self, item: pytest.Function, running: RunningTest, once: Once, here: Once) -> None:
         self._item = item
         self._running = running
         self._once = once
+        self._here = here
         self._began = time.perf_counter()
         self._bases: tuple[Recorded, ...] = ()
         self._domains: dict[tuple[int, str], Any] = {}
@@ -84,24 +72,24 @@ class _Search:
         """Real seconds so far."""
         return time.perf_counter() - self._began
 
-    def run(self, course: Course) -> BaseException | None:
-        """Run the body once more; return what went wrong."""
+    def run(self, course: Course, *, here: bool = False) -> BaseException | None:
+        """Run the body once more, and ``here`` if the run is to be told of; return what went wrong."""
         running = self._running
         begin = functools.partial(running.begin_run_again, course)
-        _forget_output(self._item.config)
+        forget_output(self._item.config)
         try:
             renew_fixtures(self._item, begin)
-            self._once(self._item, running)
+            (self._here if here else self._once)(self._item, running)
         except FAILURES as error:
             return error
         return None
 
     def record(self, error: BaseException) -> tuple[Deviation, ...] | None:
         """Run the failing schedule again, with a recorder; ``None`` if it does not fail in the same way."""
-        self._wanted = _signature(error)
+        self._wanted = signature_of(error)
         followed = self._running.run.course
         self.error = self.run(Course(() if followed is None else followed.schedules, recorded=True))
-        if self.error is None or _signature(self.error) != self._wanted:
+        if self.error is None or signature_of(self.error) != self._wanted:
             return None
         self.replayed = words_of_failure(self._running)
         return self._take_record()
@@ -109,16 +97,12 @@ class _Search:
     def _take_record(self) -> tuple[Deviation, ...]:
         found: list[Deviation] = []
         bases: list[Recorded] = []
-        for number, session in enumerate(self._running.run.in_order):
-            recorded = session.recorded
-            faults = session.schedule.faults
-            bases.append(Recorded(session.schedule.seed, (), faults))
-            if recorded is None:
-                continue
-            found += [Deviation(number, label, option) for label, option in recorded.deviations.items()]
-            for label in recorded.deviations:
-                self.words[number, label] = recorded.words[label]
-                self._domains[number, label] = recorded.domains[label]
+        for number, told in enumerate(self._running.run.followers):
+            bases.append(Recorded(told.schedule.seed, (), told.schedule.faults))
+            for label, (option, words, domain) in (told.chosen or {}).items():
+                found.append(Deviation(number, label, option))
+                self.words[number, label] = words
+                self._domains[number, label] = domain
         self._bases = tuple(bases)
         return tuple(found)
 
@@ -215,7 +199,7 @@ class _Search:
     def fails(self, deviations: Sequence[Deviation]) -> bool:
         """Whether the same failure comes about under these deviations alone."""
         error = self.run(self.course(deviations))
-        return error is not None and _signature(error) == self._wanted
+        return error is not None and signature_of(error) == self._wanted
 
     def weaker(self, deviation: Deviation) -> Sequence[int]:
         """Options that depart less from calm."""
@@ -255,11 +239,11 @@ class _Search:
         error = self.run(self.course(deviations))
         if error is not None:
             return (
-                f"{type(error).__name__} instead"
-                if _signature(error) != self._wanted
+                f"{kind_of(error)} instead"
+                if signature_of(error) != self._wanted
                 else "it fails all the same"
             )
-        ended = [made.outcome for made in self._running.run.sessions if made.outcome is not None]
+        ended = [told for told in self._running.run.told if told.has_ended]
         if not ended:
             return "the test passes"
         state = ended[-1].state.value
@@ -267,13 +251,17 @@ class _Search:
 
 
 def counterexample_of(
-    item: pytest.Function, running: RunningTest, once: Once, error: BaseException
+    item: pytest.Function, running: RunningTest, once: Once, here: Once, error: BaseException
 ) -> BaseException:
     """Shrink and explain the failure ``error`` of the present run; return the error of the smallest run that has it.
 
     What was found is kept in ``running.counterexample``; nothing is if the failure does not come again.
+
+    Args:
+        once: runs the body, in a process of its own if runs are isolated.
+        here: runs it in this process: the smallest run, for its traceback and its trace.
     """
-    search = _Search(item, running, once)
+    search = _Search(item, running, once, here)
     running.is_shrinking = True
     try:
         found = search.record(error)
@@ -285,8 +273,8 @@ def counterexample_of(
         told = [""] * len(least)
         if search.is_minimal and len(least) <= _MOST_TOLD_WITHOUT:
             told = [search.without([other for other in least if other != one]) for one in least]
-        final = search.run(search.course(least, recorded=True))
-        if final is None or _signature(final) != search._wanted:  # it failed so a moment ago
+        final = search.run(search.course(least, recorded=True), here=True)
+        if final is None or signature_of(final) != search._wanted:  # it failed so a moment ago
             running.notes.append(_NOT_EVERY_TIME)
             return error
         running.counterexample = search.explain(final, found, least, told)
@@ -302,18 +290,3 @@ _NOT_AGAIN: Final = (
 _NOT_EVERY_TIME: Final = (
     "The smallest run that was found does not fail every time: the test is not deterministic."
 )
-
-
-def _forget_output(config: pytest.Config) -> None:
-    """Let the report show what the last run printed, and not what all of them did."""
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    if capture is not None and capture.is_globally_capturing():
-        capture.read_global_capture()
-
-
-def first_line(error: BaseException) -> str:
-    """Say in a line what went wrong."""
-    if isinstance(error, PropertyViolation) and error.violations:
-        return f"violated: {error.violations[0]}"
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0].removesuffix(':')}" if text else type(error).__name__

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any, Final, final
+from typing import Any, Final, Self, final
 
 from pytest_convergence._engine.base.trace import TraceEvent
 
@@ -37,6 +37,13 @@ class StateWatch:
         self._numbers: dict[str, int] = {}
         self._greatest: dict[tuple[str, str], int] = {}
         self._total = 0
+
+    @classmethod
+    def that_saw(cls, first_ns: Mapping[int, int]) -> Self:
+        """Return what another process has followed a session with, as far as the search needs it."""
+        watch = cls()
+        watch.first_ns.update(first_ns)
+        return watch
 
     def begin(self, watchers: dict[str, list[Any]]) -> None:
         """Let a fabric show what happens."""

@@ -133,6 +133,14 @@ class Director:
         self.listener = None
         return self
 
+    def account(self) -> tuple[Any, ...]:
+        """Return what came about, for a director in another process."""
+        return self.log, self.overtaking, self.strayed, self.delays
+
+    def take_over(self, account: tuple[Any, ...]) -> None:
+        """Take what came about from a director in another process, as :meth:`account` returns it."""
+        self.log, self.overtaking, self.strayed, self.delays = account
+
     def known_to(self, label: str) -> int | None:
         """How many deliveries came before a message was posted; ``None`` if it was posted when choices were over."""
         return self._posted.get(label)

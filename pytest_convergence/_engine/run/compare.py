@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import zip_longest
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from pytest_convergence._engine.base.canonical import canonical
 from pytest_convergence._engine.base.time import format_ns
@@ -26,8 +26,10 @@ class Record(NamedTuple):
     events: list[tuple[int, str, str]]
 
     @classmethod
-    def of(cls, trace: Trace) -> Self:
-        """Record a trace."""
+    def of(cls, trace: Trace | Record) -> Record:
+        """Record a trace; what is recorded already is itself."""
+        if isinstance(trace, Record):
+            return trace
         return cls(trace.digest(), [(event.at_ns, _key(event), describe_event(event)) for event in trace])
 
     def difference(self, other: Record, one: str = "first", another: str = "second") -> str | None:
@@ -55,11 +57,15 @@ class Record(NamedTuple):
         )
 
 
-def first_difference(first: Trace, second: Trace) -> str | None:
+def first_difference(first: Trace | Record, second: Trace | Record) -> str | None:
     """Name the first event in which two runs differ, or return ``None`` if they do not."""
-    if first.digest() == second.digest():
+    if _digest(first) == _digest(second):
         return None
     return Record.of(first).difference(Record.of(second))
+
+
+def _digest(trace: Trace | Record) -> str:
+    return trace.digest if isinstance(trace, Record) else trace.digest()
 
 
 def _key(event: TraceEvent) -> str:

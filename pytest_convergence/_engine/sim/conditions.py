@@ -160,6 +160,11 @@ class FateDomain:
         # A message that is overtaken, or the copy of one, comes up to four latencies later.
         self._stretch_ns = 4 * max(network.greatest_ns, 1_000_000)
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """What is sent to another process: all but what was drawn ahead, which belongs to a run."""
+        mine = [name for name in self.__slots__ if name not in ("_batch", "_draw")]
+        return None, {"_batch": [], "_draw": None, **{name: getattr(self, name) for name in mine}}
+
     def decode(self, u: float) -> int:
         """Map ``u`` to a fate."""
         if not u:
