@@ -51,6 +51,7 @@ from pytest_convergence._engine.base.effects import (
     Send,
     SetTimer,
 )
+from pytest_convergence._engine.base.messages import FrozenDict
 from pytest_convergence._engine.patterns.durable import Slots
 from pytest_convergence._engine.patterns.quorum import VoteResult, majority, vote_result
 from pytest_convergence.errors import InternalError, unknown_name
@@ -454,7 +455,7 @@ class RaftElection:
         """Tell the others, and go on telling them."""
         if not self.others:
             return []
-        beats = [Send(other, HEARTBEAT, {"term": self.term}) for other in self.others]
+        beats = [Send(other, HEARTBEAT, FrozenDict(term=self.term)) for other in self.others]
         self._heartbeats = (*beats, SetTimer(HEARTBEAT_TIMER, self.timing.heartbeat_ns, background=True))
         return [*self._heartbeats, self._quorum_timer()]
 
@@ -474,7 +475,7 @@ class RaftElection:
         return []
 
     def _on_heartbeat(self, sender: str, payload: Any) -> list[Effect]:
-        reply = Send(sender, HEARTBEAT_RESPONSE, {"term": self.term})
+        reply = Send(sender, HEARTBEAT_RESPONSE, FrozenDict(term=self.term))
         if payload["term"] < self.term:
             return [reply]  # tells a leader of the past that it is one
         if self.role is Role.LEADER:

@@ -24,7 +24,7 @@ from pytest_convergence._engine.base.effects import (
     SetTimer,
     Sync,
 )
-from pytest_convergence._engine.base.messages import InFlight, Message, snapshot
+from pytest_convergence._engine.base.messages import ATOMS, InFlight, Message, snapshot
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
 from pytest_convergence._engine.sim.links import Link
 from pytest_convergence._engine.sim.node import Life, Node
@@ -35,8 +35,6 @@ _STEPS_OF_SPREAD: Final = 64
 """Into how many instants a timer's spread is divided; the calm schedule spaces the ranks evenly among them."""
 
 _PARTS_OF_SEND: Final = len(Send._fields)
-
-_ATOMS: Final = frozenset({int, str, float, bool, type(None), bytes})
 
 
 class Calls(Protocol):
@@ -189,8 +187,8 @@ class MachineHost:
                 link = self._links.get(to)
                 if link is None:
                     link = fabric.link(node, to)
-                if link.rules or type(payload) not in _ATOMS:
-                    link.post(payload if type(payload) in _ATOMS else snapshot(payload), kind)
+                if link.rules or type(payload) not in ATOMS:
+                    link.post(payload if type(payload) in ATOMS else snapshot(payload), kind)
                     continue
                 # From here on it is what Link.post does, without a call.
                 target, now_ns = link.target, world.now_ns
@@ -259,7 +257,7 @@ class MachineHost:
                     link = self._node.fabric.link(self._node, to)
                 if self._unsynced:
                     self._unsynced_send(to, kind)
-                link.post(payload if type(payload) in _ATOMS else snapshot(payload), kind, channel)
+                link.post(payload if type(payload) in ATOMS else snapshot(payload), kind, channel)
             else:
                 self._carry_out_slowly(effect)
         if self._fabric.views_watched:
