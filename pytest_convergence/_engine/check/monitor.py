@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import final
+from typing import TypeAlias, final
 
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.property import Checker, FinalState, Kind, Property, Scope, Violation
 
 __all__ = ["Monitor"]
+
+_Asking: TypeAlias = "tuple[tuple[Property, Checker], ...]"
 
 
 @final
@@ -23,34 +25,45 @@ class Monitor:
         violations: all so far, in the order in which they were found.
     """
 
-    __slots__ = ("_checkers", "_sometimes", "kinds", "violations")
+    __slots__ = ("_asking", "_checkers", "_known", "_sometimes", "kinds", "violations")
 
     def __init__(self, properties: Iterable[Property], scope: Scope) -> None:
         self._checkers: list[tuple[Property, Checker]] = [(each, each.checker(scope)) for each in properties]
         self._sometimes = [pair for pair in self._checkers if pair[0].kind is Kind.SOMETIMES]
         self.violations: list[Violation] = []
         self.kinds: frozenset[str] = frozenset()
+        self._asking: dict[str, _Asking] = {}  # kinds to the checkers that need them at present
+        # What checkers ask for goes to and fro between a few answers: what follows from each is kept.
+        self._known: dict[tuple[frozenset[str], ...], tuple[frozenset[str], dict[str, _Asking]]] = {}
         self._ask_kinds()
 
     def _ask_kinds(self) -> None:
-        self.kinds = frozenset().union(*(checker.kinds for _, checker in self._checkers))
+        asked = self.asked
+        known = self._known.get(asked)
+        if known is None:
+            kinds = frozenset().union(*asked)
+            asking = {
+                kind: tuple(pair for pair, its in zip(self._checkers, asked, strict=True) if kind in its)
+                for kind in kinds
+            }
+            known = self._known[asked] = kinds, asking
+        self.kinds, self._asking = known
 
     def feed(self, event: TraceEvent) -> tuple[Violation, ...]:
         """Take the next event; return the violations that it proves."""
-        kind = event.kind
-        if kind not in self.kinds:
+        asking = self._asking.get(event.kind)
+        if asking is None:
             return ()
         found = []
         changed = False
-        for pair in self._checkers:
+        for pair in asking:
             checker = pair[1]
             asked = checker.kinds
-            if kind in asked:
-                violation = checker.feed(event)
-                if violation is not None:
-                    found.append((pair, violation))
-                elif checker.kinds is not asked:  # only what it is fed changes what a checker asks for
-                    changed = True
+            violation = checker.feed(event)
+            if violation is not None:
+                found.append((pair, violation))
+            elif checker.kinds is not asked:  # only what it is fed changes what a checker asks for
+                changed = True
         if found:
             return self._note(found)
         if changed:
@@ -79,13 +92,14 @@ class Monitor:
         for pair, violation in found:
             self._checkers.remove(pair)
             self.violations.append(violation)
+        self._known.clear()
         self._ask_kinds()
         return tuple(violation for _, violation in found)
 
     @property
     def asked(self) -> tuple[frozenset[str], ...]:
         """The kinds of events that each checker needs at present."""
-        return tuple(checker.kinds for _, checker in self._checkers)
+        return tuple([checker.kinds for _, checker in self._checkers])
 
     @property
     def reached(self) -> dict[str, bool]:

@@ -153,8 +153,11 @@ class Judge:
         self._judging = True  # a predicate that writes would otherwise be judged inside its own judgement
         try:
             found = self._feed_sendings(event) if event.kind in _ASKS_WHAT_WAS_SENT else []
-            found += [violation for monitor in self._monitors for violation in monitor.feed(event)]
-            if event.kind == "observe" and any("send" in monitor.kinds for monitor in self._monitors):
+            sends = False
+            for monitor in self._monitors:
+                found += monitor.feed(event)
+                sends = sends or "send" in monitor.kinds
+            if sends and event.kind == "observe":
                 self._sent[event.agent] = self._count_sent(event.agent)
         except Exception as error:
             self._conduct.fail(error)

@@ -49,12 +49,20 @@ class Calls(Protocol):
 
 @final
 class _Timer:
-    __slots__ = ("armed", "background", "life", "name", "scheduled")
+    """A timer that was set.
 
-    def __init__(self, name: str, life: Life, background: bool) -> None:
+    One that is set anew before it is due, as each heartbeat does with that of an election, moves and leaves its event where
+    it is: that goes back into the heap when it comes up, to its place among what is due at the same time.
+    """
+
+    __slots__ = ("armed", "background", "due_ns", "event_ns", "life", "name", "number", "scheduled")
+
+    def __init__(self, name: str, life: Life, background: bool, due_ns: int, number: int) -> None:
         self.name = name
         self.life = life
         self.background = background
+        self.due_ns = self.event_ns = due_ns
+        self.number = number
         self.armed = True
         self.scheduled = True
 
@@ -296,22 +304,28 @@ class MachineHost:
         )
 
     def _arm(self, effect: SetTimer) -> None:
-        self._disarm(effect.name)
-        node = self._node
+        node, name = self._node, effect.name
         world = node.fabric.world
-        timer = _Timer(effect.name, node.life, effect.background)
-        self._timers[effect.name] = timer
         delay_ns = effect.delay_ns
         longest_ns = delay_ns + effect.spread_ns
         if longest_ns > node.fabric.longest_timer_ns:
             node.fabric.longest_timer_ns = longest_ns
         if effect.spread_ns:
-            delay_ns += self._spread_ns(effect.name, effect.spread_ns)
+            delay_ns += self._spread_ns(name, effect.spread_ns)
         if world.skewed:
             delay_ns = node.clock.true_delay_ns(delay_ns)
+        due_ns, number = world.now_ns + delay_ns, next(world.numbers)
+        timer = self._timers.get(name)
+        if timer is not None:
+            moves = timer.scheduled and timer.event_ns < due_ns and timer.background is effect.background
+            if moves and timer.life is node.life:
+                timer.due_ns, timer.number = due_ns, number
+                return
+            self._disarm(name)
+        timer = self._timers[name] = _Timer(name, node.life, effect.background, due_ns, number)
         if effect.background:
             world.background += 1
-        world.at(world.now_ns + delay_ns, self._fired, timer)
+        heappush(world.events, (due_ns, number, self._fired, timer))
 
     def _spread_ns(self, name: str, spread_ns: int) -> int:
         """Choose inside the spread: calm is rank x step, so that equal agents do not stay in step for ever."""
@@ -337,6 +351,10 @@ class MachineHost:
         timer.scheduled = False
         if not timer.armed:
             self._fabric.world.timer_discarded()
+            return
+        if timer.due_ns > timer.event_ns:
+            timer.scheduled, timer.event_ns = True, timer.due_ns
+            heappush(self._fabric.world.events, (timer.due_ns, timer.number, self._fired, timer))
             return
         if timer.background:
             self._fabric.world.background -= 1
