@@ -19,52 +19,69 @@ SMALL = {"kind": "gossip", "hops": 3}
 
 def rows(rounds: int) -> dict[str, Callable[[], Row]]:
     """Every line of the table by its short name."""
+    return {
+        **_traffic_rows(rounds),
+        **_loop_rows(rounds),
+        **_scale_rows(rounds),
+        "tiny": lambda: _per_second("tiny sessions", cases.tiny_sessions, 2000, rounds),
+        "tiny-floor": lambda: _per_second(
+            "three tasks of asyncio and their queues, loop kept", references.bare_tiny_sessions, 0, rounds
+        ),
+        **host_rows(rounds),
+        **search_rows(rounds),
+        **state_rows(rounds),
+    }
+
+
+def _traffic_rows(rounds: int) -> dict[str, Callable[[], Row]]:
     simpy = references.simpy_gossip
 
     def versus_simpy(name: str, case: Callable[..., int], bar: float, **options: object) -> Callable[[], Row]:
         payload = options.get("payload", 0)
         return lambda: faster_than(
-            name, partial(case, **options), partial(simpy, payload=payload), bar, rounds
+            f"{name}, x SimPy", partial(case, **options), partial(simpy, payload=payload), bar, rounds
         )
 
     agents, machines = cases.agent_gossip, cases.machine_gossip
     return {
-        "agents": versus_simpy("100 agents, trace on, x SimPy", agents, 1.7),
-        "agents-off": versus_simpy("100 agents, trace off, x SimPy", agents, 2.3, trace=False),
-        "agents-floor": versus_simpy(
-            "100 bare coroutines and a heap, x SimPy", references.bare_agent_gossip, 0
-        ),
-        "agents-dict": versus_simpy("100 agents, a small dict, trace on, x SimPy", agents, 0, payload=SMALL),
-        "machines": versus_simpy("100 machines, trace on, x SimPy", machines, 4.5),
-        "machines-off": versus_simpy("100 machines, trace off, x SimPy", machines, 7, trace=False),
-        "machines-floor": versus_simpy(
-            "100 bare machines and a heap, x SimPy", references.bare_machine_gossip, 0
-        ),
-        "machines-named": versus_simpy("100 machines, effects by name, x SimPy", machines, 0, named=True),
-        "machines-dict": versus_simpy(
-            "100 machines, a small dict, trace on, x SimPy", machines, 0, payload=SMALL
-        ),
-        "asyncio": versus_simpy("unmodified asyncio, trace on, x SimPy", cases.asyncio_gossip, 1.2),
-        "ping-pong": lambda: faster_than(
+        "agents": versus_simpy("100 agents, trace on", agents, 1.7),
+        "agents-off": versus_simpy("100 agents, trace off", agents, 2.3, trace=False),
+        "agents-floor": versus_simpy("100 bare coroutines and a heap", references.bare_agent_gossip, 0),
+        "agents-dict": versus_simpy("100 agents, a small dict, trace on", agents, 0, payload=SMALL),
+        "machines": versus_simpy("100 machines, trace on", machines, 4.5),
+        "machines-off": versus_simpy("100 machines, trace off", machines, 7, trace=False),
+        "machines-floor": versus_simpy("100 bare machines and a heap", references.bare_machine_gossip, 0),
+        "machines-named": versus_simpy("100 machines, effects by name", machines, 0, named=True),
+        "machines-dict": versus_simpy("100 machines, a small dict, trace on", machines, 0, payload=SMALL),
+        "asyncio": versus_simpy("unmodified asyncio, trace on", cases.asyncio_gossip, 1.2),
+    }
+
+
+def _loop_rows(rounds: int) -> dict[str, Callable[[], Row]]:
+    def faster(
+        name: str, case: Callable[..., int], reference: Callable[..., int], bar: float
+    ) -> Callable[[], Row]:
+        return lambda: faster_than(name, case, reference, bar, rounds)
+
+    sleeps, looptime = cases.world_sleeps, references.looptime_sleeps
+    return {
+        "ping-pong": faster(
             "asyncio.Queue ping-pong, x CPython's own loop",
             cases.world_ping_pong,
             references.stock_ping_pong,
             1,
-            rounds,
         ),
-        "sleeps-trio": lambda: faster_than(
-            "virtual sleeps, x trio's autojump clock", cases.world_sleeps, references.trio_sleeps, 8, rounds
+        "sleeps-trio": faster("virtual sleeps, x trio's autojump clock", sleeps, references.trio_sleeps, 8),
+        "sleeps-looptime": faster("virtual sleeps, x looptime", sleeps, looptime, 100),
+        "sleeps-floor": faster(
+            "virtual sleeps on an ideal loop, x looptime", references.ideal_sleeps, looptime, 0
         ),
-        "sleeps-looptime": lambda: faster_than(
-            "virtual sleeps, x looptime", cases.world_sleeps, references.looptime_sleeps, 100, rounds
-        ),
-        "sleeps-floor": lambda: faster_than(
-            "virtual sleeps on an ideal loop, x looptime",
-            references.ideal_sleeps,
-            references.looptime_sleeps,
-            0,
-            rounds,
-        ),
+    }
+
+
+def _scale_rows(rounds: int) -> dict[str, Callable[[], Row]]:
+    agents = cases.agent_gossip
+    return {
         "causality-10": lambda: _causality(10, rounds),
         "causality-100": lambda: _causality(100, rounds),
         "causality-1000": lambda: _causality(1000, rounds),
@@ -78,13 +95,6 @@ def rows(rounds: int) -> dict[str, Callable[[], Row]]:
             1.25,
             max(3, rounds // 2),
         ),
-        "tiny": lambda: _per_second("tiny sessions", cases.tiny_sessions, 2000, rounds),
-        "tiny-floor": lambda: _per_second(
-            "three tasks of asyncio and their queues, loop kept", references.bare_tiny_sessions, 0, rounds
-        ),
-        **host_rows(rounds),
-        **search_rows(rounds),
-        **state_rows(rounds),
     }
 
 
