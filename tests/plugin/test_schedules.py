@@ -127,6 +127,58 @@ def test_afterwards():
 """).assert_outcomes(passed=2)
 
 
+def test_a_fixture_put_in_place_of_ours_is_finished_and_set_up_for_each_run(run_suite: RunSuite) -> None:
+    run_suite("""
+log = []
+
+@pytest.fixture
+def convergence_session(convergence_session):
+    log.append("begin")
+    yield convergence_session
+    log.append("end")
+
+@pytest.mark.convergence(agents=PAIR, schedules=3)
+def test_three_times(convergence_session, simulated_agents):
+    assert simulated_agents is convergence_session.agents
+    log.append("run")
+    convergence_session.run()
+
+def test_afterwards():
+    assert log == 3 * ["begin", "run", "end"]
+""").assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(("fixtures", "set_ups"), [("", 1), ("cluster, ", 4)], ids=["ours alone", "theirs"])
+def test_a_test_with_fixtures_of_ours_alone_is_set_up_once_for_all_its_runs(
+    run_suite: RunSuite, fixtures: str, set_ups: int
+) -> None:
+    run_suite(f"""
+runs = []
+
+@pytest.fixture
+def cluster(convergence_session):
+    return convergence_session
+
+@pytest.fixture(autouse=True)
+def counted(request, monkeypatch):
+    item, setup = request.node, type(request.node).setup
+    item.set_ups = 1
+    def again():
+        item.set_ups += 1
+        setup(item)
+    monkeypatch.setattr(item, "setup", again)
+
+@pytest.mark.convergence(agents=PAIR, schedules=4)
+def test_four_times({fixtures}convergence_session, request):
+    convergence_session.run()
+    runs.append((convergence_session, request.node.set_ups))
+
+def test_afterwards():
+    assert len({{id(session) for session, _ in runs}}) == 4
+    assert runs[-1][1] == {set_ups}
+""").assert_outcomes(passed=2)
+
+
 def test_the_engine_is_renewed(run_suite: RunSuite) -> None:
     run_suite("""
 @pytest.mark.convergence(agents=PAIR, network="lossy", schedules=5)
