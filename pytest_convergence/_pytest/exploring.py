@@ -10,7 +10,7 @@ import pytest
 
 from pytest_convergence._pytest.running_test import RunningTest
 from pytest_convergence._pytest.spreading import Share
-from pytest_convergence.explore.exhaustive import Exhaustive
+from pytest_convergence.explore.exhaustive import FAULTS, Exhaustive
 from pytest_convergence.explore.explorers import Approach, Explorer, RandomExplorer
 
 __all__ = ["Exploration"]
@@ -26,7 +26,11 @@ def _explorer(running: RunningTest, share: Share) -> Explorer:
     """Return the explorer that the test's options ask for."""
     plan = running.plan
     if plan.options.get("explore") == "exhaustive" and plan.course is None:
-        return Exhaustive(seed=plan.options.get("seed"))
+        return Exhaustive(
+            seed=plan.options.get("seed"),
+            faults=[kind for kind in plan.options.get("faults") if kind in FAULTS],
+            faults_at_most=plan.options.get("faults_at_most"),
+        )
     return RandomExplorer(
         running.seed_of,
         noise="pct" if plan.options.get("explore") == "pct" else plan.options.get("noise"),

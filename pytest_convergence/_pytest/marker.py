@@ -105,7 +105,7 @@ def _answers(config: pytest.Config, what: str) -> list[Any]:
 
 _MOST_EXHAUSTIVE: Final = 10_000
 """Where an exhaustive search stops that is given no number of schedules."""
-_FAULTS_OF_ORDER: Final = frozenset({"reorder", "delay"})
+_EXHAUSTIBLE: Final = frozenset({"reorder", "delay", "loss", "crash"})
 
 _HOOKS: Final = {"pattern": "pytest_convergence_patterns", "property": "pytest_convergence_properties"}
 _KINDS: Final[dict[str, type]] = {"pattern": Pattern, "property": Property}
@@ -227,10 +227,11 @@ def _schedules(options: SessionOptions) -> int:
         unbounded = options.get("search_seconds") is not None and options.schedules is UNSET
         return _ANY_NUMBER if unbounded else int(options.get("schedules"))
     for kind in options.get("faults"):
-        if kind not in _FAULTS_OF_ORDER:
+        if kind not in _EXHAUSTIBLE:
             raise ConvergenceUsageError(
-                f"faults={[kind]!r}: explore='exhaustive' goes through the orders of messages, and injects no other "
-                "fault than 'reorder'. Let the test itself crash agents or cut links, or search with explore='random'."
+                f"faults={[kind]!r}: explore='exhaustive' goes through the orders of messages, losses and crashes "
+                "(faults=['reorder', 'delay', 'loss', 'crash']), and has no end with other faults. Let the test itself cut "
+                "links or pause agents, or search with explore='random'."
             )
     return _MOST_EXHAUSTIVE if options.schedules is UNSET else int(options.schedules)
 

@@ -5,7 +5,9 @@
 2. The deviations of all sessions of the test are shrunk together (:mod:`pytest_convergence.explore.shrinking`): each
    candidate is a run of the whole body with renewed fixtures. A candidate counts only if the *same* failure comes about:
    the same property, the same exception from the same line.
-3. The minimal run is made twice. Its error is the test's; what led to it is told in a section of the report.
+3. Where much is left, other schedules with the same failure are looked for and reduced too, for some time: the one that was
+   found first is seldom the one that needs the least.
+4. The minimal run is made twice. Its error is the test's; what led to it is told in a section of the report.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, final
 
 import pytest
@@ -29,6 +32,7 @@ from pytest_convergence._pytest.replaying import PYTHON, fingerprint_of, words_o
 from pytest_convergence._pytest.running_test import (
     RunningTest,
     asides_of,
+    derive_seed,
     documents_of,
     evidence_of,
     stood_of,
@@ -44,6 +48,13 @@ _MOST_TOLD_WITHOUT: Final = 8
 _AT_STEPS: Final = frozenset({"crash", "isolate", "pause", "stall"})
 _FARTHEST_STEP: Final = 16
 _MOST_EARLIER: Final = 40
+_FEW: Final = 3
+"""Nobody looks for another schedule of a failure that takes no more deviations than that."""
+_MANY: Final = 30
+_LOOKS: Final = 16
+"""Of a schedule that departs from calm in more ways than ``_MANY``, so many others are looked at, for one of fewer."""
+_PATIENCE: Final = 4
+"""So many times as long as the first reduction took are others looked for, and reduced."""
 
 Once = Callable[[pytest.Function, RunningTest], None]
 
@@ -66,6 +77,8 @@ class _Search:
         self.is_minimal = True
         self._runs = 0
         self._wanted: Signature = ()
+        self._seeded: tuple[Schedule, ...] = ()
+        self._looks = 0
 
     @property
     def seconds(self) -> float:
@@ -92,6 +105,7 @@ class _Search:
         if self.error is None or signature_of(self.error) != self._wanted:
             return None
         self.replayed = words_of_failure(self._running)
+        self._seeded = tuple(session.schedule for session in self._running.run.in_order)
         return self._take_record()
 
     def _take_record(self) -> tuple[Deviation, ...]:
@@ -109,18 +123,64 @@ class _Search:
     def shrink(self, found: tuple[Deviation, ...]) -> tuple[Deviation, ...]:
         """Return the least part of ``found`` that still fails, each as weak as it may be."""
         limit = self._item.config.stash[SETTINGS].shrink_seconds
+        least = self._shrink_within(self._fewest(found, limit / 10), limit)
+        self.is_minimal = self.seconds < limit
+        return self._shrink_others(least, min(limit, (1 + _PATIENCE) * self.seconds))
+
+    def _shrink_within(self, found: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
+        began = self.seconds
         shrinker = Shrinker(
             self.fails,
             self.weaker,
             lambda: self.seconds < limit,
             elsewhere=self.elsewhere,
             earlier=self.earlier,
-            may_move=lambda: self.seconds < limit / 2,  # it is no less minimal without
+            may_move=lambda: self.seconds < (began + limit) / 2,  # it is no less minimal without
         )
         least = shrinker.shrink(found)
-        self.is_minimal = self.seconds < limit
-        self._runs = shrinker.runs
+        self._runs += shrinker.runs
         return least
+
+    def _shrink_others(self, least: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
+        """Return the least part of another schedule that fails in the same way, if it is smaller; until ``limit``."""
+        best = self._bases, self._domains, self.words
+        while len(least) > _FEW and self.seconds < limit and any(map(_is_seeded, self._seeded)):
+            found = self._look_at_another()
+            if found is None:
+                continue
+            smaller = self._shrink_within(found, limit)
+            if len(smaller) < len(least) and self.seconds < limit:
+                least, best = smaller, (self._bases, self._domains, self.words)
+        self._bases, self._domains, self.words = best
+        return least
+
+    def _fewest(self, found: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
+        """Of some schedules that fail in the same way, return the one that departs from calm in the fewest ways."""
+        best = self._bases, self._domains, self.words
+        for _ in range(_LOOKS if len(found) > _MANY and any(map(_is_seeded, self._seeded)) else 0):
+            other = self._look_at_another() if self.seconds < limit else None
+            if other is not None and len(other) < len(found):
+                found, best = other, (self._bases, self._domains, self.words)
+        self._bases, self._domains, self.words = best
+        return found
+
+    def _look_at_another(self) -> tuple[Deviation, ...] | None:
+        """Run a schedule of other seeds; return its deviations if the same failure comes about."""
+        self._domains, self.words = {}, {}
+        self._looks += 1
+        name = self._running.nodeid
+        schedules = tuple(
+            replace(each, seed=derive_seed(name, each.seed, self._looks), branches=())
+            if _is_seeded(each)
+            else each
+            for each in self._seeded
+        )
+        for course in (Course(schedules), Course(schedules, recorded=True)):
+            error = self.run(course)
+            self._runs += 1
+            if error is None or _signature(error) != self._wanted:
+                return None
+        return self._take_record()
 
     def explain(
         self,
@@ -248,6 +308,10 @@ class _Search:
             return "the test passes"
         state = ended[-1].state.value
         return f"the test passes{'' if ended[-1].converged else ', though the agents do not agree'} ({state})"
+
+
+def _is_seeded(schedule: Schedule) -> bool:
+    return schedule.kind == "seeded"
 
 
 def counterexample_of(

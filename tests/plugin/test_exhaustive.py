@@ -156,3 +156,89 @@ def test_a_search_belongs_to_the_test_or_to_hypothesis(pytester):
     result.stderr.fnmatch_lines(
         ["*::test_both: explore='exhaustive' chooses the schedules of a test itself*"]
     )
+
+
+ONCE = """
+import pytest
+
+async def server(agent):
+    paid = agent.storage.get("paid", 0)
+    async for message in agent.inbox:
+        paid += 1  # and forgets that it has done so already
+        agent.storage.put("paid", paid)
+        await agent.storage.sync()
+        await agent.reply(message, paid)
+
+async def client(agent):
+    for _ in range(4):
+        try:
+            return await agent.request("server", timeout=1)
+        except TimeoutError:
+            pass
+
+def run(session):
+    assert session.run().results["client"] == 1, "paid twice"
+
+AGENTS = {"server": server, "client": client}
+"""
+
+
+@pytest.mark.parametrize(
+    ("faults", "deviation"),
+    [
+        (["loss"], "  - message server→client #1 lost"),
+        (["crash"], "  - * crashed, back after 1 us at its step *"),
+    ],
+)
+def test_a_fault_that_only_a_search_finds_is_told_and_replayed(pytester, faults, deviation):
+    pytester.makepyfile(once=ONCE)
+    pytester.syspathinsert()
+    pytester.makepyfile(
+        f"""
+        import pytest
+        from once import AGENTS, run
+
+        @pytest.mark.convergence(agents=AGENTS, explore="exhaustive", faults={faults!r})
+        def test_paid_once(convergence_session):
+            run(convergence_session)
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "convergence")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*paid twice*", "It takes 1 deviation from the calm schedule:", deviation])
+    (line,) = [line for line in result.outlines if line.startswith("run it again: ")]
+    token = line.partition("--convergence-replay=")[2].strip()
+    again = pytester.runpytest_inprocess("-p", "convergence", f"--convergence-replay={token}")
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines(["*paid twice*"])
+
+
+def test_how_many_faults_a_run_may_have_is_said_in_the_marker(pytester):
+    pytester.makepyfile(once=ONCE)
+    pytester.syspathinsert()
+    pytester.makepyfile(
+        """
+        import pytest
+        from once import AGENTS
+
+        @pytest.mark.convergence(agents=AGENTS, explore="exhaustive", faults=["loss"], faults_at_most=2)
+        def test_asking(convergence_session):
+            convergence_session.run()
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "convergence")
+    result.stdout.fnmatch_lines(["*::test_asking: exhausted: 7 schedules with at most 2 faults"])
+
+
+def test_faults_without_an_end_are_refused(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.convergence(agents=2, explore="exhaustive", faults=["partition"])
+        def test_cut(convergence_session): pass
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "convergence")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*: explore='exhaustive' goes through the orders of messages, *"])

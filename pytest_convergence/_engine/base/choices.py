@@ -336,7 +336,8 @@ class RecordingChoices:
         return self._inner.rare(stem, rate, domain)
 
     def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
-        """Keep what has come about."""
+        """Keep what has come about, and pass it on."""
+        self._inner.struck(stem, number, option, domain)
         self._keep(stem, number, option, domain)
 
 

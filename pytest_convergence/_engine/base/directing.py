@@ -6,20 +6,23 @@
    and arrives as under the calm schedule. It says nothing about the order between recipients, which nobody can notice.
 3. When a message is posted, the director notes how many deliveries there were before: those to the sender are what the
    message may be a consequence of.
-4. Whoever carries it out (:mod:`pytest_convergence._engine.sim.turns`) holds back what is too early. A wanted delivery
+4. Faults may be laid down as well: messages that are lost, steps before which an agent crashes. The director notes which of
+   them came about, and where others could have been: what was posted, and how many steps each agent took.
+5. Whoever carries it out (:mod:`pytest_convergence._engine.sim.turns`) holds back what is too early. A wanted delivery
    that never comes is no hang: after a while the rest is let go, and the run has *strayed*.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, final
 
-from pytest_convergence._engine.base.choices import Domain, Next
+from pytest_convergence._engine.base.choices import Domain, Next, split_label
 
 __all__ = ["Delivery", "Director", "Passing"]
 
 _STEM: Final = "deliver "
+_CRASH: Final = "crash "
 
 
 class Passing(NamedTuple):
@@ -67,6 +70,9 @@ class Director:
     Everything else is calm.
 
     Attributes:
+        faults: label -> option of the faults that are laid down.
+        struck_down: the labels of those that came about.
+        steps: agents that may crash -> how many steps they took while choices were made.
         orders: recipient -> the labels of its first deliveries, in order.
         until_ns: when the last of them came in the run that they were taken from.
         log: the deliveries that came about, in the order of virtual time.
@@ -79,15 +85,27 @@ class Director:
     __slots__ = (
         "_posted",
         "delays",
+        "faults",
         "listener",
         "log",
         "orders",
         "overtaking",
+        "steps",
         "strayed",
+        "struck_down",
         "until_ns",
     )
 
-    def __init__(self, orders: Mapping[str, Sequence[str]] | None = None, *, until_ns: int = 0) -> None:
+    def __init__(
+        self,
+        orders: Mapping[str, Sequence[str]] | None = None,
+        *,
+        until_ns: int = 0,
+        faults: Mapping[str, int] | None = None,
+    ) -> None:
+        self.faults = dict(faults or {})
+        self.struck_down: set[str] = set()
+        self.steps: dict[str, int] = {}
         self.orders: dict[str, tuple[str, ...]] = {
             name: tuple(labels) for name, labels in (orders or {}).items()
         }
@@ -105,30 +123,60 @@ class Director:
         return self
 
     def every(self, stem: str, domain: Domain) -> Callable[[], int]:
-        """Answer 0 for ever; of messages, note when they were posted."""
+        """Answer 0 but for what is laid down; of messages, note when they were posted."""
         if not stem.startswith(_STEM):
             return _calm
-        posted, log = self._posted, self.log
+        posted, log, faults = self._posted, self.log, self.faults
         number = 0
 
         def answer() -> int:
             nonlocal number
             number += 1
-            posted[f"{stem} #{number}"] = len(log)
-            return 0
+            label = f"{stem} #{number}"
+            posted[label] = len(log)
+            if label not in faults:
+                return 0
+            self.struck_down.add(label)
+            return faults[label]
 
         return answer
 
     def rare(self, stem: str, rate: float, domain: Domain) -> Next:
-        """Never deviate."""
-        return _never
+        """Name what is laid down, in order; note who may crash."""
+        if stem.startswith(_CRASH):
+            self.steps[stem.removeprefix(_CRASH)] = 0
+        planned = sorted(
+            (number, option)
+            for (name, number), option in ((split_label(label), self.faults[label]) for label in self.faults)
+            if name == stem
+        )
+        if not planned:
+            return _never
+        return lambda after: next((due for due in planned if due[0] > after), None)
 
     def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:
-        """Nobody wants to know: nothing does."""
+        """Note what has come about."""
+        self.struck_down.add(f"{stem} #{number}")
+
+    def outage_ns(self, agent: str) -> int:
+        """How long an agent is gone that has crashed because it was laid down; 0 if none of these crashes came about."""
+        crashes = [label for label in self.struck_down if label.startswith(f"{_CRASH}{agent} #")]
+        return max((self.faults[label] * 1_000 for label in crashes), default=0)
+
+    @property
+    def posted(self) -> Iterable[str]:
+        """The labels of the messages that were posted while choices were made."""
+        return self._posted
+
+    def took(self, agent: str, steps: int) -> None:
+        """Note how many steps an agent has taken, if it may crash."""
+        if agent in self.steps:
+            self.steps[agent] = steps
 
     def begin(self) -> Director:
         """A run begins, or begins again: forget what came about in the one before; return itself."""
         self.log, self.delays, self._posted = [], {}, {}
+        self.struck_down, self.steps = set(), {}
         self.strayed = ""
         self.listener = None
         return self

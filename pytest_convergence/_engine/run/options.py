@@ -50,6 +50,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "faults": (),
     "schedules": 1,
     "explore": "random",
+    "faults_at_most": 1,
     "noise": None,
     "search_seconds": None,
     "sync": "delta",
@@ -85,6 +86,7 @@ class SessionOptions:
         faults: kinds of faults that schedules may inject.
         schedules: under how many schedules the test body runs.
         explore: how schedules are searched.
+        faults_at_most: how many faults one run of an exhaustive search may have.
         search_seconds: real seconds after which no further schedule is begun; alone, it replaces ``schedules``.
         noise: the profile of noise of a seeded schedule; ``None`` for uniform noise, and in a search for all in turn.
         sync, resolve: how replicas exchange updates and resolve conflicts.
@@ -107,6 +109,7 @@ class SessionOptions:
     faults: Any = UNSET
     schedules: Any = UNSET
     explore: Any = UNSET
+    faults_at_most: Any = UNSET
     noise: Any = UNSET
     search_seconds: Any = UNSET
     sync: Any = UNSET
@@ -352,6 +355,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
     "faults": _check_faults,
     "schedules": _whole("schedules", 1),
     "explore": _check_explore,
+    "faults_at_most": _whole("faults_at_most", 1),
     "noise": _check_noise,
     "search_seconds": _seconds("search_seconds", optional=True),
     "sync": _check_sync,

@@ -211,6 +211,8 @@ class Fabric:
     def calm_down(self) -> None:
         """No more faults of the schedule's own: links that exist and links to come deliver on time."""
         self.is_calm = True
+        if self.sequencer is not None:
+            self.sequencer.note_steps()
         if self.shared_fate is None:
             for link in self.links():
                 link.calm_down()

@@ -289,6 +289,8 @@ class WorldLoop(asyncio.SelectorEventLoop):
             return self._arm_for_ever(delay, callback, args, context)
         if world.skewed:
             delay_ns = (context.get(OWNER) or self.driver).node.clock.true_delay_ns(delay_ns)
+        if not delay_ns and delay > 0:
+            delay_ns = 1  # or a program that sleeps until a deadline would turn round within a nanosecond
         at_ns = world.now_ns + delay_ns  # what follows is _arm(), without a call: every sleep comes this way
         timer = TimerStep(at_ns / NS_PER_SECOND, callback, args, context, world)
         heapq.heappush(world.events, (at_ns, next(world.numbers), self._ready_append, timer))
@@ -305,11 +307,13 @@ class WorldLoop(asyncio.SelectorEventLoop):
         if context is None:
             context = copy_context()
         try:
-            at_ns = round(when * NS_PER_SECOND)
+            local_ns = at_ns = round(when * NS_PER_SECOND)
         except OverflowError:
             return self._arm_for_ever(when, callback, args, context)
         if self.world.skewed:
-            at_ns = (context.get(OWNER) or self.driver).node.clock.true_ns(at_ns)
+            at_ns = (context.get(OWNER) or self.driver).node.clock.true_ns(local_ns)
+        if at_ns == self.world.now_ns and when > local_ns / NS_PER_SECOND:
+            at_ns += 1  # as in call_later()
         return self._arm(at_ns, callback, args, context)
 
     def _arm(

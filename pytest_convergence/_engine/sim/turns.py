@@ -57,8 +57,15 @@ class Sequencer:
             )
         return turnstile
 
+    def note_steps(self) -> None:
+        """No more is chosen: tell the director how many steps there were to choose from."""
+        for node in self._fabric.nodes.values():
+            if node.plan is not None:
+                self.director.took(node.name, node.life.steps)
+
     def close(self) -> None:
         """The run is over: what still waits is later than its end."""
+        self.note_steps()
         for turnstile in self._turnstiles.values():
             turnstile.close()
 
@@ -93,6 +100,7 @@ class Turnstile:
         "_is_due",
         "_last_ns",
         "_latest",
+        "_mourned",
         "_node",
         "_order",
         "_place",
@@ -112,6 +120,7 @@ class Turnstile:
         self._slack_ns = slack_ns
         self._watched: dict[int, tuple[int, list[Any]]] = {}  # due -> deliveries before it was seen, timers
         self._last_ns = -1
+        self._mourned: Any = None  # the last life that was seen to have ended
         self._is_due = False
         self._alarm: _Alarm | None = None
         self._copies: dict[str, int] = {}
@@ -155,6 +164,10 @@ class Turnstile:
     def _let_through(self) -> None:
         """Let the next one pass if it is there, now or a nanosecond after the one before; see that none waits for ever."""
         label, world = self._next(), self._fabric.world
+        if self._node.life is not self._mourned and not self._node.life.alive:
+            # A crash that is laid down is over at once, and comes between two deliveries: none of them is lost by it.
+            self._mourned = self._node.life
+            self._last_ns = max(self._last_ns, world.now_ns + self._director.outage_ns(self.name) - 1)
         if label is not None and world.now_ns > self._last_ns:
             self._deliver(label)
         if self.waiting and not self._is_due and world.now_ns <= self._last_ns:

@@ -26,9 +26,8 @@ class Manager:
     async def __call__(self, agent: SimulatedAgent) -> None:
         bids = await self.collect(agent)
         agent.observe("bids_closed", call=1)
-        number = 0
-        while bids:
-            number, winner = number + 1, self.best(bids)
+        for number in range(1, len(bids) + 1):
+            winner = self.best(bids)
             agent.observe("award", number=number, winner=winner)
             if await self.accepts(agent, winner, number):
                 agent.observe("award_committed", number=number, winner=winner)

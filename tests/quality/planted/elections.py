@@ -12,111 +12,100 @@ class Elector:
     """Follows, stands when nobody is heard of, and leads with the votes of a majority."""
 
     def __init__(self, agent: SimulatedAgent) -> None:
-        self.agent, self.disk, self.votes = agent, agent.storage, [agent.name]
-        self.quorum = len(agent.session.agents) // 2 + 1
+        self.agent, self.disk, self.quorum = agent, agent.storage, len(agent.session.agents) // 2 + 1
 
-    async def run(self) -> None:
-        await self.turn("follower", *self.remembered())
+    async def run(self, term: int, vote: str | None) -> None:
+        await self.turn("follower", term, vote)
         while True:
             patience = 0.1 if self.role != "follower" else max(0, self.deadline - self.agent.now())
             try:
                 message = await self.agent.receive(timeout=patience)
+                await self.hear(message.type, message.sender, message.payload)
             except TimeoutError:
                 await self.speak()
-            else:
-                await self.hear(message.type, message.sender, message.payload)
 
     async def turn(self, role: str, term: int, vote: str | None) -> None:
-        self.role, self.term, self.vote = role, term, vote
+        self.role, self.term, self.vote, self.votes = role, term, vote, [self.agent.name]
         self.deadline = self.agent.now() + self.agent.random.uniform(0.5, 1)
         self.disk.put("term", term)
         self.disk.put("vote", vote)
-        await self.sync()
+        await self.disk.sync()
         self.agent.observe("term", term=term)
         self.agent.observe("vote", term=term, candidate=vote)
 
     async def speak(self) -> None:
         if self.role != "leader" and self.agent.now() >= self.deadline:
-            self.votes = [self.agent.name]
             await self.turn("candidate", self.term + 1, self.agent.name)
-        await self.agent.broadcast(self.term, type="I lead" if self.role == "leader" else "vote for me")
+        if self.role != "follower":
+            await self.agent.broadcast(self.term, type="I lead" if self.role == "leader" else "vote for me")
 
     async def hear(self, kind: str, sender: str, term: int) -> None:
         if term > self.term:
             await self.turn("follower", term, None)
-        if kind == "vote for me" and term == self.term and self.may_have_my_vote(sender):
+        if kind == "vote for me" and term == self.term and self.vote in (None, sender):
             await self.turn(self.role, term, sender)
             await self.agent.send(sender, term, type="my vote")
-        elif kind == "my vote" and self.role == "candidate" and self.is_for(term):
+        elif kind == "my vote" and self.role == "candidate" and term == self.term:
             self.votes.append(sender)
-            if self.has_won():
+            if len(set(self.votes)) >= self.quorum:
                 self.role = "leader"
-                self.agent.observe("leader", term=self.term)
+                self.agent.observe("leader", term=term)
         elif kind == "I lead" and term == self.term:
-            await self.follow(sender)
-
-    async def follow(self, leader: str) -> None:
-        self.agent.observe("follow", leader=leader, term=self.term)
-        await self.turn("follower", self.term, self.vote)
-
-    def remembered(self) -> tuple[int, str | None]:
-        return self.disk.get("term", 0), self.disk.get("vote")
-
-    async def sync(self) -> None:
-        await self.disk.sync()
-
-    def may_have_my_vote(self, candidate: str) -> bool:
-        return self.vote in (None, candidate)
-
-    def is_for(self, term: int) -> bool:
-        return term == self.term
-
-    def has_won(self) -> bool:
-        return len(set(self.votes)) >= self.quorum
+            self.agent.observe("follow", leader=sender, term=term)
+            await self.turn("follower", term, self.vote)
 
 
 class GrantsEveryVote(Elector):
-    def may_have_my_vote(self, candidate: str) -> bool:
-        return True
+    async def hear(self, kind: str, sender: str, term: int) -> None:
+        if kind == "vote for me" and term == self.term:
+            self.vote = sender
+        await super().hear(kind, sender, term)
 
 
 class ForgetsOnRestart(Elector):
-    def remembered(self) -> tuple[int, str | None]:
-        return 0, None
+    async def run(self, term: int, vote: str | None) -> None:
+        await super().run(0, None)
 
 
 class SyncsLater(Elector):
-    async def sync(self) -> None:
-        """Not now: after the answer."""
+    async def turn(self, role: str, term: int, vote: str | None) -> None:
+        self.role, self.term, self.vote, self.votes = role, term, vote, [self.agent.name]
+        self.deadline = self.agent.now() + self.agent.random.uniform(0.5, 1)
+        self.disk.put("term", term)
+        self.disk.put("vote", vote)
+        self.agent.observe("term", term=term)
+        self.agent.observe("vote", term=term, candidate=vote)
 
     async def hear(self, kind: str, sender: str, term: int) -> None:
         await super().hear(kind, sender, term)
-        await self.disk.sync()
+        await self.disk.sync()  # after the answer
 
 
 class QuorumOfReachable(Elector):
-    def has_won(self) -> bool:
-        return len(set(self.votes)) > len(self.heard) // 2
-
     async def hear(self, kind: str, sender: str, term: int) -> None:
         self.heard = getattr(self, "heard", {self.agent.name}) | {sender}
+        self.quorum = len(self.heard) // 2 + 1
         await super().hear(kind, sender, term)
 
 
 class CountsVotes(Elector):
-    def has_won(self) -> bool:
-        return len(self.votes) >= self.quorum
+    async def hear(self, kind: str, sender: str, term: int) -> None:
+        await super().hear(kind, sender, term)
+        if self.role == "candidate" and len(self.votes) >= self.quorum:
+            self.role = "leader"
+            self.agent.observe("leader", term=self.term)
 
 
 class TakesOlderVotes(Elector):
-    def is_for(self, term: int) -> bool:
-        return True
+    async def hear(self, kind: str, sender: str, term: int) -> None:
+        await super().hear(kind, sender, max(term, self.term) if kind == "my vote" else term)
 
 
 class ClearsItsVote(Elector):
-    async def follow(self, leader: str) -> None:
-        self.vote = None
-        await super().follow(leader)
+    async def hear(self, kind: str, sender: str, term: int) -> None:
+        if kind == "I lead" and term == self.term:
+            self.vote = None
+        await super().hear(kind, sender, term)
 
 
 async def for_a_while(session: Session) -> None:
@@ -125,7 +114,7 @@ async def for_a_while(session: Session) -> None:
 
 def case(elector: type[Elector], network: str) -> Case:
     async def protocol(agent: SimulatedAgent) -> None:
-        await elector(agent).run()
+        await elector(agent).run(agent.storage.get("term", 0), agent.storage.get("vote"))
 
     options: dict[str, Any] = {"pattern": LeaderFollower(), "agents": list(FIVE), "protocol": protocol}
     return Case(

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pytest_convergence import Message, SimulatedAgent
 from tests.quality.planted.bug import Bug, Case
 
-RING: Final = ("ann", "bob", "cleo", "dan")
+NEXT: Final = {"ann": "bob", "bob": "cleo", "cleo": "dan", "dan": "ann"}
 PROPERTIES: Final = (
     "single_owner",
     "no_lost_owner",
@@ -23,15 +23,14 @@ class Owner:
     """Offers the work to the next one, and lets go of it once that one has accepted."""
 
     def __init__(self, agent: SimulatedAgent) -> None:
-        self.agent, self.next = agent, RING[(RING.index(agent.name) + 1) % len(RING)]
-        self.owned, self.seen, self.promised = 0, 0, 0
+        self.agent, self.next, self.owned, self.seen, self.promised = agent, NEXT[agent.name], 0, 0, 0
 
     async def run(self) -> None:
-        if self.agent.name == RING[0]:
+        if self.agent.name == "ann":
             self.own(1)
             await self.pass_on()
         async for message in self.agent.inbox:
-            await self.take(message, message.payload)
+            await self.take(message)
             await self.pass_on()
 
     async def pass_on(self) -> None:
@@ -42,55 +41,51 @@ class Owner:
                 await self.agent.send("store", self.owned, type="write")
                 await self.offer()
             with suppress(TimeoutError):
-                message = await self.agent.receive(timeout=0.2)
-                await self.take(message, message.payload)
+                await self.take(await self.agent.receive(timeout=0.2))
 
-    async def take(self, message: Message, token: int) -> None:
-        if message.type == "offer" and token > self.seen:
-            await self.agent.send(message.sender, token, type="accept")
-        elif message.type == "accept" and self.owned and self.is_for_my_offer(token):
-            self.release()
-            self.promised = token
+    async def take(self, message: Message) -> None:
+        if message.type == "offer" and message.payload > self.seen:
+            await self.agent.send(message.sender, message.payload, type="accept")
+        elif message.type == "accept":
+            self.let_go(message.payload)
         elif message.type == "transfer":
-            if self.is_new(token):
-                self.own(token)
-            await self.agent.send(message.sender, token, type="taken")
-        elif message.type == "taken" and token == self.promised:
+            self.own(message.payload)
+            await self.agent.send(message.sender, message.payload, type="taken")
+        elif message.type == "taken" and message.payload == self.promised:
             self.promised = 0
 
     async def offer(self) -> None:
         await self.agent.send(self.next, self.owned + 1, type="offer")
 
-    def is_for_my_offer(self, token: int) -> bool:
-        return token == self.owned + 1
-
-    def is_new(self, token: int) -> bool:
-        return token > self.seen
-
     def own(self, token: int) -> None:
-        self.owned = self.seen = token
-        self.agent.observe("own", task="work", token=token)
+        if token > self.seen:
+            self.owned = self.seen = token
+            self.agent.observe("own", task="work", token=token)
 
-    def release(self) -> None:
-        self.agent.observe("release", task="work", token=self.owned)
-        self.owned = 0
+    def let_go(self, token: int) -> None:
+        if self.owned and token == self.owned + 1:
+            self.agent.observe("release", task="work", token=self.owned)
+            self.owned, self.promised = 0, token
 
 
 class ReleasesFirst(Owner):
     async def offer(self) -> None:
-        token = self.owned + 1
-        self.release()
+        self.agent.observe("release", task="work", token=self.owned)
+        token, self.owned = self.owned + 1, 0
         await self.agent.send(self.next, token, type="transfer")
 
 
 class TakesEveryTransfer(Owner):
-    def is_new(self, token: int) -> bool:
-        return True
+    def own(self, token: int) -> None:
+        self.owned = self.seen = token
+        self.agent.observe("own", task="work", token=token)
 
 
 class TakesEveryAccept(Owner):
-    def is_for_my_offer(self, token: int) -> bool:
-        return True
+    def let_go(self, token: int) -> None:
+        if self.owned:
+            self.agent.observe("release", task="work", token=self.owned)
+            self.owned, self.promised = 0, token
 
 
 async def store(agent: SimulatedAgent, *, is_fenced: bool = True) -> None:
@@ -111,7 +106,7 @@ def case(owner: type[Owner] = Owner, guard: Any = store) -> Case:
     async def member(agent: SimulatedAgent) -> None:
         await owner(agent).run()
 
-    agents = {**dict.fromkeys(RING, member), "store": guard}
+    agents = {**dict.fromkeys(NEXT, member), "store": guard}
     options = {"agents": agents, "properties": list(PROPERTIES), "network": "lossy"}
     return Case(options | {"faults": ["partition", "pause"]})
 

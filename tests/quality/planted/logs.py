@@ -1,4 +1,4 @@
-"""Rows 4, 5 and 10: a replicated log, as a machine (Ongaro and Ousterhout 2014, sections 5.2 to 5.4).
+"""Rows 4, 5 and 10: a replicated log, as machines (Ongaro and Ousterhout 2014, sections 5.2 to 5.4).
 
 A message carries its sender's whole log, which is all that is simpler than in the paper.
 """
@@ -31,56 +31,77 @@ def differences(old: Sequence[Any], new: Sequence[Any]) -> Iterator[Observe]:
         yield Observe("append", {"index": index, "term": term, "value": value})
 
 
-class Raft:
-    """Elects leaders, which take a command now and then; what a majority holds is committed."""
+class Election:
+    """Elects leaders by terms and votes (section 5.2); nobody votes for a log that reaches less far than its own."""
 
     unit: ClassVar = 100 * MS
 
     def __init__(self, name: str, agents: Sequence[str]) -> None:
         self.name, self.peers, self.quorum = name, [a for a in agents if a != name], len(agents) // 2 + 1
-        self.commit = self.beats = 0
 
     def on_start(self, durable: Mapping[str, Any]) -> Iterator[Any]:
-        term, vote, log = durable.get("kept", (0, None, ()))
-        self.log = log
-        yield Observe("log", {"entries": log})
-        yield from self.turn("follower", term, vote, log)
+        term, vote, self.log = durable.get("kept", (0, None, ()))
+        yield Observe("log", {"entries": self.log})
+        yield from self.turn("follower", term, vote, self.log)
 
     def turn(self, role: str, term: int, vote: str | None, log: Any) -> Iterator[Any]:
         changes = list(differences(self.log, log))
         self.role, self.term, self.vote, self.log, self.votes = role, term, vote, log, {self.name}
-        self.leader = self.name if role == "leader" else None
+        self.leader: str | None = None
         yield from (Persist("kept", (term, vote, log)), Sync(), *changes)
         yield from (Observe("term", {"term": term}), Observe("vote", {"term": term, "candidate": vote}))
         yield SetTimer("wake", 3 * self.unit, 3 * self.unit)
 
     def on_timer(self, name: str) -> Iterator[Any]:
-        if self.role != "leader":
-            yield from self.turn("candidate", self.term + 1, self.name, self.log)
-            yield from (Send(peer, "vote for me", (self.term, self.log)) for peer in self.peers)
-            return
-        self.beats += 1
-        if self.takes_a_command():
-            yield from self.turn("leader", self.term, self.vote, (*self.log, (self.term, self.beats)))
-        yield from (Send(peer, "log", (self.term, self.log, self.commit)) for peer in self.peers)
-        yield SetTimer("wake", self.unit)
+        yield from self.turn("candidate", self.term + 1, self.name, self.log)
+        yield from (Send(peer, "vote for me", (self.term, self.log)) for peer in self.peers)
 
     def on_message(self, sender: str, kind: str, payload: Any) -> Iterator[Any]:
         if payload[0] > self.term:
             yield from self.turn("follower", payload[0], None, self.log)
-        if payload[0] == self.term or kind == "vote for me":
+        if payload[0] == self.term:
             yield from getattr(self, f"on_{kind.replace(' ', '_')}")(sender, *payload)
 
     def on_vote_for_me(self, sender: str, term: int, log: Any) -> Iterator[Any]:
-        if term == self.term and self.vote in (None, sender) and self.may_lead(log):
+        if self.vote in (None, sender) and self.may_lead(log):
             yield from self.turn("follower", term, sender, self.log)
             yield Send(sender, "vote", (term,))
 
     def on_vote(self, sender: str, term: int) -> Iterator[Any]:
         self.votes.add(sender)
         if self.role == "candidate" and len(self.votes) >= self.quorum:
-            self.role, self.held = "leader", dict.fromkeys(self.peers, 0)
-            yield from (Observe("leader", {"term": term}), SetTimer("wake", 0))
+            yield from self.lead()
+
+    def lead(self) -> Iterator[Any]:
+        self.role = "leader"
+        yield from (Observe("leader", {"term": self.term}), SetTimer("wake", 0))
+
+    def may_lead(self, log: Any) -> bool:
+        return reach(log) >= reach(self.log)
+
+    def view(self) -> Any:
+        return self.term
+
+
+class Raft(Election):
+    """A leader takes a command now and then, and sends its log; what a majority holds is committed (5.3 and 5.4)."""
+
+    every: ClassVar = 4
+    commit = beats = 0
+
+    def lead(self) -> Iterator[Any]:
+        self.held = dict.fromkeys(self.peers, 0)
+        yield from super().lead()
+
+    def on_timer(self, name: str) -> Iterator[Any]:
+        if self.role != "leader":
+            yield from super().on_timer(name)
+            return
+        self.beats += 1
+        if self.beats % self.every == 0:
+            yield from self.turn("leader", self.term, self.vote, (*self.log, (self.term, self.beats)))
+        yield from (Send(peer, "log", (self.term, self.log, self.commit)) for peer in self.peers)
+        yield SetTimer("wake", self.unit)
 
     def on_log(self, sender: str, term: int, log: Any, commit: int) -> Iterator[Any]:
         if (self.leader, self.log) != (sender, self.joined(log)):
@@ -103,12 +124,6 @@ class Raft:
             self.commit = index
             yield Observe("commit", {"index": index, "term": self.term})
 
-    def takes_a_command(self) -> bool:
-        return self.beats % 4 == 0
-
-    def may_lead(self, log: Any) -> bool:
-        return reach(log) >= reach(self.log)
-
     def may_commit(self, index: int) -> bool:
         return self.log[index - 1][0] == self.term
 
@@ -117,9 +132,6 @@ class Raft:
 
     def on_command(self, name: str, argument: Any) -> Iterator[Any]:
         return iter(())
-
-    def view(self) -> Any:
-        return self.term
 
 
 class VotesForAnyLog(Raft):
@@ -130,10 +142,7 @@ class VotesForAnyLog(Raft):
 class Eager(Raft):
     """The same, in a hurry, and with a command to begin with."""
 
-    unit: ClassVar = 50 * MS
-
-    def takes_a_command(self) -> bool:
-        return self.beats % 3 == 1
+    unit, every, beats = 50 * MS, 3, 2
 
 
 class CountsOldTerms(Eager):

@@ -1,6 +1,7 @@
 """Virtual time on the loop: timers, their order, how they end, and when time may move."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -55,6 +56,25 @@ def test_timers_of_the_same_time_all_become_ready_before_any_of_them_runs():
         return log
 
     assert simulate(main) == ["a", "b", "after a"]
+
+
+@pytest.mark.parametrize("by", ["call_later", "call_at"])
+def test_a_program_that_waits_for_a_deadline_between_two_nanoseconds_waits_no_more_than_twice(by: str):
+    async def main() -> tuple[int, float]:
+        loop, waits, deadline = running_loop(), 0, 1.3719901234567
+        while loop.time() < deadline:
+            waits += 1
+            if by == "call_later":
+                await asyncio.sleep(deadline - loop.time())
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await asyncio.Event().wait()
+        return waits, loop.time()
+
+    waits, now = simulate(main)
+    assert waits <= 2
+    assert now == pytest.approx(1.371990124, abs=2e-9)
 
 
 def test_many_timers_of_one_instant_are_not_torn_apart():
