@@ -51,8 +51,9 @@ _MOST_EARLIER: Final = 40
 _FEW: Final = 3
 """Nobody looks for another schedule of a failure that takes no more deviations than that."""
 _MANY: Final = 30
-_LOOKS: Final = 16
-"""Of a schedule that departs from calm in more ways than ``_MANY``, so many others are looked at, for one of fewer."""
+_LOOKS: Final = 50
+"""Of a schedule that departs from calm in more ways than ``_MANY``, so many others are looked at, for one of fewer; and for
+so many, at least, where the reduction leaves more than ``_FEW``."""
 _PATIENCE: Final = 4
 """So many times as long as the first reduction took are others looked for, and reduced."""
 
@@ -123,13 +124,16 @@ class _Search:
     def shrink(self, found: tuple[Deviation, ...]) -> tuple[Deviation, ...]:
         """Return the least part of ``found`` that still fails, each as weak as it may be."""
         limit = self._item.config.stash[SETTINGS].shrink_seconds
-        least = self._shrink_within(self._fewest(found, limit / 10), limit)
+        found = self._fewest(found, limit / 10)
+        least = self._shrinker(limit / 3).reduce(found)
+        least = self._reduce_others(least, limit * 2 / 3)
+        least = self._shrinker(limit).shrink(least)  # what there was no time for, and elsewhere
         self.is_minimal = self.seconds < limit
-        return self._shrink_others(least, min(limit, (1 + _PATIENCE) * self.seconds))
+        return least
 
-    def _shrink_within(self, found: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
+    def _shrinker(self, limit: float) -> Shrinker:
         began = self.seconds
-        shrinker = Shrinker(
+        return Shrinker(
             self.fails,
             self.weaker,
             lambda: self.seconds < limit,
@@ -137,19 +141,19 @@ class _Search:
             earlier=self.earlier,
             may_move=lambda: self.seconds < (began + limit) / 2,  # it is no less minimal without
         )
-        least = shrinker.shrink(found)
-        self._runs += shrinker.runs
-        return least
 
-    def _shrink_others(self, least: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
+    def _reduce_others(self, least: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
         """Return the least part of another schedule that fails in the same way, if it is smaller; until ``limit``."""
         best = self._bases, self._domains, self.words
+        longest, looks = self.seconds, self._looks
         while len(least) > _FEW and self.seconds < limit and any(map(_is_seeded, self._seeded)):
+            if self._looks >= looks + _LOOKS and self.seconds > (1 + _PATIENCE) * longest:
+                break
             found = self._look_at_another()
             if found is None:
                 continue
-            smaller = self._shrink_within(found, limit)
-            if len(smaller) < len(least) and self.seconds < limit:
+            smaller = self._shrinker(min(limit, self.seconds + longest)).reduce(found)
+            if len(smaller) < len(least):
                 least, best = smaller, (self._bases, self._domains, self.words)
         self._bases, self._domains, self.words = best
         return least
@@ -177,7 +181,6 @@ class _Search:
         )
         for course in (Course(schedules), Course(schedules, recorded=True)):
             error = self.run(course)
-            self._runs += 1
             if error is None or _signature(error) != self._wanted:
                 return None
         return self._take_record()
@@ -258,6 +261,7 @@ class _Search:
 
     def fails(self, deviations: Sequence[Deviation]) -> bool:
         """Whether the same failure comes about under these deviations alone."""
+        self._runs += 1
         error = self.run(self.course(deviations))
         return error is not None and signature_of(error) == self._wanted
 

@@ -77,13 +77,17 @@ class Shrinker:
         self.runs = 0
 
     def shrink(self, found: Sequence[Deviation]) -> Deviations:
-        """Return a minimal part of ``found``, in its order, with each deviation as weak as it may be."""
+        """Return a minimal part of ``found``, in its order, with each deviation as weak as it may be, or fewer elsewhere."""
+        least = self.reduce(found)
+        moved = self._move(least)
+        return least if moved == least else self._weaken(self._drop(moved))
+
+    def reduce(self, found: Sequence[Deviation]) -> Deviations:
+        """Drop and weaken, and look nowhere else."""
         least = self._drop(self._drop_groups(tuple(found)))
         weakened = self._weaken(least)
         # What is weaker may need less company.
-        least = weakened if weakened == least else self._drop(weakened)
-        moved = self._move(least)
-        return least if moved == least else self._weaken(self._drop(moved))
+        return weakened if weakened == least else self._drop(weakened)
 
     def _drop_groups(self, found: Deviations) -> Deviations:
         """Take away whole groups, the largest first; worth it only where there are many deviations."""

@@ -94,7 +94,7 @@ def test_what_is_sent_only_because_something_is_lost_may_be_lost_as_well():
 
 
 def test_an_agent_crashes_before_each_of_its_steps():
-    async def writer(agent: Any) -> tuple[int, ...]:
+    async def writer(agent: Any) -> tuple[Any, Any]:
         written = agent.storage.get("written", ())
         for number in range(4):
             await agent.session.sleep(1)

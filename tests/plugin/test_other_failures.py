@@ -1,0 +1,60 @@
+"""The schedule that fails first is seldom the one that needs the least: others are reduced as well."""
+
+from __future__ import annotations
+
+import pytest
+
+SURVEY = """
+import pytest
+from pytest_convergence import Network
+
+async def sink(agent):
+    heard = []
+    try:
+        while True:
+            heard.append((await agent.receive(timeout=9)).sender)
+    except TimeoutError:
+        return heard
+
+async def sender(agent):
+    await agent.send("sink", 0)
+
+SENDERS = ["key", *(f"s{number}" for number in range(8))]
+
+@pytest.mark.convergence(
+    agents={"sink": sink, **dict.fromkeys(SENDERS, sender)},
+    network=Network(latency=0.001, loss=0.4, duplicate=0.05),
+    schedules=20,
+)
+def test_survey(convergence_session):
+    heard = convergence_session.run().results["sink"]
+    # Either five of eight are lost, or one message comes twice.
+    assert heard.count("key") < 2 and len(set(heard) - {"key"}) > 3, "no survey"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _without_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
+def test_a_smaller_counterexample_of_another_schedule_is_told(pytester: pytest.Pytester):
+    pytester.makepyfile(SURVEY)
+    result = pytester.runpytest_inprocess("-p", "convergence", "--convergence-seed=2")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "It takes 1 deviation from the calm schedule:",
+            "  - message key→sink #1 duplicated, *",
+        ]
+    )
+
+
+def test_it_is_replayed_like_any_other(pytester: pytest.Pytester):
+    pytester.makepyfile(SURVEY)
+    result = pytester.runpytest_inprocess("-p", "convergence", "--convergence-seed=2")
+    (line,) = [line for line in result.outlines if line.startswith("run it again: ")]
+    token = line.partition("--convergence-replay=")[2].strip()
+    again = pytester.runpytest_inprocess("-p", "convergence", f"--convergence-replay={token}")
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines(["It takes 1 deviation from the calm schedule:"])
