@@ -24,7 +24,7 @@ FOLDER: Final = Path(__file__).parent / "golden"
 UPDATE: Final = os.environ.get("CONVERGENCE_UPDATE_GOLDEN", "")
 _WORDS: Final = "words"
 SMALLEST: Final = {
-    "06-quorum-of-reachable-members": 4,
+    "06-quorum-of-reachable-members": 2,
     "07-counts-votes-and-not-voters": 3,
     "10-late-append-truncates": 5,
     "11-aborts-alone-after-prepared": 2,
