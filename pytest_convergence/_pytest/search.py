@@ -106,7 +106,7 @@ class _Search:
         if self.error is None or signature_of(self.error) != self._wanted:
             return None
         self.replayed = words_of_failure(self._running)
-        self._seeded = tuple(session.schedule for session in self._running.run.in_order)
+        self._seeded = tuple(told.schedule for told in self._running.run.followers)
         return self._take_record()
 
     def _take_record(self) -> tuple[Deviation, ...]:
@@ -181,7 +181,7 @@ class _Search:
         )
         for course in (Course(schedules), Course(schedules, recorded=True)):
             error = self.run(course)
-            if error is None or _signature(error) != self._wanted:
+            if error is None or signature_of(error) != self._wanted:
                 return None
         return self._take_record()
 

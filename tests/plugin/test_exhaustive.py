@@ -213,7 +213,8 @@ def test_a_fault_that_only_a_search_finds_is_told_and_replayed(pytester, faults,
     again.stdout.fnmatch_lines(["*paid twice*"])
 
 
-def test_how_many_faults_a_run_may_have_is_said_in_the_marker(pytester):
+@pytest.mark.parametrize("options", [[], ["--convergence-isolate"]])
+def test_how_many_faults_a_run_may_have_is_said_in_the_marker(pytester, options):
     pytester.makepyfile(once=ONCE)
     pytester.syspathinsert()
     pytester.makepyfile(
@@ -226,7 +227,7 @@ def test_how_many_faults_a_run_may_have_is_said_in_the_marker(pytester):
             convergence_session.run()
         """
     )
-    result = pytester.runpytest_inprocess("-p", "convergence")
+    result = pytester.runpytest_inprocess("-p", "convergence", *options)
     result.stdout.fnmatch_lines(["*::test_asking: exhausted: 7 schedules with at most 2 faults"])
 
 

@@ -183,11 +183,21 @@ class Director:
 
     def account(self) -> tuple[Any, ...]:
         """Return what came about, for a director in another process."""
-        return self.log, self.overtaking, self.strayed, self.delays
+        return (
+            self.log,
+            self.overtaking,
+            self.strayed,
+            self.delays,
+            self._posted,
+            self.struck_down,
+            self.steps,
+        )
 
     def take_over(self, account: tuple[Any, ...]) -> None:
         """Take what came about from a director in another process, as :meth:`account` returns it."""
-        self.log, self.overtaking, self.strayed, self.delays = account
+        self.log, self.overtaking, self.strayed, self.delays, self._posted, self.struck_down, self.steps = (
+            account
+        )
 
     def known_to(self, label: str) -> int | None:
         """How many deliveries came before a message was posted; ``None`` if it was posted when choices were over."""
