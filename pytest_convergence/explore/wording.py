@@ -57,6 +57,10 @@ def _reset(where: str, number: int, what: str) -> str:
     return f"data packet {where} #{number}: {what}"
 
 
+def _late(where: str, number: int, what: str) -> str:
+    return f"answer {where} #{number} {what}"
+
+
 def _silence(where: str, number: int, what: str) -> str:
     return f"crash {number} of {where}: {what}"
 
@@ -90,6 +94,8 @@ _BY_SITE: Final[Mapping[str, Callable[[str, int, str], str]]] = {
     "cancel": _cancel,
     "cut": _cut,
     "reset": _reset,
+    "late": _late,
+    "slow": _cut,
     "silence": _silence,
     "file": _file,
     "thread": _thread,
@@ -120,6 +126,8 @@ _NOT_REACHED: Final[Mapping[str, str]] = {
     "cancel": "{where} did not wait for the {number}. time, at which it was to be cancelled",
     "cut": "data packet {where} #{number} did not arrive",
     "reset": "data packet {where} #{number} did not arrive",
+    "late": "answer {where} #{number} did not arrive",
+    "slow": "data packet {where} #{number} did not arrive",
     "silence": "{where} did not crash {number} times",
     "storage": "{where} did not crash {number} times",
 }

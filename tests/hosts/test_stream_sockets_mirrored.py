@@ -222,6 +222,25 @@ def test_a_reset_fails_the_next_write_first():
     mirrored(body, ["ECONNRESET", "EPIPE", b""])
 
 
+@pytest.mark.parametrize("call", ["send", "sendall", "recv_into"])
+def test_a_buffer_may_be_resized_while_the_error_is_handled(call: str):
+    async def body():
+        one, other = await connected()
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        other.close()
+        await until_readable(one)
+        buffer = bytearray(b"0123456789")
+        try:
+            getattr(one, call)(buffer)
+        except OSError as error:
+            buffer.clear()  # asyncio's transports do so
+            one.close()
+            return [type(error).__name__, len(buffer)]
+        raise AssertionError("nothing was wrong")
+
+    mirrored(body, ["ConnectionResetError", 0])
+
+
 def test_bytes_that_came_before_a_reset_can_still_be_read():
     async def body():
         loop = asyncio.get_running_loop()

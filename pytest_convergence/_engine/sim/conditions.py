@@ -26,6 +26,9 @@ _LONGEST_TAIL_NS: Final = 60 * NS_PER_SECOND
 FATES: Final = ("delayed", "lost", "duplicated", "overtaken")
 
 
+_ODDS: Final = ("loss", "duplicate", "reorder", "reset", "late_answer", "slow_read")
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
@@ -39,6 +42,8 @@ class Network:
         reorder: odds that it is held up so that later messages may overtake it.
         reset: odds that a packet of a connection between hosts resets it. (What is lost of a connection comes late: it is
             sent again.)
+        late_answer: odds that what a host sends on a connection that it was asked for comes late, by up to 100 s.
+        slow_read: odds that a packet of a connection is read bit by bit, over up to 10 s.
         least_ns: the latency of a calm message, in nanoseconds.
         greatest_ns: the greatest latency of a message that is not held up, in nanoseconds.
     """
@@ -48,6 +53,8 @@ class Network:
     duplicate: float = 0.0
     reorder: float = 0.0
     reset: float = 0.0
+    late_answer: float = 0.0
+    slow_read: float = 0.0
     least_ns: int = field(init=False, repr=False, compare=False)
     greatest_ns: int = field(init=False, repr=False, compare=False)
 
@@ -58,7 +65,7 @@ class Network:
         object.__setattr__(self, "greatest_ns", to_ns(high, "latency"))
         if self.least_ns > self.greatest_ns:
             raise ConvergenceUsageError(f"latency must be (least, greatest), not {self.latency!r}.")
-        for name in ("loss", "duplicate", "reorder", "reset"):
+        for name in _ODDS:
             odds = getattr(self, name)
             if isinstance(odds, bool) or not isinstance(odds, int | float) or not 0 <= odds <= 1:
                 raise ConvergenceUsageError(f"{name} must be a probability from 0 to 1, not {odds!r}.")
@@ -71,9 +78,7 @@ class Network:
     @property
     def is_harmless(self) -> bool:
         """Whether a schedule has nothing to choose: one latency, no faults."""
-        return self.least_ns == self.greatest_ns and not (
-            self.loss or self.duplicate or self.reorder or self.reset
-        )
+        return self.least_ns == self.greatest_ns and not any(getattr(self, name) for name in _ODDS)
 
     def with_faults(self, kinds: frozenset[str]) -> Network:
         """Return the same conditions with at least the usual odds of the fault kinds that are named."""
@@ -85,6 +90,8 @@ class Network:
             ("duplicate", "duplicate", 0.05),
             ("reorder", "reorder", 0.1),
             ("reset", "reset", 0.05),
+            ("late-answer", "late_answer", 0.1),
+            ("slow-read", "slow_read", 0.05),
         ):
             if kind in kinds:
                 changes[name] = max(odds, getattr(self, name))

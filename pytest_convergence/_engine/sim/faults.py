@@ -42,6 +42,8 @@ FAULT_KINDS: Final = (
     "skew",
     "reset",
     "cancel",
+    "late-answer",
+    "slow-read",
 )
 """The kinds that ``faults=[…]`` may name."""
 

@@ -1,12 +1,18 @@
-"""What the schedule does to the bytes of a connection that it could not do to a message: cut them, or reset it all."""
+"""What the schedule does to the bytes of a connection that it could not do to a message.
+
+They are cut, and the connection is reset. Where that is asked for, an answer comes late, and what has come is read bit by
+bit. Both hold up what follows on the connection, and nothing on another one; until bytes are read their sender has no room
+for others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
-from pytest_convergence._engine.base.choices import Next
+from pytest_convergence._engine.base.choices import Domain, smaller
 from pytest_convergence._engine.base.packets import RESET, Packet
+from pytest_convergence._engine.base.time import format_ns
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.fabric import Fabric
@@ -17,6 +23,9 @@ __all__ = ["SILENCE", "Disturbance"]
 _WHOLE: Final = 0.9
 _PARTS: Final = 1_000
 _PAUSE_NS: Final = 1_000
+_NS_PER_MS: Final = 1_000_000
+_MAGNITUDES: Final = 1_000.0
+_MOST_READS: Final = 15
 
 
 @final
@@ -60,6 +69,47 @@ class ResetDomain:
 
 
 @final
+class LateDomain:
+    """By how many milliseconds an answer comes late: from a tenth of a second to a hundred, each magnitude as likely."""
+
+    __slots__ = ()
+
+    def decode(self, u: float) -> int:
+        """Map ``u`` to a time that is spread over three magnitudes."""
+        return int(100 * _MAGNITUDES**u)
+
+    def describe(self, option: int) -> str:
+        """Say it in words."""
+        return f"came {format_ns(option * _NS_PER_MS)} late"
+
+    def weaker(self, option: int) -> tuple[int, ...]:
+        """Shorter times."""
+        return smaller(option)
+
+
+@final
+class SlowDomain:
+    """In how many parts a packet is read, and over how long: ``milliseconds * 16 + parts - 2``."""
+
+    __slots__ = ()
+
+    def decode(self, u: float) -> int:
+        """From two parts to sixteen, over a hundredth of a second to ten, each magnitude as likely."""
+        scaled = u * _MOST_READS
+        return int(10 * _MAGNITUDES ** (scaled % 1)) << 4 | int(scaled)
+
+    def describe(self, option: int) -> str:
+        """Say it in words."""
+        return f"read in {(option & 15) + 2} parts over {format_ns((option >> 4) * _NS_PER_MS)}"
+
+    def weaker(self, option: int) -> tuple[int, ...]:
+        """In a shorter time, or in two parts only."""
+        parts, milliseconds = option & 15, option >> 4
+        shorter = [each << 4 | parts for each in smaller(milliseconds)]
+        return (*shorter, milliseconds << 4) if parts else tuple(shorter)
+
+
+@final
 class SilenceDomain:
     """How a crash looks from outside: 0, connections are reset and refused; 1, nothing is heard of the machine."""
 
@@ -81,19 +131,47 @@ class SilenceDomain:
 SILENCE: Final = SilenceDomain()
 _CUT: Final = CutDomain()
 _RESET: Final = ResetDomain()
+_LATE: Final = LateDomain()
+_SLOW: Final = SlowDomain()
+
+
+@final
+class _Threat:
+    """A kind of fault that strikes a packet now and then."""
+
+    __slots__ = ("_domain", "_fabric", "_following", "_stem", "next")
+
+    def __init__(self, fabric: Fabric, stem: str, odds: float, domain: Domain) -> None:
+        self._fabric = fabric
+        self._stem = stem
+        self._domain = domain
+        self._following = fabric.choices.rare(stem, odds, domain)
+        self.next = self._following(0)
+
+    def strikes(self, count: int) -> int:
+        """Return how it strikes the packet with this number, 0 for not at all."""
+        if self.next is None or self.next[0] > count:
+            return 0
+        number, option = self.next
+        self.next = self._following(count)
+        self._fabric.choices.struck(self._stem, number, option, self._domain)
+        return option
 
 
 @final
 class _Direction:
     """What is in store for the bytes from one host to another."""
 
-    __slots__ = ("count", "cut", "following", "strikes")
+    __slots__ = ("answers", "count", "cut", "late", "reset", "slow")
 
     def __init__(self, fabric: Fabric, sender: str, name: str) -> None:
+        conditions, link = fabric.conditions, f"{sender}→{name}"
         self.count = 0
-        self.cut: Callable[[], int] = fabric.choices.every(f"cut {sender}→{name}", _CUT)
-        self.following: Next = fabric.choices.rare(f"reset {sender}→{name}", fabric.conditions.reset, _RESET)
-        self.strikes = self.following(0)
+        self.answers = 0
+        self.cut: Callable[[], int] = fabric.choices.every(f"cut {link}", _CUT)
+        self.reset = _Threat(fabric, f"reset {link}", conditions.reset, _RESET)
+        self.late = _Threat(fabric, f"late {link}", conditions.late_answer, _LATE)
+        self.slow = _Threat(fabric, f"slow {link}", conditions.slow_read, _SLOW)
 
 
 @final
@@ -112,25 +190,55 @@ class Disturbance:
         fabric = self._fabric
         if fabric.is_calm:
             return packet
-        direction = self._directions.get(sender)
-        if direction is None:
-            direction = self._directions[sender] = _Direction(fabric, sender, self._name)
+        direction = self._direction(sender)
         direction.count += 1
-        if direction.strikes is not None and direction.strikes[0] <= direction.count:
-            self._reset(stack, sender, direction, packet)
+        if direction.reset.next is not None:
+            option = direction.reset.strikes(direction.count)
+            if option:
+                self._reset(stack, option, packet)
+                return None
+        if direction.slow.next is not None and self._is_read_slowly(stack, direction, packet):
             return None
         option = direction.cut()
         if not option or len(packet.data) < 2:
             return packet
         first, rest = _divide(packet, option)
-        fabric.world.at(fabric.world.now_ns + _PAUSE_NS, stack.arrive_here, (stack.node.life, rest))
+        self._comes_after(_PAUSE_NS, stack, rest)
         return first
 
-    def _reset(self, stack: Stack, sender: str, direction: _Direction, packet: Packet) -> None:
-        assert direction.strikes is not None
-        number, option = direction.strikes
-        direction.strikes = direction.following(direction.count)
-        self._fabric.choices.struck(f"reset {sender}→{self._name}", number, option, _RESET)
+    def late_ns(self, stack: Stack, sender: str, packet: Packet) -> int:
+        """Return by how much a packet with bytes comes late, in nanoseconds; only answers do."""
+        fabric = self._fabric
+        if not fabric.conditions.late_answer or fabric.is_calm:
+            return 0
+        flow = stack.flows.get((packet.target, packet.source))
+        if flow is None or not flow.has_asked:
+            return 0
+        direction = self._direction(sender)
+        direction.answers += 1
+        return direction.late.strikes(direction.answers) * _NS_PER_MS
+
+    def _direction(self, sender: str) -> _Direction:
+        direction = self._directions.get(sender)
+        if direction is None:
+            direction = self._directions[sender] = _Direction(self._fabric, sender, self._name)
+        return direction
+
+    def _is_read_slowly(self, stack: Stack, direction: _Direction, packet: Packet) -> bool:
+        """Let a packet be read bit by bit, if it is to be."""
+        option = direction.slow.strikes(direction.count)
+        parts = min((option & 15) + 2, len(packet.data)) if option else 0
+        for number in range(parts, 0, -1):
+            first, rest = (packet, packet) if number == 1 else _divide(packet, _PARTS // number)
+            self._comes_after((option >> 4) * _NS_PER_MS * (parts - number + 1) // parts, stack, first)
+            packet = rest
+        return bool(option)
+
+    def _comes_after(self, pause_ns: int, stack: Stack, packet: Packet) -> None:
+        world = self._fabric.world
+        world.at(world.now_ns + pause_ns, stack.arrive_here, (stack.node.life, packet))
+
+    def _reset(self, stack: Stack, option: int, packet: Packet) -> None:
         if option > 1 and len(packet.data) > 1:
             stack.receive(_divide(packet, option - 1)[0])
         stack.receive(Packet(RESET, packet.source, packet.target, connection=packet.connection))

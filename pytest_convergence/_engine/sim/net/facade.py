@@ -249,16 +249,16 @@ class SimulatedSocket(socket.socket):
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Read into a buffer."""
-        view = memoryview(buffer).cast("B")
-        data = self.recv(nbytes or len(view), flags)
-        view[: len(data)] = data
+        with memoryview(buffer) as whole, whole.cast("B") as view:
+            data = self.recv(nbytes or len(view), flags)
+            view[: len(data)] = data
         return len(data)
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """Read a datagram into a buffer."""
-        view = memoryview(buffer).cast("B")
-        data, address = self.recvfrom(nbytes or len(view), flags)
-        view[: len(data)] = data
+        with memoryview(buffer) as whole, whole.cast("B") as view:
+            data, address = self.recvfrom(nbytes or len(view), flags)
+            view[: len(data)] = data
         return len(data), address
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> tuple[bytes, list[Any], int, Any]:
@@ -273,16 +273,24 @@ class SimulatedSocket(socket.socket):
             return self.sendto(data)
         if not kernel.is_open:
             raise oserror(errno.EBADF)
-        view = data if type(data) is bytes else memoryview(data).cast("B")
+        if type(data) is bytes:
+            return self._send(kernel, data)
+        # Let go of at once: the caller may want to resize its buffer while it handles the error.
+        with memoryview(data) as whole, whole.cast("B") as view:
+            return self._send(kernel, view)
+
+    def _send(self, kernel: StreamSocket, view: bytes | memoryview) -> int:
         while not (sent := kernel.send(view)) and len(view):
             self._wait("send", WRITE)
         return sent
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send everything."""
-        view = memoryview(data).cast("B")
-        while view:
-            view = view[self.send(view) :]
+        with memoryview(data) as whole, whole.cast("B") as view:
+            sent = 0
+            while sent < len(view):
+                with view[sent:] as rest:
+                    sent += self.send(rest)
 
     def sendto(self, data: Any, *arguments: Any) -> int:
         """Send a datagram."""

@@ -328,13 +328,27 @@ class Stack:
     def _arrive(self, message: InFlight) -> None:
         """A message of the network has come."""
         fabric = self.node.fabric
-        fabric.mark(RECEIVE, self.node, message)
         packet: Packet | None = message[2]
         assert packet is not None
+        if packet.kind == DATA:
+            late_ns = self._disturbance.late_ns(self, message[0], packet)
+            if late_ns:
+                fabric.world.at(fabric.world.now_ns + late_ns, self._arrive_late, message)
+                return
+        fabric.mark(RECEIVE, self.node, message)
         if packet.kind == DATA:
             packet = self._disturbance.disturb(self, message[0], packet)
         if packet is not None:
             self.receive(packet)
+
+    def _arrive_late(self, message: InFlight) -> None:
+        """A message of the network has come at last."""
+        packet: Packet = message[2]
+        if self.node.life.alive:
+            self.node.fabric.mark(RECEIVE, self.node, message)
+            self.receive(packet)
+        else:
+            self.answer_for_the_dead(packet)
 
     def receive(self, packet: Packet) -> None:
         """Give a packet to whom it is for."""

@@ -51,9 +51,10 @@ class StreamSocket(ByteStream):
     Attributes:
         pending: connections that wait to be accepted, at a socket that listens.
         accepted: false for a connection that waits in a listener's queue.
+        has_asked: whether it is this end that has asked for the connection.
     """
 
-    __slots__ = ("_backlog", "_bound_by_hand", "_untold", "accepted", "pending")
+    __slots__ = ("_backlog", "_bound_by_hand", "_untold", "accepted", "has_asked", "pending")
 
     def __init__(self, stack: Stack, family: int, proto: int = 0) -> None:
         super().__init__(stack, family, proto)
@@ -62,6 +63,7 @@ class StreamSocket(ByteStream):
         self._bound_by_hand = False
         self._untold = False
         self.accepted = True
+        self.has_asked = False
 
     def readiness(self) -> int:
         """Return what it is ready for."""
@@ -140,7 +142,7 @@ class StreamSocket(ByteStream):
             raise oserror(errno.EADDRNOTAVAIL)
         self.stack.flows[self.local, remote] = self
         self.state = CONNECTING
-        self._untold = True
+        self._untold = self.has_asked = True
         self.transmit(CONNECT, self.buffer(socket.SO_RCVBUF))
         return False
 
