@@ -24,6 +24,8 @@ def canonical(value: Any) -> str:
     Values that have no canonical form (objects with an address for a name) are written by their type alone, because an
     address would differ from run to run.
     """
+    if type(value) is int:  # what agents return most often; an encoder of JSON is made for each value
+        return int.__repr__(value)
     try:
         return _spell(value)
     except (TypeError, ValueError):  # keys that JSON cannot sort or spell
