@@ -1,10 +1,12 @@
-"""Measure the planted bugs: ``python -m tests.quality.planted [--seeds 20] [--twins 500] [--results FILE] [ID …]``.
+"""Measure the planted bugs: ``python -m tests.quality.planted [--seeds 20] [--twins 500] [--sizes 10] [ID …]``.
 
 For each bug: how often a schedule shows it, in how many of so many searches it is found within its budget, how many
-schedules that takes in the median, and how often its twin raised an alarm.
+schedules that takes in the median, how often its twin raised an alarm, and how many deviations its counterexample takes, by
+so many seeds, next to the fewest that anybody has seen. Last comes the median of these sizes over all bugs.
 
-What was measured is kept in the file, if there is one, after each search: a further run adds to it until there are as many
-seeds and schedules as asked for, so a long measurement may be stopped at any time. Begin another file when the code changes.
+With ``--results FILE``, what was measured is kept in the file after each search: a further run adds to it until there are as
+many seeds and schedules as asked for, so a long measurement may be stopped at any time. Begin another file when the code
+changes.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from tests.quality.planted import golden
 from tests.quality.planted.bug import Bug
 from tests.quality.planted.registry import BUGS
 from tests.quality.planted.trials import found_by, search
@@ -29,7 +32,7 @@ Row = dict[str, Any]
 
 
 def _fresh() -> Row:
-    return {"shown": 0, "rates": 0, "found": {}, "alarms": [], "twins": 0, "cpu": 0.0}
+    return {"shown": 0, "rates": 0, "found": {}, "alarms": [], "twins": 0, "cpu": 0.0, "sizes": {}}
 
 
 def add_rate(bug: Bug, row: Row, schedules: int) -> None:
@@ -54,6 +57,12 @@ def add_twins(bug: Bug, row: Row, schedules: int) -> None:
     row["twins"] += schedules
 
 
+def add_size(bug: Bug, row: Row, seconds: float) -> None:
+    """Search by the next seed as a test does; keep how many deviations the counterexample takes, if there is one."""
+    seed = len(row["sizes"]) + 1
+    row["sizes"][str(seed)] = golden.shrunk_size(bug, seed, seconds)
+
+
 def measure(bug: Bug, row: Row, asked: argparse.Namespace, keep: Callable[[], None]) -> None:
     """Add to what was measured of a bug until it is as much as was asked for."""
 
@@ -69,6 +78,8 @@ def measure(bug: Bug, row: Row, asked: argparse.Namespace, keep: Callable[[], No
         timed(add_search)
     while row["twins"] < asked.twins:
         timed(add_twins, min(_PORTION, asked.twins - row["twins"]))
+    while len(row.setdefault("sizes", {})) < asked.sizes:
+        timed(add_size, asked.shrink_seconds)
 
 
 def line(bug: Bug, row: Row) -> str:
@@ -76,10 +87,17 @@ def line(bug: Bug, row: Row) -> str:
     numbers = [number for number in row["found"].values() if number is not None]
     median = f"{statistics.median(numbers):g}, most {max(numbers)}" if numbers else "-"
     alarms = f"{len(row['alarms'])}/{row['twins']}" + (f" {row['alarms'][0]}" if row["alarms"] else "")
+    sizes = sizes_of(row)
+    shrunk = f"{statistics.median(sizes):g}, most {max(sizes)}" if sizes else "-"
     return (
         f"| {bug.id} | {bug.budget} | {row['shown']}/{row['rates']} | {len(numbers)}/{len(row['found'])} | {median} "
-        f"| {alarms} | {row['cpu']:.0f} |"
+        f"| {alarms} | {shrunk} | {golden.smallest(bug)} | {row['cpu']:.0f} |"
     )
+
+
+def sizes_of(row: Row) -> list[int]:
+    """How many deviations the counterexamples of a bug take, of those that were found."""
+    return [size for size in row.get("sizes", {}).values() if size is not None]
 
 
 def say(text: str) -> None:
@@ -93,6 +111,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the planted bugs.")
     parser.add_argument("--seeds", type=int, default=100, help="searches for each bug")
     parser.add_argument("--twins", type=int, default=3_000, help="schedules for each twin")
+    parser.add_argument("--sizes", type=int, default=10, help="counterexamples for each bug")
+    parser.add_argument("--shrink-seconds", type=float, default=60, help="real seconds for each of those")
     parser.add_argument("--rates", type=int, default=200, help="schedules to measure the rate by")
     parser.add_argument(
         "--results", type=Path, help="a file that keeps what was measured, and that is added to"
@@ -109,7 +129,8 @@ def main() -> None:
             path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
     say(
-        "| bug | budget | rate | found | median | alarms of the twin | CPU s |\n|---|---|---|---|---|---|---|"
+        "| bug | budget | rate | found | median | alarms of the twin | deviations | fewest known | CPU s |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
     for bug in BUGS:
         if asked.ids and not any(part in bug.id for part in asked.ids):
@@ -117,6 +138,9 @@ def main() -> None:
         row = rows.setdefault(bug.id, _fresh())
         measure(bug, row, asked, keep)
         say(line(bug, row))
+    medians = [statistics.median(sizes) for row in rows.values() if (sizes := sizes_of(row))]
+    if medians:
+        say(f"median of the deviations over {len(medians)} bugs: {statistics.median(medians):g}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +21,19 @@ import pytest
 
 from tests.quality.planted.bug import Bug
 
-__all__ = ["FOLDER", "SMALLEST", "is_pinned", "is_told_again", "is_updated", "read", "size", "told", "update"]
+__all__ = [
+    "FOLDER",
+    "SMALLEST",
+    "is_pinned",
+    "is_told_again",
+    "is_updated",
+    "read",
+    "shrunk_size",
+    "size",
+    "smallest",
+    "told",
+    "update",
+]
 
 FOLDER: Final = Path(__file__).parent / "golden"
 UPDATE: Final = os.environ.get("CONVERGENCE_UPDATE_GOLDEN", "")
@@ -53,6 +68,9 @@ _SECTION: Final = re.compile(r"^-+ convergence counterexample -+\n(.*?)^Found by
 _LINE: Final = re.compile(r"(\.py):\d+")
 """Where a planted agent stands in its file is no matter of a counterexample's."""
 _MOST_REPLAYS: Final = 5
+_OPTIONS: Final = ("-p", "no:cacheprovider", "--convergence-database=none")
+_ROOT: Final = Path(__file__).parents[3]
+_SIZE: Final = re.compile(r"^It takes (\d+) deviations? from the calm schedule", re.M)
 _TOKEN: Final = re.compile(r'or pin it: schedule="(\S+)"')
 
 
@@ -76,10 +94,30 @@ def is_told_again(pytester: pytest.Pytester, bug: Bug) -> bool:
 
 def _run(pytester: pytest.Pytester, bug: Bug, token: str) -> str:
     pytester.makepyfile(_TEST.format(id=bug.id, schedules=bug.budget))
-    options = ["-p", "no:cacheprovider", "--convergence-shrink-seconds=300", "--convergence-database=none"]
+    options = [*_OPTIONS, "--convergence-shrink-seconds=300"]
     if token:
         options.append(f"--convergence-replay={token}")
     return str(pytester.runpytest_inprocess(*options).stdout.str())
+
+
+def shrunk_size(bug: Bug, seed: int, seconds: float) -> int | None:
+    """Search by a seed in a pytest of its own; return how many deviations its counterexample takes, if there is one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "test_planted.py"
+        path.write_text(_TEST.format(id=bug.id, schedules=bug.budget), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", str(path), f"--rootdir={folder}", *_OPTIONS]
+        command += [f"--convergence-seed={seed}", f"--convergence-shrink-seconds={seconds}"]
+        environment = os.environ | {"PYTHONPATH": str(_ROOT)}
+        told = subprocess.run(command, capture_output=True, text=True, env=environment, check=False).stdout
+    if "It needs nothing to go wrong" in told:
+        return 0
+    found = _SIZE.search(told)
+    return None if found is None else int(found[1])
+
+
+def smallest(bug: Bug) -> int:
+    """How many deviations the smallest counterexample takes that anybody has seen."""
+    return SMALLEST.get(bug.id, min(size(bug), 1) if is_pinned(bug) else 1)
 
 
 def is_pinned(bug: Bug) -> bool:

@@ -49,7 +49,7 @@ def test_counterexamples_take_few_deviations() -> None:
 
 @pytest.mark.parametrize("bug", PINNED, ids=lambda bug: bug.id)
 def test_no_counterexample_takes_much_more_than_the_smallest_that_is_known(bug: Bug) -> None:
-    assert golden.size(bug) <= golden.SMALLEST.get(bug.id, 1) + 1
+    assert golden.size(bug) <= golden.smallest(bug) + 1
 
 
 LONGEST = 39
