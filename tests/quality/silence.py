@@ -69,7 +69,13 @@ def alarms(
     """
     found: dict[int, str] = {}
     for seed in range(seeds) if isinstance(seeds, int) else seeds:
-        chosen = {"faults": list(FAULTS), "trace": False, **_of(options, seed), "seed": seed}
+        chosen = {
+            "faults": list(FAULTS),
+            "trace": False,
+            "real_timeout": None,
+            **_of(options, seed),
+            "seed": seed,
+        }
         session = ConvergenceEngine().create_session(f"seed {seed}", **chosen)
         try:
             outcome = session.run(scenario, **_of(inputs or {}, seed))
