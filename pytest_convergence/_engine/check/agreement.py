@@ -1,4 +1,8 @@
-"""Agreement: no two agents decide differently, dead ones included (uniform agreement)."""
+"""Agreement: no two agents decide differently, dead ones included (uniform agreement).
+
+Source: Cachin, Guerraoui and Rodrigues, *Introduction to Reliable and Secure Distributed Programming* (2011), section 5.2,
+uniform consensus. What a dead agent decided it may have acted upon.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Convergence: at the end, the live connected agents expose equal views."""
+"""Convergence: at the end, the live connected agents expose equal views.
+
+Source: W. Vogels, *Eventually Consistent* (CACM 52/1, 2009): when no new updates come, all replicas return the same in the
+end.
+"""
 
 from __future__ import annotations
 

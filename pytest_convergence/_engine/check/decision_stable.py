@@ -1,4 +1,8 @@
-"""Decision stable: a decision outlives its agent's crashes."""
+"""Decision stable: a decision outlives its agent's crashes.
+
+Source: M. Aguilera, W. Chen, S. Toueg, *Failure Detection and Consensus in the Crash-Recovery Model* (2000): agreement binds
+all decisions of an agent, those before a crash and those after it.
+"""
 
 from __future__ import annotations
 

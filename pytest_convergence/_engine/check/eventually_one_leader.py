@@ -1,4 +1,8 @@
-"""Eventually one leader: once faults have stopped, exactly one agent of a live quorum leads."""
+"""Eventually one leader: once faults have stopped, exactly one agent of a live quorum leads.
+
+Source: the failure detector Ω of T. Chandra, V. Hadzilacos, S. Toueg, *The Weakest Failure Detector for Solving Consensus*
+(1996): from some time on all correct processes trust the same correct one.
+"""
 
 from __future__ import annotations
 

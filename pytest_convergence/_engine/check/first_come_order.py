@@ -1,4 +1,8 @@
-"""First come: the earliest write stands, by a declared order that is the same everywhere."""
+"""First come: the earliest write stands, by a declared order that is the same everywhere.
+
+Source: L. Lamport, *Time, Clocks, and the Ordering of Events in a Distributed System* (1978): timestamps, and names where
+they are equal, order all requests in the same way for everybody, whatever arrived first.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Integrity: in one life, an agent decides once."""
+"""Integrity: in one life, an agent decides once.
+
+Source: Cachin, Guerraoui and Rodrigues, *Introduction to Reliable and Secure Distributed Programming* (2011), section 5.1:
+no process decides twice.
+"""
 
 from __future__ import annotations
 

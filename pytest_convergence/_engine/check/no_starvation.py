@@ -1,9 +1,9 @@
 """No starvation: nobody loses its conflicts by priority for ever.
 
-Aging makes the priority of what has waited grow (A. Silberschatz, P. Galvin, G. Gagne, *Operating System Concepts*, section
-5.3.4). With steps of at least 1, whoever has lost as often in a row as the highest and the lowest priority differ is ahead
-of all that was ever seen, and can at most lose to an equal once more. What loses more often does not age. A loss counts
-after another if its author knew of that one: nobody can come forward before it knows.
+Aging makes the priority of what has waited grow (A. Silberschatz, P. Galvin, G. Gagne, *Operating System Concepts*, 2018,
+section 5.3.4). With steps of at least 1, whoever has lost as often in a row as the highest and the lowest priority differ
+is ahead of all that was ever seen, and can at most lose to an equal once more. What loses more often does not age. A loss
+counts after another if its author knew of that one: nobody can come forward before it knows.
 """
 
 from __future__ import annotations

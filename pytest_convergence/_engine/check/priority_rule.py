@@ -1,4 +1,8 @@
-"""Priority: the write of the highest priority stands."""
+"""Priority: the write of the highest priority stands.
+
+Source: D. Rosenkrantz, R. Stearns, P. Lewis, *System Level Concurrency Control for Distributed Database Systems* (1978):
+each side of a conflict carries its rank with it, so whoever meets the conflict decides it alike.
+"""
 
 from __future__ import annotations
 

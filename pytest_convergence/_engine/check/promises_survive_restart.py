@@ -3,6 +3,9 @@
 Promises are terms (never less), votes and confirmations (always the same), and whatever an agent calls a ``promise``
 (see :mod:`.facts`). A promise binds from the first message that the agent sends after it. What a later life says is
 compared with what earlier lives were bound to.
+
+Source: L. Lamport, *Paxos Made Simple* (2001), section 2.2: an acceptor must remember what it promised even if it fails and
+restarts; the persistent state of Ongaro and Ousterhout (2014), figure 2.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ The check needs no crash to find the bug. Two forms are judged:
    is not synced.
 2. On the user's channel an agent may well have unrelated unsynced writes. There a fact that names ``durable=key`` ties a
    promise to a write: sending after it, with that key not synced, is the violation.
+
+Source: Ongaro and Ousterhout (2014), figure 2: what must persist is updated on stable storage before an answer is sent.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Validity: what is decided was proposed, or an allowed rule made it.
 
 Agreement alone is too weak a goal: "everybody decides 0" agrees every time.
+
+Source: Cachin, Guerraoui and Rodrigues, *Introduction to Reliable and Secure Distributed Programming* (2011), section 5.1.
 """
 
 from __future__ import annotations

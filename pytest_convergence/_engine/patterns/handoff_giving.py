@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from pytest_convergence._engine.base.effects import Call, CancelTimer, Effect, Send, SetTimer
 from pytest_convergence._engine.patterns.capabilities import CapabilityRegistry, Standing
 from pytest_convergence._engine.patterns.handoff import (
+    DEFAULT_MAX_HOPS,
     HandoffEvent,
     HandoffReason,
     HandoffState,
@@ -74,7 +75,8 @@ class Giving:
         elif entry.role is not Role.OWNER:
             why = "the work has been handed off already"
             return [self._conclusion([ticket], entry.work, HandoffState.TRANSFERRED, entry.work.owner, why)]
-        plan = {name: asked[name] for name in ("to", "capabilities", "reason", "priority", "max_hops")}
+        plan = {name: asked[name] for name in ("to", "capabilities", "reason", "priority")}
+        plan["max_hops"] = entry.work.max_hops if asked["max_hops"] is None else asked["max_hops"]
         plan["name"] = self._name(entry.work)
         if entry.leased and asked["has_state"]:
             plan["state"] = asked["state"]
@@ -100,7 +102,7 @@ class Giving:
             owner=core.name,
             path=(core.name,),
             hops=0,
-            max_hops=asked["max_hops"],
+            max_hops=DEFAULT_MAX_HOPS if asked["max_hops"] is None else asked["max_hops"],
             capabilities=tuple(asked["capabilities"]),
             reason=asked["reason"],
             priority=asked["priority"],

@@ -115,8 +115,8 @@ class HandoffMachine:
         """The agent's own side asks for something.
 
         ``offers``: ``capabilities``, ``capacity``, ``priority``. ``hand_off``: ``id``, ``ticket``, ``task``, ``state``,
-        ``has_state``, ``to``, ``capabilities``, ``reason``, ``priority``, ``max_hops``, ``timeout_ns``. ``save``: ``id``,
-        ``token``, ``state``. ``finish``: ``id``, ``token``, ``value``.
+        ``has_state``, ``to``, ``capabilities``, ``reason``, ``priority``, ``max_hops`` (``None``: as before),
+        ``timeout_ns``. ``save``: ``id``, ``token``, ``state``. ``finish``: ``id``, ``token``, ``value``.
         """
         return self._and_invite(self._commands[name](argument))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack, final
 
 from pytest_convergence._engine.base.messages import Message, snapshot
 from pytest_convergence._engine.base.time import NS_PER_SECOND, to_ns
-from pytest_convergence._engine.patterns.handoff import DEFAULT_MAX_HOPS, HandoffReason
+from pytest_convergence._engine.patterns.handoff import HandoffReason
 from pytest_convergence._engine.run.replicated import led_term
 from pytest_convergence._engine.sim.world import OWNER
 from pytest_convergence._engine.state.replica import Replica
@@ -330,7 +330,7 @@ class SimulatedAgent:
         state: Any = None,
         timeout: float = 30.0,
         priority: int = 0,
-        max_hops: int = DEFAULT_MAX_HOPS,
+        max_hops: int | None = None,
         id: str | None = None,
     ) -> HandoffResult:
         """Hand a task over to another agent, and wait until it owns it, or nobody will.
@@ -344,7 +344,8 @@ class SimulatedAgent:
             state: plain data that the taker is to go on from. It travels whole, and its checksum is verified.
             timeout: virtual seconds until the offer expires.
             priority: which of several works is taken up first: the one with more.
-            max_hops: how often the work may change hands.
+            max_hops: how often the work may change hands, all in all: 16 by default; of a work that is handed on, what
+                its giver said.
             id: names the work; the same id once more is the same work, not another one. Made up by default.
 
         Returns:

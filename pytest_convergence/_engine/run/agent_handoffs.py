@@ -278,7 +278,8 @@ class AgentHandoffs:
         if len(session.agents) < 2:
             raise ConvergenceUsageError(f"agent {agent.name!r} is alone: there is nobody to hand a task to.")
         _check_whole("priority", asked["priority"])
-        _check_whole("max_hops", asked["max_hops"], least=1)
+        if asked["max_hops"] is not None:
+            _check_whole("max_hops", asked["max_hops"], least=1)
         timeout_ns = to_ns(asked["timeout"], "timeout")
         if timeout_ns == 0:
             raise ConvergenceUsageError(f"timeout must be greater than 0 seconds, not {asked['timeout']!r}.")

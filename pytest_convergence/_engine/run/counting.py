@@ -252,7 +252,9 @@ class Counting:
             agreement=verdict.agreement,
             agents=len(session.agents),
             sent=fabric.uid,
-            received=max(0, fabric.uid + fabric.duplicated - fabric.lost),
+            received=max(
+                0, fabric.uid + fabric.duplicated - fabric.lost - fabric.under_way(conduct.started_ns)
+            ),
             lost=fabric.lost,
             duplicated=fabric.duplicated,
             protocol_messages=fabric.protocol_sent,

@@ -249,6 +249,14 @@ class Fabric:
         if self.record is not None:
             self.record((self.world.now_ns, code | node.index << AGENT_SHIFT, message[6]))
 
+    def under_way(self, since_ns: int) -> int:
+        """How many messages, copies included, that were sent from ``since_ns`` on have neither arrived nor been lost."""
+        nodes, held = self.nodes, sum([rule.holding for rule in self.rules])
+        # Events are (instant, number, function, argument), and a message is the argument of its arrival. What an earlier
+        # session in the same world has left is older.
+        messages = [each for _, _, _, each in self.world.events if isinstance(each, tuple) and len(each) == 9]
+        return held + len([each for each in messages if each[5] >= since_ns and each[0] in nodes])
+
     def lose(self, link: Link, message: InFlight) -> None:
         """A message will not arrive."""
         self.lost += 1

@@ -78,6 +78,11 @@ class Rule:
         """Hold a message until the rule is healed."""
         self._held.append((link, held))
 
+    @property
+    def holding(self) -> int:
+        """How many messages it holds back."""
+        return len(self._held)
+
     def heal(self) -> None:
         """Take the rule away; what was held goes on its way, in order. Healing twice does nothing."""
         rules = self._fabric.rules

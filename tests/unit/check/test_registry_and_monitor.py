@@ -1,5 +1,8 @@
 """Properties by name, predicates of the user's, and all checkers of a run together."""
 
+import re
+from importlib import import_module
+
 import pytest
 
 from pytest_convergence import ConvergenceUsageError
@@ -12,6 +15,8 @@ from pytest_convergence._engine.patterns.leader_follower import LeaderFollower
 from tests.unit.check.events import THREE, event, fact
 
 END = FinalState(5, THREE)
+SOURCE = re.compile(r"\b(?:19|20)\d\d\b|\bRFC \d+|\bSource: ")
+"""A year of publication, a standard, or a work that is named as the source."""
 
 
 @pytest.mark.parametrize(
@@ -26,6 +31,15 @@ def test_every_property_says_what_must_hold():
         assert find_property(name) is each
         assert each.name == name
         assert each.summary.endswith(".")
+
+
+def test_every_property_names_its_source():
+    nameless = [
+        name
+        for name in BUILT_IN
+        if not SOURCE.search(import_module(f"pytest_convergence._engine.check.{name}").__doc__ or "")
+    ]
+    assert nameless == []
 
 
 def test_a_misspelt_property_names_the_nearest():

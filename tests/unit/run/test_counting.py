@@ -157,6 +157,23 @@ def test_a_violated_property_counts_as_what_it_proves():
     assert session.outcome.metrics.outcome == "failed"
 
 
+def test_what_is_held_back_or_under_way_at_the_end_has_not_been_received():
+    async def held(session: Session) -> None:
+        session.network.hold()
+        await session.agents["a"].send("b", "never comes")
+
+    async def delayed(session: Session) -> None:
+        with session.network.delay(100):
+            await session.agents["a"].send("b", "comes too late")
+        await session.agents["a"].send("b", "comes")
+
+    metrics = run_session(held, agents=["a", "b"]).metrics
+    assert (metrics.sent, metrics.received, metrics.lost) == (1, 0, 0)
+    session = make_session(agents=["a", "b"])
+    metrics = session.run(delayed, timeout=10).metrics
+    assert (metrics.sent, metrics.received, metrics.lost) == (2, 1, 0)
+
+
 def test_numbers_cross_process_boundaries():
     import json
 

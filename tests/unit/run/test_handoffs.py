@@ -351,6 +351,22 @@ def test_a_hop_budget_ends_a_chain():
     assert length == 5
 
 
+def test_the_hop_budget_of_the_giver_holds_for_all_who_hand_the_work_on():
+    async def hot(agent):
+        @agent.on_handoff
+        async def pass_on(handoff):
+            result = await handoff.hand_off(to=handoff.sender)
+            return None if result else (result.why, len(handoff.path))
+
+    async def giver(agent):
+        await hot(agent)
+        return await (await agent.hand_off("potato", to="b", max_hops=3)).finished()
+
+    why, length = run({"a": giver, "b": hot}).results["a"]
+    assert why == "it has changed hands 3 times, which is its hop budget"
+    assert length == 4
+
+
 def test_a_refused_forward_leaves_the_work_where_it_is():
     async def worker(agent):
         @agent.on_handoff
