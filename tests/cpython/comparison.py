@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ MODULES = (
     "test_events", "test_unix_events",
 )  # fmt: skip
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "asyncio-suite.md"
-SECONDS_A_MODULE = 300
+SECONDS_A_MODULE = 400
+_GENERATED = "<!-- generated -->"
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,16 @@ class Compared:
 
     Attributes:
         module: its name.
-        stock, world: test -> verdict, on the stock loop and on ours.
-        explained: test -> why it ends otherwise on ours.
+        stock, world, process: test -> verdict, on the stock loop, on the loop of a world, and as the program of a host
+            that is a process.
+        explained: test -> why it fails on both of ours, and not on the stock loop.
         unexplained: those for which no reason is known.
     """
 
     module: str
     stock: dict[str, Verdict]
     world: dict[str, Verdict]
+    process: dict[str, Verdict]
     explained: dict[str, str]
     unexplained: dict[str, str]
 
@@ -64,66 +68,88 @@ def _verdicts(module: str, kind: str) -> dict[str, Verdict]:
 
 
 def compare(module: str) -> Compared:
-    """Run a module on both loops."""
+    """Run a module on the stock loop and on both of ours."""
     if not is_available(module):
-        return Compared(module, {}, {}, {}, {})
-    stock, world = _verdicts(module, "stock"), _verdicts(module, "world")
+        return Compared(module, {}, {}, {}, {}, {})
+    stock, world, process = (_verdicts(module, kind) for kind in ("stock", "world", "process"))
     explained, unexplained = {}, {}
-    for test, (verdict, why) in world.items():
-        if verdict == "fail" and stock.get(test, ("pass", ""))[0] == "pass":
+    for test, (verdict, why) in process.items():
+        other, other_why = world.get(test, ("pass", ""))
+        if "fail" == verdict == other and stock.get(test, ("pass", ""))[0] == "pass":
             short = test.removeprefix("test.test_asyncio.")
-            reason = reason_for(short, why)
+            reason = reason_for(short, why) or reason_for(short, other_why)
             if reason is None:
-                unexplained[short] = why
+                unexplained[short] = f"{why}; on the loop of a world {other_why}"
             else:
                 explained[short] = reason
-    return Compared(module, stock, world, explained, unexplained)
+    return Compared(module, stock, world, process, explained, unexplained)
 
 
 def _counts(verdicts: dict[str, Verdict]) -> list[int]:
     return [sum(verdict == kind for verdict, _ in verdicts.values()) for kind in ("pass", "fail", "skip")]
 
 
+def _numbers(found: Compared) -> list[int]:
+    """Pass, fail and skip on the stock loop; pass and fail on each of ours; what fails on both, and not on the stock one."""
+    ours = [*_counts(found.world)[:2], *_counts(found.process)[:2]]
+    return [*_counts(found.stock), *ours, len(found.explained) + len(found.unexplained)]
+
+
 def summary(found: Compared) -> str:
     """Say in one line how a module did, and list what has no reason."""
     if not found.stock:
         return f"{found.module}: not in this Python's library"
-    lines = [
-        f"{found.module}: stock {_counts(found.stock)}, simulated {_counts(found.world)} (pass, fail, skip)"
-    ]
+    ours = f"world {_counts(found.world)}, process {_counts(found.process)} (pass, fail, skip)"
+    both = len(found.explained) + len(found.unexplained)
+    lines = [f"{found.module}: stock {_counts(found.stock)}, {ours}; in neither {both}"]
     return "\n".join([*lines, *(f"    {test}: {why}" for test, why in found.unexplained.items())])
 
 
 def table(compared: list[Compared]) -> str:
     """Draw the table, in Markdown."""
     rows = [
-        "| module | stock: pass | fail | skip | simulated: pass | fail | skip |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| module | stock: pass | fail | skip | light host: pass | fail | process: pass | fail | in neither |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     here = [found for found in compared if found.stock]
     for found in here:
-        numbers = [*_counts(found.stock), *_counts(found.world)]
-        rows.append(f"| `{found.module}` | " + " | ".join(f"{number:,}" for number in numbers) + " |")
-    sums = [
-        sum(column) for column in zip(*([*_counts(f.stock), *_counts(f.world)] for f in here), strict=True)
-    ]
+        rows.append(f"| `{found.module}` | " + " | ".join(f"{number:,}" for number in _numbers(found)) + " |")
+    sums = [sum(column) for column in zip(*map(_numbers, here), strict=True)]
     rows.append("| all | " + " | ".join(f"{number:,}" for number in sums) + " |")
     return "\n".join(rows)
 
 
 def page(compared: list[Compared]) -> None:
-    """Write the table and the reasons into the page of the documentation."""
-    text = PAGE.read_text(encoding="utf-8")
-    head, _, _ = text.partition("<!-- generated -->")
+    """Write the table and the reasons into the page of the documentation, in place of those of this version of Python."""
+    head, _, generated = PAGE.read_text(encoding="utf-8").partition(_GENERATED)
+    sections = dict(re.findall(r"^## Python (3\.\d+)\n(.*?)(?=^## |\Z)", generated, re.MULTILINE | re.DOTALL))
     by_reason: dict[str, list[str]] = {}
     for found in compared:
         for test, reason in found.explained.items():
             by_reason.setdefault(reason, []).append(test)
-    parts = [head + "<!-- generated -->", f"Python {sys.version.split()[0]}:", table(compared)]
+    parts = [f"Version {sys.version.split()[0]}.", table(compared)]
     for reason, tests in sorted(by_reason.items(), key=lambda item: -len(item[1])):
         parts.append(f"**{reason}** ({len(tests)})")
-        parts.append("\n".join(f"- `{test}`" for test in sorted(tests)))
-    unknown = [f"- `{test}`: {why}" for found in compared for test, why in found.unexplained.items()]
+        parts.append("\n".join(f"- {line}" for line in _folded(tests)))
+    unknown = [f"- `{test}`" for found in compared for test in found.unexplained]
     if unknown:
-        parts += ["**No reason is known yet**", "\n".join(unknown)]
-    PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        parts += [f"**No reason is known yet** ({len(unknown)})", "\n".join(unknown)]
+    sections[f"{sys.version_info.major}.{sys.version_info.minor}"] = "\n" + "\n\n".join(parts) + "\n\n"
+    text = "".join(f"## Python {version}\n{sections[version]}" for version in sorted(sections, key=_order))
+    PAGE.write_text(f"{head}{_GENERATED}\n\n{text.rstrip()}\n", encoding="utf-8")
+
+
+def _order(version: str) -> int:
+    return int(version.partition(".")[2])
+
+
+def _folded(tests: list[str]) -> list[str]:
+    """Tests in a line for each name; many classes run the same tests once for each selector."""
+    classes: dict[tuple[str, str], list[str]] = {}
+    for test in sorted(tests):
+        module, kind, name = (*test.split("."), "", "")[:3]
+        classes.setdefault((module, name), []).append(kind)
+    return [
+        f"`{module}`: `{name}`" + (f" ({len(kinds)} classes)" if len(kinds) > 1 else "")
+        for (module, name), kinds in classes.items()
+    ]

@@ -18,10 +18,11 @@ def test_a_module_of_cpythons_own_tests_passes(module: str) -> None:
 
 
 def test_what_has_no_reason_is_told() -> None:
-    found = Compared("test_x", {"a": ("pass", "")}, {"a": ("fail", "boom")}, {}, {"a": "boom"})
+    boom = {"a": ("fail", "boom")}
+    found = Compared("test_x", {"a": ("pass", "")}, boom, boom, {}, {"a": "boom"})
     assert summary(found).splitlines() == [
-        "test_x: stock [1, 0, 0], simulated [0, 1, 0] (pass, fail, skip)",
+        "test_x: stock [1, 0, 0], world [0, 1, 0], process [0, 1, 0] (pass, fail, skip); in neither 1",
         "    a: boom",
     ]
-    assert table([found]).splitlines()[-1] == "| all | 1 | 0 | 0 | 0 | 1 | 0 |"
+    assert table([found]).splitlines()[-1] == "| all | 1 | 0 | 0 | 0 | 1 | 0 | 1 | 1 |"
     assert reason_for("test_x.Tests.test_it", "boom") is None

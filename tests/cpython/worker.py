@@ -1,21 +1,25 @@
-"""Runs one module of ``test.test_asyncio`` in this process, on the stock loop or on that of a simulated world.
+"""Runs one module of ``test.test_asyncio``: on the stock loop, on that of a simulated world, or as programs of hosts.
 
-``python -m tests.cpython.worker MODULE stock|world`` prints what became of each test, as JSON.
+``python -m tests.cpython.worker MODULE stock|world|process`` prints what became of each test, as JSON.
 """
 
 import asyncio
 import contextlib
+import functools
 import gc
 import importlib
 import io
 import json
 import signal
 import sys
+import threading
 import traceback
 import unittest
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from pytest_convergence import ConvergenceEngine
 from pytest_convergence._engine.run.hosting import make_loop
 from pytest_convergence._engine.run.options import SessionOptions
 from pytest_convergence._engine.sim.shims import InsideRun
@@ -23,6 +27,7 @@ from pytest_convergence._engine.sim.shims import InsideRun
 __all__ = ["Verdict", "run"]
 
 SECONDS_A_TEST = 5.0
+MAIN = threading.main_thread()
 Verdict = tuple[str, str]
 """``pass``, ``fail`` or ``skip``, and the last line of what went wrong, or why it was skipped."""
 
@@ -75,10 +80,12 @@ class Verdicts(unittest.TestResult):
     def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 - unittest's name
         super().startTest(test)
         self.verdicts[test.id()] = ("pass", "")
-        signal.setitimer(signal.ITIMER_REAL, SECONDS_A_TEST)
+        if threading.current_thread() is MAIN:
+            signal.setitimer(signal.ITIMER_REAL, SECONDS_A_TEST)
 
     def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if threading.current_thread() is MAIN:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         asyncio._set_running_loop(None)
         if self.policy is not None:  # tests put it back to the default one
             asyncio.set_event_loop_policy(self.policy)
@@ -104,18 +111,52 @@ class Verdicts(unittest.TestResult):
         self.verdicts[test.id()] = ("skip", reason)
 
 
+def flat(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
+    """The tests of a suite, one by one."""
+    for each in suite:
+        if isinstance(each, unittest.TestSuite):
+            yield from flat(each)
+        else:
+            yield each
+
+
+def run_as_process(test: unittest.TestCase) -> dict[str, Verdict]:
+    """Run one test as the program of a host that is a process: on a thread, and with sockets, of the world."""
+    verdicts = Verdicts(None)
+    session = ConvergenceEngine().create_session(
+        "test", max_events=200_000, timeout=100_000, real_timeout=SECONDS_A_TEST
+    )
+    session.host("host", functools.partial(unittest.TestSuite([test]).run, verdicts), process=True)
+    try:
+        session.run()
+    except (Exception, KeyboardInterrupt) as error:
+        told, _ = verdicts.verdicts.get(test.id(), ("pass", ""))
+        ended_it = verdicts.verdicts.get(test.id(), ("", ""))[1].rpartition(".")[2] == "StrandEnded"
+        if told == "pass" or ended_it:  # what ended the run says more than that it was ended
+            verdicts.verdicts[test.id()] = (
+                "fail",
+                " ".join(f"{type(error).__name__}: {error}".split())[:300],
+            )
+    return verdicts.verdicts
+
+
 def _overdue(_: int, __: FrameType | None) -> None:
     raise Overdue(f"took more than {SECONDS_A_TEST:g} s")
 
 
 def run(module: str, kind: str) -> dict[str, Verdict]:
-    """Run a module; ``kind`` is ``stock`` or ``world``."""
+    """Run a module; ``kind`` is ``stock``, ``world`` or ``process``."""
     signal.signal(signal.SIGALRM, _overdue)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells ignore in the background
     result = Verdicts(Worlds() if kind == "world" else None)
     suite = unittest.defaultTestLoader.loadTestsFromModule(
         importlib.import_module(f"test.test_asyncio.{module}")
     )
     gc.freeze()  # tests that collect garbage a hundred times need not look at what was imported
+    if kind == "process":
+        if module in BY_CLASS:
+            watch_no_children()
+        return {name: verdict for test in flat(suite) for name, verdict in run_as_process(test).items()}
     with contextlib.ExitStack() as stack:
         if kind == "world":
             asyncio.set_event_loop_policy(result.policy)

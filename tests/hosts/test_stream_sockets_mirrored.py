@@ -433,3 +433,69 @@ def test_a_selector_finds_a_socket_by_its_number_and_by_itself():
         return seen
 
     mirrored(body, [True, True, None, True, False, "KeyError", True, False])
+
+
+def test_a_buffer_may_be_resized_by_whoever_catches_that_it_could_not_be_sent_or_filled():
+    async def body():
+        one, other = await connected()
+        seen = []
+        buffer = bytearray(10)
+        for number, call in enumerate((one.recv_into, one.recvfrom_into, one.send, one.sendall)):
+            if number == 2:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+                other.close()
+                await until_readable(one)
+            try:
+                call(buffer)
+            except OSError as error:  # its traceback holds on to the call
+                seen.append(type(error).__name__)
+                buffer.extend(b"more")
+        one.close()
+        return [*seen, len(buffer)]
+
+    mirrored(body, ["BlockingIOError", "BlockingIOError", "ConnectionResetError", "BrokenPipeError", 26])
+
+
+def test_who_writes_to_an_end_that_is_closed_hears_of_it():
+    async def body():
+        waiting = listening()
+        _, writer = await asyncio.open_connection(*waiting.getsockname()[:2])
+        gone, _ = await asyncio.get_running_loop().sock_accept(waiting)
+        gone.close()
+        waiting.close()
+        try:
+            while True:
+                writer.write(bytes(1_000))
+                await writer.drain()
+                await asyncio.sleep(0.0001)
+        except ConnectionError:
+            return "told"
+        finally:
+            writer.close()
+
+    mirrored(body, "told")
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_an_end_with_a_small_buffer_goes_on_when_the_other_one_has_read_all(side):
+    async def body():
+        loop = asyncio.get_running_loop()
+        waiting = listening()
+        if side:  # what is accepted takes after the one that listens
+            waiting.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_024)
+        ends = [unbound(), None]
+        if not side:
+            ends[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_024)
+        await loop.sock_connect(ends[0], waiting.getsockname())
+        ends[1], _ = await loop.sock_accept(waiting)
+        ends[1].setblocking(False)
+        sending = asyncio.create_task(loop.sock_sendall(ends[side], bytes(100_000)))
+        size = 0
+        while size < 100_000:
+            size += len(await loop.sock_recv(ends[1 - side], 10_000))
+        await sending
+        for each in (*ends, waiting):
+            each.close()
+        return size
+
+    mirrored(body, 100_000)

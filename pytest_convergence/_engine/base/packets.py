@@ -59,10 +59,22 @@ class Packet:
         secret: whether the bytes are enciphered (TLS).
         connection: which of the connections it belongs to that its first host has opened. Two between the same addresses
             are told apart by it, as by TCP's initial sequence numbers (RFC 9293, 3.4.1).
+        sends: of a connection asked for or granted, how much its sender may have under way before it hears of room again.
         answers: the packet that it answers. If the answer is lost, that one counts as lost too: nobody has acknowledged it.
     """
 
-    __slots__ = ("answers", "attempt", "connection", "data", "kind", "secret", "seq", "source", "target")
+    __slots__ = (
+        "answers",
+        "attempt",
+        "connection",
+        "data",
+        "kind",
+        "secret",
+        "sends",
+        "seq",
+        "source",
+        "target",
+    )
 
     def __init__(
         self,
@@ -85,10 +97,11 @@ class Packet:
         self.secret = secret
         self.connection = connection
         self.answers = answers
+        self.sends = 0
 
     def again(self) -> Packet:
         """Return the same packet, to be sent once more."""
-        return Packet(
+        packet = Packet(
             self.kind,
             self.source,
             self.target,
@@ -99,6 +112,8 @@ class Packet:
             self.connection,
             self.answers,
         )
+        packet.sends = self.sends
+        return packet
 
     def refusal(self) -> Packet:
         """Return the reset that answers it."""

@@ -88,7 +88,12 @@ class Strand:
         self._unwindings = 0
         self.ident = 0
         self.joiners: list[Strand] = []
-        life = self._context.get(OWNER)
+        life, starter = self._context.get(OWNER), current_strand()
+        if (
+            life is None and starter is not None
+        ):  # its program runs in a context that it has not made inside the run
+            life = starter.context.get(OWNER)
+            self._context.run(OWNER.set, life)
         self.siblings: list[Strand] = []
         self.process: Process | None = None
         if life is not None:

@@ -1,6 +1,7 @@
 """Threads inside a process: they take turns, and everything that is built on locks works."""
 
 import asyncio
+import contextvars
 import http.client
 import http.server
 import queue
@@ -361,3 +362,21 @@ def test_threads_of_agents_are_refused_and_told_where_they_would_run() -> None:
     with pytest.raises(AgentError, match="process=True") as caught:
         session.run()
     assert isinstance(caught.value.__cause__, SimulationEscapeError)
+
+
+def test_a_context_from_outside_the_run_does_not_hide_whose_threads_they_are() -> None:
+    outside = (
+        contextvars.copy_context()
+    )  # as that of a test case of the standard library, made with the test case
+
+    def main() -> list[object]:
+        thread = threading.Thread(target=time.sleep, args=(1,))
+        outside.run(thread.start)
+        thread.join()
+        return [
+            thread.is_alive(),
+            time.monotonic(),
+            outside.run(asyncio.run, asyncio.to_thread(sum, [40, 2])),
+        ]
+
+    assert run(main) == [False, 1.0, 42]

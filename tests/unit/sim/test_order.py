@@ -304,3 +304,18 @@ def test_live_generators_hold_nothing_alive():
     assert len(live) == 1
     live.clear()
     assert not len(live)
+
+
+def test_all_tasks_lists_also_those_that_the_loop_has_not_made():
+    async def main() -> list[str]:
+        made = asyncio.create_task(asyncio.Event().wait(), name="made")
+        others = [asyncio.Task(asyncio.Event().wait()) for _ in range(20)]
+        others[3].cancel()
+        await asyncio.sleep(0)
+        listed = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        assert listed == [made, *others[:3], *others[4:]]
+        for task in listed:
+            task.cancel()
+        return [type(task).__name__ for task in listed]
+
+    assert simulate(main) == ["WorldTask", *["Task"] * 19]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_convergence._engine.base.packets import (
     ACCEPT,
+    CONNECT,
     DATA,
     END,
     RESET,
@@ -49,6 +50,7 @@ class ByteStream(KernelSocket):
         room: how many bytes more may be under way or unread at the other end.
         ended: whether the other end has said that nothing follows.
         secret: whether its bytes are enciphered, as far as that is known.
+        theirs: how much the other end may have under way; 0 if that is not known.
         connection: its number, of the host that asked for it.
     """
 
@@ -69,6 +71,7 @@ class ByteStream(KernelSocket):
         "room",
         "secret",
         "state",
+        "theirs",
         "write_shut",
     )
 
@@ -87,6 +90,7 @@ class ByteStream(KernelSocket):
         self._read_there = 0
         self._sent = 0
         self.room = 0
+        self.theirs = 0
         self.ended = False
         self.secret = False
         self.read_shut = False
@@ -100,6 +104,8 @@ class ByteStream(KernelSocket):
         assert local is not None
         assert remote is not None
         packet = Packet(kind, local, remote, seq, data, 0, self.secret, self.connection, answers)
+        if kind is CONNECT or kind is ACCEPT:
+            packet.sends = self.buffer(socket.SO_SNDBUF)
         route = self._route
         if route is not None:
             route.post(packet, WORDS[kind], "net")
@@ -163,6 +169,7 @@ class ByteStream(KernelSocket):
             if self.state == CONNECTING:
                 self.state = CONNECTED
                 self.room = min(self.buffer(socket.SO_SNDBUF), packet.seq)
+                self.theirs = packet.sends
                 self.changed()
         elif kind == WINDOW:
             if packet.seq > self._read_there:
@@ -282,7 +289,8 @@ class ByteStream(KernelSocket):
 
     def _grant(self) -> None:
         """Tell the other end how much was read, so that it may send as much more."""
-        self._enough = min(_GRANTED_AT, self.buffer(socket.SO_RCVBUF) // 2)
+        # No more than the other end can send: it would wait for room, and this one for enough to speak of.
+        self._enough = min(_GRANTED_AT, self.buffer(socket.SO_RCVBUF) // 2, self.theirs or _GRANTED_AT)
         if self._read - self._reported < self._enough:
             return
         self._reported = self._read

@@ -45,6 +45,7 @@ from pytest_convergence._engine.sim.net.disturbance import SILENCE, Disturbance
 from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
 from pytest_convergence._engine.sim.net.ports import Ports
 from pytest_convergence._engine.sim.net.stream import StreamSocket
+from pytest_convergence._engine.sim.strands import current_strand
 from pytest_convergence._engine.sim.world import OWNER
 
 if TYPE_CHECKING:
@@ -477,6 +478,8 @@ def stack_of(node: Node) -> Stack:
 
 def asking_stack() -> Stack:
     """Return the stack of whoever runs: of an agent, a host, the scenario, or the test itself."""
+    life, strand = OWNER.get(), current_strand()
+    if life is None and strand is not None:  # a thread of a process, in a context that was not made inside the run
+        life = strand.context.get(OWNER)
     loop: Any = asyncio._get_running_loop()
-    life = OWNER.get() or loop.driver
-    return stack_of(life.node)
+    return stack_of((life or loop.driver).node)

@@ -179,7 +179,7 @@ class StreamSocket(ByteStream):
         for one, other, mine, theirs in ((self, peer, local, remote), (peer, self, remote, local)):
             one.local, one.remote = mine, theirs
             one.state = CONNECTED
-            one.room = min(one.buffer(socket.SO_SNDBUF), other.buffer(socket.SO_RCVBUF))
+            one.room = other.theirs = min(one.buffer(socket.SO_SNDBUF), other.buffer(socket.SO_RCVBUF))
             flows[mine, theirs] = one
             one.changed()
 
@@ -197,6 +197,7 @@ class StreamSocket(ByteStream):
         connection.local, connection.remote = packet.target, packet.source
         connection.state = CONNECTED
         connection.room = min(connection.buffer(socket.SO_SNDBUF), packet.seq)
+        connection.theirs = packet.sends
         stack.flows[packet.target, packet.source] = connection
         connection.transmit(ACCEPT, connection.buffer(socket.SO_RCVBUF), answers=packet)
         self.pending.append(connection)
