@@ -13,6 +13,38 @@ _REAL_PEER = r"test_(streams|sock_lowlevel|server|sendfile|events|unix_events|bu
 
 _REASONS: tuple[tuple[str, str, str], ...] = (
     (
+        r"read_all_from_pipe_reader|_pty|_pipe|test_internal_fds",
+        "",
+        "Pipes as files and terminals are real descriptors; the self-pipe of a loop that none of them wakes is not there",
+    ),
+    (
+        "",
+        r"wrap_socket",
+        "TLS that blocks (ssl.SSLContext.wrap_socket) reads and writes a real descriptor, in C, and is refused; that of "
+        "asyncio works in memory, and is mirrored in tests/hosts",
+    ),
+    (
+        r"test_create_server_trsock",
+        r"Too many open files",
+        "Two objects for one simulated socket (socket.dup) are not simulated",
+    ),
+    (
+        r"test_unix_server_cleanup|existing_path_nonsock|path_stream_bittype",
+        "",
+        "The path of a simulated Unix socket is a name in the world, and no file",
+    ),
+    (
+        r"test_abort_clients",
+        "",
+        "The test polls with sleep(0) until bytes have come; no virtual time passes meanwhile",
+    ),
+    (r"TestFork", "", "Processes run outside the schedule, and are refused"),
+    (
+        "",
+        r"threading\.Thread\.start",
+        "The loop of a world outside of a host has no threads; a process has",
+    ),
+    (
         "",
         r"a real file descriptor|made outside the run|socket\.socket\.(accept|connect|send|recv)",
         _REAL_SOCKET,
@@ -40,7 +72,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "",
-        r"new_event_loop was called inside a run|second event loop",
+        r"new_event_loop was called inside a run|second event loop|has no attribute 'driver'",
         "A second loop on the thread of a run would run on real time, and is refused",
     ),
     (
