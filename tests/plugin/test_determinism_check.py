@@ -351,3 +351,69 @@ def test_leaky(convergence_session):
     result.stdout.fnmatch_lines(
         ["session 'test_leaky': at virtual time *: the first run had *'order'*, the second had *"]
     )
+
+
+_SERVICE = """
+import asyncio
+
+HANDLED = []
+
+
+async def serve():
+    async def handle(reader, writer):
+        HANDLED.append((await reader.readline()).decode().strip())
+        writer.write(b"number %d" % len(HANDLED))
+        writer.close()
+
+    await (await asyncio.start_server(handle, "0.0.0.0", 80)).serve_forever()
+"""
+_ON_HOSTS = """
+import service
+
+async def ask():
+    await asyncio.sleep(1)
+    reader, writer = await asyncio.open_connection("web", 80)
+    writer.write(b"Ann\\n")
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+@pytest.mark.convergence
+def test_service(convergence_session):
+    convergence_session.host("web", {program})
+    convergence_session.host("client", ask)
+    convergence_session.run()
+"""
+
+
+@pytest.mark.parametrize("program", ["service.serve", "service.serve, process=True"])
+def test_a_global_that_a_program_on_a_host_leaves_behind_is_named(
+    run_suite: RunSuite, pytester: pytest.Pytester, program: str
+) -> None:
+    pytester.makepyfile(service=_SERVICE)
+    pytester.syspathinsert()
+    result = run_suite(_ON_HOSTS.format(program=program), _CHECK)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "the same schedule was run twice, and the two runs differ.",
+            "session 'test_service': at virtual time *number 1*number 2*",
+            "What the first run has left behind:",
+            "  service.HANDLED was [[]], and is [[]'Ann']",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("program", "option"),
+    [
+        ('"service:serve", process=True', "-v"),  # its modules are its own, and end with it
+        ("service.serve", "--convergence-isolate"),
+    ],
+)
+def test_who_has_modules_or_a_process_of_their_own_leave_nothing_behind(
+    run_suite: RunSuite, pytester: pytest.Pytester, program: str, option: str
+) -> None:
+    pytester.makepyfile(service=_SERVICE)
+    pytester.syspathinsert()
+    run_suite(_ON_HOSTS.format(program=program), _CHECK, option).assert_outcomes(passed=1)

@@ -29,6 +29,7 @@ from pytest_convergence._engine.sim.shims import (
 )
 from pytest_convergence._engine.sim.shims.asking import RUNS
 from pytest_convergence._engine.sim.shims.collection import Collection
+from pytest_convergence._engine.sim.shims.noticing import ImportNotice
 from pytest_convergence._engine.sim.shims.patching import (
     Home,
     Patch,
@@ -79,6 +80,7 @@ class Installation:
         "_homes",
         "_lock",
         "_modules",
+        "_notice",
         "_pending",
         "_prints",
         "_rows",
@@ -98,6 +100,7 @@ class Installation:
         self._rows: dict[str, Row] = {}
         self._unloaded: list[Row] = []
         self._awaited: frozenset[str] = frozenset()  # the modules of those
+        self._notice = ImportNotice(self._loaded)
         self._turn = 0
         self.patches: dict[str, Patch] = {}
         self.places = 0
@@ -123,13 +126,19 @@ class Installation:
         changed = not (_matches(self._modules) and self._is_intact())
         if changed or self._pending or self._awaited & sys.modules.keys():
             self._repair(changed)
+        self._notice.stand_first()
+
+    def _loaded(self) -> None:
+        """A module has been imported that was waited for, perhaps in the middle of a run."""
+        if self.installed:
+            self._repair(changed=False)
 
     def _install(self, rows: list[Row]) -> None:
         self._pending = []
         self._rows |= {row.target: row for row in rows}
         fresh: list[Patch] = []
         self._unloaded = [row for row in rows if not _is_wanted(row)]
-        self._awaited = frozenset(_module_of(row) for row in self._unloaded)
+        self._awaited = self._notice.names = frozenset(_module_of(row) for row in self._unloaded)
         for row in filter(_is_wanted, rows):
             found = locate(row.target)
             if found is None:

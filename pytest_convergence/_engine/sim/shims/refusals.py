@@ -25,6 +25,7 @@ __all__ = [
     "LOOPS",
     "SIGNALS",
     "THREADS",
+    "UVLOOP",
     "WAITS",
     "as_method",
     "is_for_tool",
@@ -43,6 +44,8 @@ class _Kind(NamedTuple):
     instead: str
     functions: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    spared: str = ""
+    """A module that may call them."""
 
 
 THREADS: Final = _Kind(
@@ -126,7 +129,15 @@ LOOPS: Final = _Kind(
     "Use the running loop: await the coroutine, or start a task with asyncio.create_task; or give the "
     "program a process of its own: session.host(…, process=True).",
 )
-_UVLOOP: Final = _Kind(
+_EPOLL: Final = _Kind(
+    "file descriptors",
+    "It knows real file descriptors alone, and waits in real time.",
+    "Use selectors.DefaultSelector, select.poll or select.select: they look at simulated sockets, and wait for them where a "
+    "program has a process of its own (session.host(…, process=True)).",
+    methods=("select:epoll.register", "select:epoll.modify", "select:epoll.poll", "select:kqueue.control"),
+    spared="selectors",  # those are refused where they are made; that of a loop which is older than the run may be used
+)
+UVLOOP: Final = _Kind(
     "event loops",
     "uvloop has sockets, timers and threads of its own, in C, which no run can simulate.",
     'Use asyncio\'s own loop: do not ask for uvloop, or ask for loop="asyncio".',
@@ -137,7 +148,7 @@ WAITS: Final = _Kind(
     "It would block the only thread of the world, and only another thread could end the wait.",
     "Use the asyncio counterpart (asyncio.Event, asyncio.Condition, asyncio.Queue, asyncio.Lock) and await it.",
 )
-_KINDS: Final = (THREADS, _PROCESSES, SIGNALS, _SOCKETS, DESCRIPTORS, _UVLOOP)
+_KINDS: Final = (THREADS, _PROCESSES, SIGNALS, _SOCKETS, DESCRIPTORS, _EPOLL, UVLOOP)
 _ONLY_IF_LOADED: Final = frozenset({"concurrent.futures.process", "uvloop"})
 _FORKS: Final = frozenset({"os:fork", "os:forkpty"})
 
@@ -173,11 +184,17 @@ def _refusal(kind: _Kind, target: str) -> Callable[..., Any]:
 
     def answer(_world: SimulatedWorld, original: Any, /, *args: Any, **options: Any) -> Any:
         frame = sys._getframe(1)
-        if is_for_tool(frame):
+        if is_for_tool(frame) or (kind.spared and _calls(frame, kind.spared)):
             return original(*args, **options)
         return refuse(kind, call, frame)
 
     return answer
+
+
+def _calls(frame: FrameType, module: str) -> bool:
+    """Whether a replacement was called by a module."""
+    caller = frame.f_back
+    return caller is not None and caller.f_globals.get("__name__") == module
 
 
 def _public_name(target: str) -> str:

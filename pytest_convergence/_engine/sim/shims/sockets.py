@@ -20,7 +20,7 @@ from pytest_convergence._engine.sim.process_loop import ProcessLoop, StrandSelec
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
 from pytest_convergence._engine.sim.shims.polling import Poll, number_of
-from pytest_convergence._engine.sim.shims.refusals import DESCRIPTORS, LOOPS, is_for_tool, refuse
+from pytest_convergence._engine.sim.shims.refusals import DESCRIPTORS, LOOPS, UVLOOP, is_for_tool, refuse
 from pytest_convergence._engine.sim.strands import current_strand
 
 __all__ = ["cover_sockets", "rows"]
@@ -47,6 +47,7 @@ def rows() -> Iterator[Row]:
         "in a process of its own: a simulated one; else refused",
         _new_event_loop,
     )
+    yield row("asyncio.events:set_event_loop_policy", "uvloop's is refused", _set_event_loop_policy)
     looks = "simulated sockets are looked at; without any, virtual time passes"
     yield row("select:select", looks, _select)
     yield row("select:poll", looks, _poll)
@@ -142,6 +143,12 @@ def _socketpair(
     _world: Any, _original: Any, /, family: int | None = None, type: int = socket.SOCK_STREAM, proto: int = 0
 ) -> tuple[SimulatedSocket, SimulatedSocket]:
     return pair(asking_stack(), _UNIX if family is None else family, type)
+
+
+def _set_event_loop_policy(_world: Any, original: Any, /, policy: Any) -> None:
+    if type(policy).__module__.partition(".")[0] == "uvloop":
+        refuse(UVLOOP, "uvloop.EventLoopPolicy", sys._getframe(1))
+    original(policy)
 
 
 def _select(world: Any, original: Any, /, *args: Any) -> Any:
