@@ -56,6 +56,8 @@ _LOOKS: Final = 50
 so many, at least, where the reduction leaves more than ``_FEW``."""
 _PATIENCE: Final = 4
 """So many times as long as the first reduction took are others looked for, and reduced."""
+_LARGE: Final = 8
+"""Nobody reads a counterexample of more deviations: others are looked for until two thirds of the time are up."""
 
 Once = Callable[[pytest.Function, RunningTest], None]
 
@@ -147,7 +149,8 @@ class _Search:
         best = self._bases, self._domains, self.words
         longest, looks = self.seconds, self._looks
         while len(least) > _FEW and self.seconds < limit and any(map(_is_seeded, self._seeded)):
-            if self._looks >= looks + _LOOKS and self.seconds > (1 + _PATIENCE) * longest:
+            is_enough = self._looks >= looks + _LOOKS and self.seconds > (1 + _PATIENCE) * longest
+            if is_enough and len(least) <= _LARGE:
                 break
             found = self._look_at_another()
             if found is None:

@@ -39,9 +39,10 @@ FOLDER: Final = Path(__file__).parent / "golden"
 UPDATE: Final = os.environ.get("CONVERGENCE_UPDATE_GOLDEN", "")
 _WORDS: Final = "words"
 SMALLEST: Final = {
+    "05-commits-an-old-term-by-counting": 21,  # by hand there would be fewer: three leaders in a row are cut off
     "06-quorum-of-reachable-members": 2,
     "07-counts-votes-and-not-voters": 3,
-    "10-late-append-truncates": 5,
+    "10-late-append-truncates": 1,
     "11-aborts-alone-after-prepared": 2,
     "12-decision-not-durable": 2,
     "13-duplicate-yes-votes-counted": 2,
