@@ -42,6 +42,7 @@ SMALLEST: Final = {
     "05-commits-an-old-term-by-counting": 21,  # by hand there would be fewer: three leaders in a row are cut off
     "06-quorum-of-reachable-members": 2,
     "07-counts-votes-and-not-voters": 3,
+    "08-takes-the-vote-of-an-older-term": 6,
     "10-late-append-truncates": 1,
     "11-aborts-alone-after-prepared": 2,
     "12-decision-not-durable": 2,
