@@ -49,8 +49,6 @@ SMALLEST: Final = {
     "13-duplicate-yes-votes-counted": 2,
     "16-dedup-in-memory": 2,
     "19-earlier-round-counted": 2,
-    "21-re-award-without-revoke": 2,
-    "24-transfer-accepted-twice": 2,
     "25-delta-since-last-sent": 2,
 }
 """How many deviations the smallest counterexample takes that anybody has seen; 1, or none, for all other bugs."""
