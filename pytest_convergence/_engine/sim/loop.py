@@ -21,7 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.sim.driving import Driver
@@ -98,6 +98,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._ready_append = self._ready.append
         self._asyncgens = LiveGenerators()
         order_sets_of_asyncio()
+
+    def __reduce__(self) -> NoReturn:
+        # Whoever copies a value that leads to here (an agent, a session) would get half a loop first, which cannot even die.
+        raise TypeError("the loop of a simulated world cannot be copied")
 
     # -- the turn ------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What the loop refuses or answers itself: threads, signals, descriptors; and how it begins, runs and closes."""
 
 import asyncio
+import copy
 import gc
 import signal
 import socket
@@ -21,6 +22,15 @@ from tests.unit.sim.harness import running_loop, simulate
 
 def bare_loop() -> WorldLoop:
     return make_loop(0, SessionOptions())
+
+
+def test_a_value_that_leads_to_the_loop_cannot_be_copied_and_leaves_no_half_a_loop_behind():
+    async def main() -> None:
+        with pytest.raises(TypeError, match="cannot be copied"):
+            copy.deepcopy({"loop": running_loop()})
+
+    simulate(main)
+    gc.collect()  # half a loop would complain here that it has no attributes
 
 
 def test_signals_are_refused():
