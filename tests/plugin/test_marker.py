@@ -94,7 +94,7 @@ def test_time(convergence_session): pass
 @pytest.mark.convergence(agents=2, sync="crtd")
 def test_sync(convergence_session): pass
 
-@pytest.mark.convergence(agents=2, explore="exhaustive", faults=["reorder", "crash"])
+@pytest.mark.convergence(agents=2, explore="exhaustive", faults=["reorder", "partition"])
 def test_explore(convergence_session): pass
 
 @pytest.mark.convergence(agents=2, schedules=0)
@@ -120,7 +120,7 @@ _SAID = [
     "*::test_behaviour: the behaviour of agent 'a'*is not a coroutine function*",
     "*::test_time: timeout must be*-1*",
     "*::test_sync: unknown sync strategy 'crtd': did you mean 'crdt'?*",
-    "*::test_explore: faults=*'crash'*: explore='exhaustive' goes through the orders of messages*",
+    "*::test_explore: faults=*'partition'*: explore='exhaustive' goes through the orders of messages*",
     "*::test_schedules: schedules must be a whole number >= 1, not 0*",
     "*::test_positional: the marker takes keywords only, not 'consensus'*",
     "*::test_factory_only: 'goal' is no option of the marker*",
