@@ -122,7 +122,7 @@ async def hearer(agent):
         known.append((await agent.receive(timeout=90)).payload)
         agent.observe("heard", number=known[-1])
 
-@pytest.mark.convergence(agents={"talker": talker, "hearer": hearer}, network="lan", faults=["reorder"], schedules=60)
+@pytest.mark.convergence(agents={"talker": talker, "hearer": hearer}, network="lan", faults=["reorder"], schedules=12)
 def test_many(convergence_session):
     convergence_session.sometimes("late", lambda trace: False)
     convergence_session.run()
