@@ -206,9 +206,8 @@ def _take_over(item: pytest.Function, running: RunningTest, message: _Message) -
             warnings.simplefilter("always")  # it has passed the filters there
             warnings.warn_explicit(text, _category(*category), filename, lineno)
     for stream, text in zip((sys.stdout, sys.stderr), message.printed, strict=True):
-        if (
-            text
-        ):  # as a stream does that is kept in memory, and not as one that writes to the terminal as well
+        if text:
+            # As a stream does that is kept in memory, and not as one that writes to the terminal as well.
             io.TextIOWrapper.write(stream, text)  # type: ignore[arg-type]
     item.user_properties += message.properties
 

@@ -89,9 +89,8 @@ class Strand:
         self.ident = 0
         self.joiners: list[Strand] = []
         life, starter = self._context.get(OWNER), current_strand()
-        if (
-            life is None and starter is not None
-        ):  # its program runs in a context that it has not made inside the run
+        if life is None and starter is not None:
+            # Its program runs in a context that it has not made inside the run.
             life = starter.context.get(OWNER)
             self._context.run(OWNER.set, life)
         self.siblings: list[Strand] = []

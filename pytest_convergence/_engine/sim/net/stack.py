@@ -479,9 +479,8 @@ def stack_of(node: Node) -> Stack:
 def asking_stack() -> Stack:
     """Return the stack of whoever runs: of an agent, a host, the scenario, or the test itself."""
     life, strand = OWNER.get(), current_strand()
-    if (
-        life is None and strand is not None
-    ):  # a thread of a process, in a context that was not made inside the run
+    if life is None and strand is not None:
+        # A thread of a process, in a context that was not made inside the run.
         life = strand.context.get(OWNER)
     loop: Any = asyncio._get_running_loop()
     return stack_of((life or loop.driver).node)
