@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -55,7 +56,8 @@ _LOOKS: Final = 50
 """Of a schedule that departs from calm in more ways than ``_MANY``, so many others are looked at, for one of fewer; and for
 so many, at least, where the reduction leaves more than ``_FEW``."""
 _PATIENCE: Final = 4
-"""So many times as long as the first reduction took are others looked for, and reduced."""
+"""So many times as many runs as the first reduction took are spent on others. Runs are counted, and not seconds, so that the
+same failure is reduced to the same counterexample on a slow machine."""
 _LARGE: Final = 8
 """Nobody reads a counterexample of more deviations: others are looked for until two thirds of the time are up."""
 
@@ -79,6 +81,7 @@ class _Search:
         self.replayed: list[str] = []
         self.is_minimal = True
         self._runs = 0
+        self._begun = 0
         self._wanted: Signature = ()
         self._seeded: tuple[Schedule, ...] = ()
         self._looks = 0
@@ -90,6 +93,7 @@ class _Search:
 
     def run(self, course: Course, *, here: bool = False) -> BaseException | None:
         """Run the body once more, and ``here`` if the run is to be told of; return what went wrong."""
+        self._begun += 1
         running = self._running
         begin = functools.partial(running.begin_run_again, course)
         forget_output(self._item.config)
@@ -133,12 +137,12 @@ class _Search:
         self.is_minimal = self.seconds < limit
         return least
 
-    def _shrinker(self, limit: float) -> Shrinker:
-        began = self.seconds
+    def _shrinker(self, limit: float, runs: float = math.inf) -> Shrinker:
+        began, most = self.seconds, self._begun + runs
         return Shrinker(
             self.fails,
             self.weaker,
-            lambda: self.seconds < limit,
+            lambda: self._begun < most and self.seconds < limit,
             elsewhere=self.elsewhere,
             earlier=self.earlier,
             may_move=lambda: self.seconds < (began + limit) / 2,  # it is no less minimal without
@@ -147,15 +151,15 @@ class _Search:
     def _reduce_others(self, least: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
         """Return the least part of another schedule that fails in the same way, if it is smaller; until ``limit``."""
         best = self._bases, self._domains, self.words
-        longest, looks = self.seconds, self._looks
+        runs, looks = self._begun, self._looks
         while len(least) > _FEW and self.seconds < limit and any(map(_is_seeded, self._seeded)):
-            is_enough = self._looks >= looks + _LOOKS and self.seconds > (1 + _PATIENCE) * longest
+            is_enough = self._looks >= looks + _LOOKS and self._begun > (1 + _PATIENCE) * runs
             if is_enough and len(least) <= _LARGE:
                 break
             found = self._look_at_another()
             if found is None:
                 continue
-            smaller = self._shrinker(min(limit, self.seconds + longest)).reduce(found)
+            smaller = self._shrinker(limit, runs).reduce(found)
             if len(smaller) < len(least):
                 least, best = smaller, (self._bases, self._domains, self.words)
         self._bases, self._domains, self.words = best
