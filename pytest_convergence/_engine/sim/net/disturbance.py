@@ -18,54 +18,88 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.sim.fabric import Fabric
     from pytest_convergence._engine.sim.net.stack import Stack
 
-__all__ = ["SILENCE", "Disturbance"]
+__all__ = ["SILENCE", "Disturbance", "place_in"]
 
 _WHOLE: Final = 0.9
 _PARTS: Final = 1_000
+_FINE: Final = 100
+"""A thousandth of a packet that has more bytes than thousandths is divided so often: no packet is longer than 65,536 bytes."""
+
 _PAUSE_NS: Final = 1_000
 _NS_PER_MS: Final = 1_000_000
 _MAGNITUDES: Final = 1_000.0
 _MOST_READS: Final = 15
 
 
+def _shared(thousandths: float) -> int:
+    """Encode a place in a packet: whole thousandths, and a thousand for each hundredth of one more.
+
+    So the places in a small packet, where a thousandth is less than a byte, are small numbers.
+    """
+    whole = int(thousandths)
+    return whole + int((thousandths - whole) * _FINE) * _PARTS
+
+
+def _share(encoded: int) -> str:
+    """Say in words how much of a packet lies before a place."""
+    return f"{(encoded % _PARTS * _FINE + encoded // _PARTS) / (_PARTS * _FINE // 100):g} % of its bytes"
+
+
+def place_in(size: int, encoded: int) -> int:
+    """Return how many of ``size`` bytes lie before a place: at least one, and not all."""
+    thousandths, hundredths = encoded % _PARTS, encoded // _PARTS
+    if size <= _PARTS:
+        return min(max(1, size * thousandths // _PARTS), size - 1)
+    # The first place lies one thousandth after the beginning: it stands for the first byte.
+    return 1 + (size - 1) * ((thousandths - 1) * _FINE + hundredths) // ((_PARTS - 1) * _FINE)
+
+
 @final
 class CutDomain:
-    """Where a packet's bytes are cut in two, in thousandths of their length; 0 is whole."""
+    """Where a packet's bytes are cut in two: 0 is nowhere; any byte can be the first of the second part."""
 
     __slots__ = ()
 
     def decode(self, u: float) -> int:
         """Nine of ten are left whole."""
-        return 0 if u < _WHOLE else 1 + int((u - _WHOLE) / (1 - _WHOLE) * (_PARTS - 1))
+        return 0 if u < _WHOLE else _shared(1 + (u - _WHOLE) / (1 - _WHOLE) * (_PARTS - 1))
 
     def describe(self, option: int) -> str:
         """Say it in words."""
-        return f"read in two parts, cut after {option / 10:g} % of its bytes"
+        return f"read in two parts, cut after {_share(option)}"
 
     def weaker(self, option: int) -> tuple[int, ...]:
         """Cuts in round places."""
-        return tuple(each for each in (1, 500) if each < option)
+        thousandths = option % _PARTS
+        rounded = (thousandths,) if option > thousandths else ()
+        return (*(each for each in (1, 500) if each < thousandths), *rounded)
 
 
 @final
 class ResetDomain:
-    """A connection is reset at a packet: before any of its bytes (1), or after ``option - 1`` thousandths of them."""
+    """A connection is reset at a packet: before any of its bytes (1), or after those before a place (its code, plus 1)."""
 
     __slots__ = ()
 
     def decode(self, u: float) -> int:
         """Half of the resets come before the bytes, the others somewhere among them."""
-        return 1 if u < 0.5 else 2 + int((u - 0.5) * 2 * (_PARTS - 2))
+        if u < 0.5:
+            return 1
+        thousandths = 1 + (u - 0.5) * 2 * (_PARTS - 2)
+        last = _PARTS - 2
+        # The last of so many steps takes two thousandths, up to the last byte.
+        return 1 + _shared(thousandths if thousandths < last else last + (thousandths - last) * 2)
 
     def describe(self, option: int) -> str:
         """Say it in words."""
-        if option == 1:
-            return "connection reset instead"
-        return f"connection reset after {(option - 1) / 10:g} % of its bytes"
+        return (
+            "connection reset instead" if option == 1 else f"connection reset after {_share(option - 1)}"
+        )
 
     def weaker(self, option: int) -> tuple[int, ...]:
-        """Before any byte."""
-        return (1,) if option > 1 else ()
+        """Before any byte, or in a rounder place."""
+        rounded = (option - 1) % _PARTS + 1
+        return tuple(sorted({each for each in (1, rounded) if each < option}))
 
 
 @final
@@ -202,7 +236,7 @@ class Disturbance:
         option = direction.cut()
         if not option or len(packet.data) < 2:
             return packet
-        first, rest = _divide(packet, option)
+        first, rest = _divide(packet, place_in(len(packet.data), option))
         self._comes_after(_PAUSE_NS, stack, rest)
         return first
 
@@ -229,7 +263,7 @@ class Disturbance:
         option = direction.slow.strikes(direction.count)
         parts = min((option & 15) + 2, len(packet.data)) if option else 0
         for number in range(parts, 0, -1):
-            first, rest = (packet, packet) if number == 1 else _divide(packet, _PARTS // number)
+            first, rest = (packet, packet) if number == 1 else _divide(packet, len(packet.data) // number)
             self._comes_after((option >> 4) * _NS_PER_MS * (parts - number + 1) // parts, stack, first)
             packet = rest
         return bool(option)
@@ -240,15 +274,14 @@ class Disturbance:
 
     def _reset(self, stack: Stack, option: int, packet: Packet) -> None:
         if option > 1 and len(packet.data) > 1:
-            stack.receive(_divide(packet, option - 1)[0])
+            stack.receive(_divide(packet, place_in(len(packet.data), option - 1))[0])
         stack.receive(Packet(RESET, packet.source, packet.target, connection=packet.connection))
         stack.transmit(packet.refusal())
 
 
-def _divide(packet: Packet, thousandths: int) -> tuple[Packet, Packet]:
-    """Cut a packet in two, each with at least one byte."""
-    data, size = packet.data, len(packet.data)
-    place = min(max(1, size * thousandths // _PARTS), size - 1)
+def _divide(packet: Packet, place: int) -> tuple[Packet, Packet]:
+    """Cut a packet in two before a byte."""
+    data = packet.data
     kind, source, target, secret, number = (
         packet.kind,
         packet.source,
