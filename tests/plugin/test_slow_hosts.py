@@ -94,6 +94,11 @@ def test_a_server_that_takes_a_slow_reader_for_dead_is_found_and_told(run_suite:
         [
             "It takes 1 deviation from the calm schedule:",
             "  - data packet server→client #* was read in 2 parts over * s",
+            "* ├────────────>│ * tcp data :7000 → :32768 65536 bytes *",
+            "* ◌   client: has read 32768 of the 65536 bytes of data packet server→client #* ⏱ *",
+            "* ✂             │   server: cancelled by asyncio.timeout *",
+            "* ◌   client: has read 65536 of the 65536 bytes of data packet server→client #* ⏱ *",
+            "key: * ◌ what has come is read bit by bit; *",
         ]
     )
     run_suite(_READING.format(fault="delay"), "--convergence-database=none").assert_outcomes(passed=1)

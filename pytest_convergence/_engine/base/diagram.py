@@ -14,7 +14,7 @@ from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.base.packets import Packet
 from pytest_convergence._engine.base.texts import text_of
 from pytest_convergence._engine.base.time import format_ns
-from pytest_convergence._engine.base.trace import Aside, TraceEvent
+from pytest_convergence._engine.base.trace import CANCELLED, READ_SLOWLY, Aside, TraceEvent
 
 __all__ = ["Notes", "numeral", "render", "with_asides", "words_of"]
 
@@ -24,8 +24,6 @@ _NOTE_LIMIT: Final = 48
 _LONGEST_ERROR: Final = 120
 _NOTE_TAIL: Final = 16
 """Of what is too long for a note, so much of its end is shown: what grows, grows there."""
-ASIDE: Final = "aside"
-"""What is drawn among the events and is none: see :func:`with_asides`."""
 _SILENT: Final = frozenset({"send", "timer", "persist", "sync", "state", "step", "start", "held", "stall"})
 _ARRIVALS: Final = frozenset({"receive", "lost"})
 _MARKS: Final = {
@@ -38,7 +36,8 @@ _MARKS: Final = {
     "stop": "■ stopped",
     "cancel": "✂ cancelled",
     "output": "› ",
-    ASIDE: "✂ cancelled",
+    CANCELLED: "✂ cancelled",
+    READ_SLOWLY: "◌ reads slowly",
 }
 _LANES: Final = {"crash": " ", "pause": "┆", "restart": "│", "resume": "│"}
 """What a lane looks like from such an event on."""
@@ -49,6 +48,7 @@ _KEY: Final = {
     "●": "● restart",
     "‖": "‖ pause",
     "▶": "▶ goes on",
+    "◌": "◌ what has come is read bit by bit",
     "┆": "┆ paused",
     "◆": "◆ what an agent says of itself",
     "↻": "↻ message to itself",
@@ -86,7 +86,7 @@ def with_asides(
         (
             aside.before,
             0,
-            TraceEvent(_FIRST_ASIDE + place, aside.at_ns, ASIDE, aside.agent, None, aside.words),
+            TraceEvent(_FIRST_ASIDE + place, aside.at_ns, aside.kind, aside.agent, None, aside.words),
         )
         for place, aside in enumerate(told)
     ]
@@ -312,7 +312,7 @@ def words_of(event: TraceEvent) -> str:
         return f"{detail['fact']}: {_short(detail['line'])}"
     if event.kind == "error":
         return _first_line(detail)
-    if event.kind == ASIDE:
+    if event.index >= _FIRST_ASIDE:
         return str(detail)
     if event.kind in _MARKS:
         return _MARKS[event.kind][2:]

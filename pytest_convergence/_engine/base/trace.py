@@ -23,7 +23,7 @@ from pytest_convergence._engine.base.messages import InFlight, Message
 if TYPE_CHECKING:
     from pytest_convergence._engine.base.causality import Causality
 
-__all__ = ["DEFAULT_WINDOW", "KINDS", "SCENARIO", "Aside", "Trace", "TraceEvent"]
+__all__ = ["CANCELLED", "DEFAULT_WINDOW", "KINDS", "READ_SLOWLY", "SCENARIO", "Aside", "Trace", "TraceEvent"]
 
 KINDS: Final = (
     "send",
@@ -89,6 +89,11 @@ class TraceEvent(NamedTuple):
         return self.at_ns / 1e9
 
 
+CANCELLED: Final = "aside: cancelled"
+READ_SLOWLY: Final = "aside: read slowly"
+"""What is told beside a trace."""
+
+
 class Aside(NamedTuple):
     """What is told beside a trace: it happened, and is no event.
 
@@ -97,6 +102,7 @@ class Aside(NamedTuple):
         at_ns: virtual nanoseconds.
         agent: to whom.
         words: what.
+        kind: which of the kinds it is.
         instead: whether it says more of the event right before it, and is to be told instead of that.
     """
 
@@ -104,6 +110,7 @@ class Aside(NamedTuple):
     at_ns: int
     agent: str
     words: str
+    kind: str = CANCELLED
     instead: bool = False
 
 

@@ -80,7 +80,7 @@ class Ending:
         self.settled = False
         self.changed_ns = 0
         self.stood: dict[str, str] = {}  # where the code of each agent stood, of a recorded run
-        self.asides: list[Aside] = []  # what cancelled which task, of a recorded run
+        self.asides: list[Aside] = []  # of a recorded run: what cancelled which task, who reads slowly
 
 
 @final
@@ -130,6 +130,7 @@ class Conduct:
         )
         self.fabric.loop = loop
         if session.is_recorded:
+            self.fabric.asides = self.ending.asides
             self.fabric.hear_cancel = Cancellations(self.fabric, self.ending.asides)
         self.replication: Replication | None = None
         self.resolving = Resolving(self)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 from pytest_convergence._engine.base.choices import Choices
 from pytest_convergence._engine.base.messages import InFlight
 from pytest_convergence._engine.base.noise import STEADY, Noise
-from pytest_convergence._engine.base.trace import AGENT_SHIFT, CODE, DEFAULT_WINDOW, LOST, Trace, TraceEvent
+from pytest_convergence._engine.base.trace import (
+    AGENT_SHIFT,
+    CODE,
+    DEFAULT_WINDOW,
+    LOST,
+    Aside,
+    Trace,
+    TraceEvent,
+)
 from pytest_convergence._engine.sim.conditions import FateDomain, Network
 from pytest_convergence._engine.sim.links import ON_TIME, Link, answers
 from pytest_convergence._engine.sim.node import NEVER, Node
@@ -56,6 +64,7 @@ class Fabric:
 
     __slots__ = (
         "_entropy",
+        "asides",
         "base_ns",
         "choices",
         "closed",
@@ -125,6 +134,7 @@ class Fabric:
         self.views_watched = False
         self.longest_timer_ns = 0
         self.watchers: dict[str, list[Watch]] = {}
+        self.asides: list[Aside] | None = None
         self.hear_cancel: Callable[[WorldTask, Any], bool] | None = None
         self.tracing = trace
         self.record: Callable[[tuple[int, int, int]], None] | None = self.trace._log.extend if trace else None

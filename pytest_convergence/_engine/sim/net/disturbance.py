@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Final, final
 from pytest_convergence._engine.base.choices import Domain, smaller
 from pytest_convergence._engine.base.packets import RESET, Packet
 from pytest_convergence._engine.base.time import format_ns
+from pytest_convergence._engine.base.trace import READ_SLOWLY, Aside
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.fabric import Fabric
     from pytest_convergence._engine.sim.net.stack import Stack
+    from pytest_convergence._engine.sim.node import Life
 
 __all__ = ["SILENCE", "Disturbance", "place_in"]
 
 _WHOLE: Final = 0.9
 _PARTS: Final = 1_000
 _FINE: Final = 100
-"""A thousandth of a packet that has more bytes than thousandths is divided so often: no packet is longer than 65,536 bytes."""
+"""So finely a thousandth is divided where it is more than a byte; no packet is longer than 65,536 bytes."""
 
 _PAUSE_NS: Final = 1_000
 _NS_PER_MS: Final = 1_000_000
@@ -92,9 +94,7 @@ class ResetDomain:
 
     def describe(self, option: int) -> str:
         """Say it in words."""
-        return (
-            "connection reset instead" if option == 1 else f"connection reset after {_share(option - 1)}"
-        )
+        return "connection reset instead" if option == 1 else f"connection reset after {_share(option - 1)}"
 
     def weaker(self, option: int) -> tuple[int, ...]:
         """Before any byte, or in a rounder place."""
@@ -231,7 +231,7 @@ class Disturbance:
             if option:
                 self._reset(stack, option, packet)
                 return None
-        if direction.slow.next is not None and self._is_read_slowly(stack, direction, packet):
+        if direction.slow.next is not None and self._is_read_slowly(stack, sender, direction, packet):
             return None
         option = direction.cut()
         if not option or len(packet.data) < 2:
@@ -258,15 +258,31 @@ class Disturbance:
             direction = self._directions[sender] = _Direction(self._fabric, sender, self._name)
         return direction
 
-    def _is_read_slowly(self, stack: Stack, direction: _Direction, packet: Packet) -> bool:
+    def _is_read_slowly(self, stack: Stack, sender: str, direction: _Direction, packet: Packet) -> bool:
         """Let a packet be read bit by bit, if it is to be."""
         option = direction.slow.strikes(direction.count)
-        parts = min((option & 15) + 2, len(packet.data)) if option else 0
+        if not option:
+            return False
+        world, life = self._fabric.world, stack.node.life
+        size, begun = len(packet.data), packet.seq
+        what = f"{size} bytes of data packet {sender}→{self._name} #{direction.count}"
+        parts = min((option & 15) + 2, size)
         for number in range(parts, 0, -1):
             first, rest = (packet, packet) if number == 1 else _divide(packet, len(packet.data) // number)
-            self._comes_after((option >> 4) * _NS_PER_MS * (parts - number + 1) // parts, stack, first)
+            at_ns = world.now_ns + (option >> 4) * _NS_PER_MS * (parts - number + 1) // parts
+            words = f"has read {first.seq + len(first.data) - begun} of the {what}"
+            world.at(at_ns, self._read_slowly, (stack, life, first, words))
             packet = rest
-        return bool(option)
+        return True
+
+    def _read_slowly(self, event: tuple[Stack, Life, Packet, str]) -> None:
+        """A part of a packet is read at last."""
+        stack, life, packet, words = event
+        fabric = self._fabric
+        if fabric.asides is not None and life.alive:
+            before = fabric.trace.dropped + len(fabric.trace)
+            fabric.asides.append(Aside(before, fabric.world.now_ns, self._name, words, READ_SLOWLY))
+        stack.arrive_here((life, packet))
 
     def _comes_after(self, pause_ns: int, stack: Stack, packet: Packet) -> None:
         world = self._fabric.world
