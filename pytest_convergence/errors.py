@@ -21,6 +21,7 @@ __all__ = [
     "InternalError",
     "LivelockError",
     "PropertyViolation",
+    "RefusedCallError",
     "RunFailure",
     "SimulationEscapeError",
     "StaleScheduleWarning",
@@ -47,6 +48,13 @@ class StaleTokenError(ConvergenceError):
 
 class SimulationEscapeError(ConvergenceError):
     """Code inside a run reached for the real world: a thread, a socket, a subprocess, a signal."""
+
+
+class RefusedCallError(SimulationEscapeError, PermissionError):
+    """A call that leads out of a run, which the program may try (``may_try=``): it fails as in a sandbox that forbids it."""
+
+    def __str__(self) -> str:
+        return str(self.args[1]) if len(self.args) > 1 else super().__str__()
 
 
 class InternalError(ConvergenceError):

@@ -40,8 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "convergence(*, pattern, agents, network, faults, schedules, search_seconds, explore, noise, sync, resolve, "
-        "seed, timeout, trace, max_events, real_timeout, properties): run the test in a simulated world with these agents "
-        "and this network.",
+        "seed, timeout, trace, max_events, real_timeout, properties, may_try): run the test in a simulated world with "
+        "these agents and this network.",
     )
     settings = config.stash[options.SETTINGS] = options.read_settings(config)
     if is_controller(config):

@@ -129,6 +129,7 @@ class Conduct:
             window=window or 1,
         )
         self.fabric.loop = loop
+        self.fabric.may_try[""] = frozenset(options.get("may_try"))
         if session.is_recorded:
             self.fabric.asides = self.ending.asides
             self.fabric.hear_cancel = Cancellations(self.fabric, self.ending.asides)

@@ -25,6 +25,7 @@ from pytest_convergence._engine.sim.awaiting import describe_stack
 from pytest_convergence._engine.sim.cancelling import cancelling_of
 from pytest_convergence._engine.sim.files import HostFiles
 from pytest_convergence._engine.sim.net.stack import stack_of
+from pytest_convergence._engine.sim.shims.refusals import check_tryable
 from pytest_convergence._engine.sim.signals import signals_of
 from pytest_convergence._engine.sim.stdio import STDERR, STDOUT, Output, OutputLine
 from pytest_convergence._engine.sim.strands import Strand
@@ -55,6 +56,7 @@ class SimulatedHost:
         "_cancels",
         "_files",
         "_main",
+        "_may_try",
         "_output",
         "_process",
         "_roots",
@@ -76,6 +78,7 @@ class SimulatedHost:
         process: bool,
         roots: tuple[str, ...],
         files: Path | None,
+        may_try: frozenset[str],
     ) -> None:
         self.agent = agent
         self.name = agent.name
@@ -89,6 +92,7 @@ class SimulatedHost:
         self._output = Output()
         self._stdin = HostStdin()
         self._files = files
+        self._may_try = may_try
 
     async def behave(self, _: SimulatedAgent) -> Any:
         """Run the program: as part of the world's loop, or on a thread of its own."""
@@ -242,6 +246,7 @@ class SimulatedHost:
         """Start its program for the first time."""
         node = self._node("start")
         node.is_host = True
+        node.fabric.may_try[self.name] = self._may_try
         stack = stack_of(node)
         stack.directory.alias(self.name, self.names)
         stack.on_listen = functools.partial(_serves_now, conduct)
@@ -289,6 +294,7 @@ class Hosts:
         process: bool = False,
         modules: Iterable[str] | None = None,
         files: str | Path | None = None,
+        may_try: Iterable[str] = (),
     ) -> SimulatedHost:
         """Put a program on a machine of its own: ``session.host("server", serve)``.
 
@@ -305,33 +311,32 @@ class Hosts:
             serves: whether a run may end while ``main`` still runs. By default a program that listens, or has a datagram
                 socket, serves; any other has to return.
             cancel: which tasks of the program a schedule may cancel at any of their awaits, as clients do that hang up:
-                ``True`` for all that it starts, or those whose coroutine function has this name, or for whose name the
-                function is true.
-            process: give the program a thread, and ``main`` may be a plain function that blocks: on sockets, in
-                ``time.sleep``, in ``select``; a coroutine function gets an event loop of its own by ``asyncio.run``. One
-                thread runs at a time, and the schedule says which. What it prints is in ``host.stdout`` and ``host.stderr``,
-                what it reads comes from ``host.stdin``.
+                ``True`` for all, or the name of their coroutine function, or a function of that name.
+            process: give the program a thread: ``main`` may be a plain function that blocks; a coroutine function gets an
+                event loop by ``asyncio.run``. One thread runs at a time, and the schedule says which. What it prints is in
+                ``host.stdout`` and ``host.stderr``, what it reads comes from ``host.stdin``.
             modules: modules and packages, by name, that the process has to itself: they are imported afresh whenever its
                 program begins. By default the package of a program that is given by name, and none otherwise.
             files: an empty directory for the program's files, a new one for each run (``tmp_path_factory.mktemp("db")``).
                 What the program has not made durable there by ``os.fsync`` may be lost or torn when a crash is silent.
+            may_try: refused calls that the program may try: they fail (:class:`.RefusedCallError`), the session does not.
 
         Raises:
-            ConvergenceUsageError: the name is taken, ``main`` is no such function, or ``files`` is no empty directory.
+            ConvergenceUsageError: the name is taken, ``main`` is no such function, ``files`` is no empty directory, …
         """
         session: Any = self
         _check_name(name, self.participants)
         main, roots = named(name, main, process, modules)
-        others = (names,) if isinstance(names, str) else tuple(names)
         host = SimulatedHost(
             SimulatedAgent(session, name),
             functools.partial(main, *args),
-            others,
+            (names,) if isinstance(names, str) else tuple(names),
             serves,
             _wanted(cancel),
             process,
             roots,
             None if files is None else _directory(name, Path(files)),
+            check_tryable(may_try),
         )
         self._hosts[name] = host
         if self._conduct is not None:

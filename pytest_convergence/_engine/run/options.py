@@ -61,6 +61,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "max_events": 10**7,
     "real_timeout": 60,
     "properties": (),
+    "may_try": (),
     "schedule": None,
     "goal": None,
     "states": None,
@@ -96,6 +97,7 @@ class SessionOptions:
         max_events: how many steps and events a run may take.
         real_timeout: real seconds that a run may take, ``None`` for no bound.
         properties: names or property objects, on top of the pattern's own.
+        may_try: refused calls that programs may try: these fail, and the session does not.
         schedule: a :class:`Schedule`, the token of one, or a :class:`FaultPlan` to follow, instead of a seed.
         goal: a :class:`Goal` or its description.
         states: initial states by agent, as ``conflicting_states`` draws them.
@@ -120,6 +122,7 @@ class SessionOptions:
     max_events: Any = UNSET
     real_timeout: Any = UNSET
     properties: Any = UNSET
+    may_try: Any = UNSET
     schedule: Any = UNSET
     goal: Any = UNSET
     states: Any = UNSET
@@ -330,6 +333,14 @@ def _check_properties(properties: Any) -> None:
     PropertyRegistry().find_all(properties)
 
 
+def _check_may_try(names: Any) -> None:
+    from pytest_convergence._engine.sim.shims.refusals import (
+        check_tryable,  # much to load, for an option that few give
+    )
+
+    check_tryable(names)
+
+
 def _check_schedule(schedule: Any) -> None:
     if isinstance(schedule, str):
         Schedule.parse(schedule)
@@ -366,6 +377,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
     "max_events": _whole("max_events", 1),
     "real_timeout": _seconds("real_timeout", optional=True),
     "properties": _check_properties,
+    "may_try": _check_may_try,
     "schedule": _check_schedule,
     "goal": _check_goal,
 }

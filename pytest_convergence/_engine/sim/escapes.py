@@ -6,16 +6,23 @@ refusal would look like a bug of the program.
 
 from __future__ import annotations
 
-from pytest_convergence._engine.sim.owner import OWNER
-from pytest_convergence.errors import SimulationEscapeError
+import errno
+
+from pytest_convergence._engine.sim.strands import present_life
+from pytest_convergence.errors import RefusedCallError, SimulationEscapeError
 
 __all__ = ["escape"]
 
 
-def escape(message: str) -> SimulationEscapeError:
-    """Make the error of an escape, for its caller to raise, and let the session know whose code has met it."""
+def escape(message: str, call: str = "") -> SimulationEscapeError:
+    """Make the error of an escape, for its caller to raise, and let the session know whose code has met it.
+
+    The session does not hear of a ``call`` that the program may try.
+    """
+    life = present_life()
+    if life is not None and life.node.fabric.lets_try(life.node.name, call):
+        return RefusedCallError(errno.EPERM, message)
     error = SimulationEscapeError(message)
-    life = OWNER.get()
     tell = None if life is None else life.node.fabric.world.escaped
     if life is not None and tell is not None:
         tell(life, error)

@@ -79,6 +79,7 @@ class Fabric:
         "longest_timer_ns",
         "loop",
         "lost",
+        "may_try",
         "names",
         "nodes",
         "protocol_sent",
@@ -134,6 +135,7 @@ class Fabric:
         self.views_watched = False
         self.longest_timer_ns = 0
         self.watchers: dict[str, list[Watch]] = {}
+        self.may_try: dict[str, frozenset[str]] = {}  # whose program, "" for all -> refused calls
         self.asides: list[Aside] | None = None
         self.hear_cancel: Callable[[WorldTask, Any], bool] | None = None
         self.tracing = trace
@@ -258,6 +260,10 @@ class Fabric:
         """Record an event about a message."""
         if self.record is not None:
             self.record((self.world.now_ns, code | node.index << AGENT_SHIFT, message[6]))
+
+    def lets_try(self, name: str, call: str) -> bool:
+        """Whether the program of ``name`` may try a refused call: it fails, and the session does not."""
+        return any(call in self.may_try.get(whose, ()) for whose in ("", name))
 
     def under_way(self, since_ns: int) -> int:
         """How many messages, copies included, that were sent from ``since_ns`` on have neither arrived nor been lost."""

@@ -17,9 +17,8 @@ from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.sim.net.descriptors import READ
 from pytest_convergence._engine.sim.net.endpoint import KernelSocket
 from pytest_convergence._engine.sim.net.stack import stack_of
-from pytest_convergence._engine.sim.owner import OWNER
 from pytest_convergence._engine.sim.process_loop import wait_for_files
-from pytest_convergence._engine.sim.strands import current_strand
+from pytest_convergence._engine.sim.strands import current_strand, present_life
 
 if TYPE_CHECKING:
     from collections.abc import Buffer  # type: ignore[attr-defined]
@@ -95,7 +94,7 @@ class Output:
 
 def write_bytes(stream: str, data: bytes) -> bool:
     """Write to a standard stream of whoever runs; return whether it has one of its own."""
-    life = OWNER.get()
+    life = present_life()
     process = None if life is None else life.process
     if process is None:
         return False

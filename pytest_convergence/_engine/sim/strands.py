@@ -24,9 +24,10 @@ from pytest_convergence._engine.sim.owner import OWNER
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.loop import WorldLoop
+    from pytest_convergence._engine.sim.node import Life
     from pytest_convergence._engine.sim.processes import Process
 
-__all__ = ["Strand", "StrandEnded", "current_strand", "exchange_strand", "strand_world"]
+__all__ = ["Strand", "StrandEnded", "current_strand", "exchange_strand", "present_life", "strand_world"]
 
 _start_thread: Final = _thread.start_new_thread
 _Lock: Final = _thread.allocate_lock
@@ -88,11 +89,8 @@ class Strand:
         self._unwindings = 0
         self.ident = 0
         self.joiners: list[Strand] = []
-        life, starter = self._context.get(OWNER), current_strand()
-        if life is None and starter is not None:
-            # Its program runs in a context that it has not made inside the run.
-            life = starter.context.get(OWNER)
-            self._context.run(OWNER.set, life)
+        life = present_life()
+        self._context.run(OWNER.set, life)
         self.siblings: list[Strand] = []
         self.process: Process | None = None
         if life is not None:
@@ -276,6 +274,18 @@ def current_strand() -> Strand | None:
     """Return the strand that the calling thread runs, ``None`` for any other thread."""
     strand: Strand | None = getattr(_HERE, "strand", None)
     return strand
+
+
+def present_life() -> Life | None:
+    """Return the life whose code runs on the calling thread, ``None`` for code of nobody.
+
+    A context that was not made inside the run does not name it; the thread is that of its process all the same.
+    """
+    life = OWNER.get()
+    if life is None:
+        strand = current_strand()
+        return None if strand is None else strand.context.get(OWNER)
+    return life
 
 
 def exchange_strand(strand: Strand | None) -> Strand | None:

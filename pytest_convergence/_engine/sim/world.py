@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
 from pytest_convergence._engine.sim.owner import OWNER
-from pytest_convergence._engine.sim.strands import current_strand
+from pytest_convergence._engine.sim.strands import current_strand, present_life
 from pytest_convergence.errors import BudgetExceeded, DeadlockError, LivelockError
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class World:
         """Read the monotonic clock of whoever runs, in nanoseconds."""
         now_ns = self._poll()
         if self.skewed:
-            life = OWNER.get()
+            life = present_life()
             if life is not None:
                 return life.node.clock.monotonic_ns(now_ns)
         return now_ns
@@ -212,7 +212,7 @@ class World:
         """Read the wall clock of whoever runs, in nanoseconds since 1970."""
         now_ns = self._poll()
         if self.skewed:
-            life = OWNER.get()
+            life = present_life()
             if life is not None:
                 return self.epoch_ns + life.node.clock.wall_ns(now_ns)
         return self.epoch_ns + now_ns
@@ -236,7 +236,7 @@ class World:
 
     def entropy(self) -> random.Random:
         """Return the private random stream of whoever runs, derived from the seed and the agent's name."""
-        life = OWNER.get()
+        life = present_life()
         return self.stream(_NOBODY) if life is None else life.node.fabric.entropy(life.node.name)
 
     def stream(self, name: str) -> random.Random:

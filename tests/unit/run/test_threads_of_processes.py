@@ -4,7 +4,9 @@ import asyncio
 import contextvars
 import http.client
 import http.server
+import os
 import queue
+import signal
 import socket
 import threading
 import time
@@ -377,6 +379,9 @@ def test_a_context_from_outside_the_run_does_not_hide_whose_threads_they_are() -
             thread.is_alive(),
             time.monotonic(),
             outside.run(asyncio.run, asyncio.to_thread(sum, [40, 2])),
+            outside.run(socket.gethostname),
+            outside.run(os.getpid) == os.getpid(),
+            outside.run(signal.signal, signal.SIGTERM, signal.SIG_IGN),
         ]
 
-    assert run(main) == [False, 1.0, 42]
+    assert run(main) == [False, 1.0, 42, "p", True, signal.SIG_DFL]

@@ -45,8 +45,7 @@ from pytest_convergence._engine.sim.net.disturbance import SILENCE, Disturbance
 from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
 from pytest_convergence._engine.sim.net.ports import Ports
 from pytest_convergence._engine.sim.net.stream import StreamSocket
-from pytest_convergence._engine.sim.strands import current_strand
-from pytest_convergence._engine.sim.world import OWNER
+from pytest_convergence._engine.sim.strands import present_life
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.links import Link
@@ -368,16 +367,15 @@ class Stack:
     def _belongs(self, packet: Packet, flow: StreamSocket) -> bool:
         """Whether a packet is one of this connection, and not of another one between the same addresses."""
         if packet.kind == CONNECT:
-            if (
-                packet.connection > flow.connection
-            ):  # the other host has begun anew and does not know the old one
-                flow.fail(errno.ECONNRESET)
+            if packet.connection > flow.connection:
+                flow.fail(errno.ECONNRESET)  # the other host has begun anew and does not know the old one
             return False
         return packet.connection == flow.connection
 
     def _asked(self, packet: Packet) -> None:
         """Somebody wants a connection."""
-        if self._admitted.get(packet.source, -1) >= packet.connection:  # the same question, a second time
+        is_known = self._admitted.get(packet.source, -1) >= packet.connection
+        if is_known:  # the same question, a second time
             if (packet.target, packet.source) not in self.flows:
                 self._refuse(packet)
             return
@@ -478,9 +476,5 @@ def stack_of(node: Node) -> Stack:
 
 def asking_stack() -> Stack:
     """Return the stack of whoever runs: of an agent, a host, the scenario, or the test itself."""
-    life, strand = OWNER.get(), current_strand()
-    if life is None and strand is not None:
-        # A thread of a process, in a context that was not made inside the run.
-        life = strand.context.get(OWNER)
     loop: Any = asyncio._get_running_loop()
-    return stack_of((life or loop.driver).node)
+    return stack_of((present_life() or loop.driver).node)

@@ -119,10 +119,8 @@ class StreamSocket(ByteStream):
         Raises:
             OSError: it is connected or connecting, has failed, or there is nobody there.
         """
-        if (
-            self._untold and self.state == CONNECTED
-        ):  # Linux answers the second call, and complains at the third
-            self._untold = False
+        if self._untold and self.state == CONNECTED:
+            self._untold = False  # Linux answers the second call, and complains at the third
             return True
         if self.state in {CONNECTED, LISTENING, OVER}:
             raise oserror(errno.EISCONN)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, asked_world
 from pytest_convergence._engine.sim.shims.patching import Home, Row, delegate
-from pytest_convergence._engine.sim.world import OWNER
+from pytest_convergence._engine.sim.strands import present_life
 
 __all__ = [
     "HOST_NAME",
@@ -142,7 +142,7 @@ def _make_rng(original: property) -> Any:
 
 def process_id() -> int:
     """Return the number of the process whose code runs: each life of a host has its own."""
-    life = OWNER.get()
+    life = present_life()
     return (
         PROCESS_ID
         if life is None or not life.node.is_host
@@ -159,7 +159,7 @@ def _getppid(_world: SimulatedWorld, _original: Any, /) -> int:
 
 
 def _hostname(_world: SimulatedWorld, _original: Any, /) -> str:
-    life = OWNER.get()
+    life = present_life()
     return HOST_NAME if life is None or not life.node.is_host else life.node.name
 
 

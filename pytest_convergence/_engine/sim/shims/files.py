@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from pytest_convergence._engine.sim.files import HostFiles
-from pytest_convergence._engine.sim.owner import OWNER
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
+from pytest_convergence._engine.sim.strands import present_life
 
 __all__ = ["rows"]
 
@@ -31,7 +31,7 @@ def rows() -> Iterator[Row]:
 
 
 def _files() -> HostFiles | None:
-    life = OWNER.get()
+    life = present_life()
     return None if life is None else life.node.files
 
 

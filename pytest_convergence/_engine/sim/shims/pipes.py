@@ -16,12 +16,12 @@ from pytest_convergence._engine.sim.net.facade import wait_until_ready
 from pytest_convergence._engine.sim.net.pipe import PipeEnd, make_pipe
 from pytest_convergence._engine.sim.net.stack import asking_stack
 from pytest_convergence._engine.sim.net.stream import StreamSocket
-from pytest_convergence._engine.sim.owner import OWNER
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
 from pytest_convergence._engine.sim.shims.polling import number_of
 from pytest_convergence._engine.sim.shims.refusals import DESCRIPTORS, is_for_tool, refuse
 from pytest_convergence._engine.sim.stdio import STDERR, STDOUT, write_bytes
+from pytest_convergence._engine.sim.strands import present_life
 
 try:
     import fcntl
@@ -59,7 +59,7 @@ def _pipe(call: str, _world: Any, original: Any, /, *flags: int) -> tuple[int, i
     if is_for_tool(frame):
         made: tuple[int, int] = original(*flags)
         return made
-    life = OWNER.get()
+    life = present_life()
     if life is None or not life.node.is_host:
         refuse(DESCRIPTORS, call, frame)
     ends = make_pipe(asking_stack())

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, FunctionType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from pytest_convergence._engine.sim.escapes import escape
 from pytest_convergence._engine.sim.shims.asking import RUNS, SimulatedWorld, asked_world, is_tool
 from pytest_convergence._engine.sim.shims.patching import Make, Row, delegate
+from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = [
     "BLOCKING",
@@ -25,9 +26,11 @@ __all__ = [
     "LOOPS",
     "SIGNALS",
     "THREADS",
+    "TRYABLE",
     "UVLOOP",
     "WAITS",
     "as_method",
+    "check_tryable",
     "is_for_tool",
     "refuse",
     "rows",
@@ -53,7 +56,6 @@ THREADS: Final = _Kind(
     "When a real thread runs is not determined by the schedule.",
     "Start a task instead (asyncio.create_task), or call the function directly; asyncio.to_thread(function) runs it at "
     "once, inline. Programs of hosts may have threads: session.host(…); one that blocks needs a process: process=True.",
-    methods=("concurrent.futures.process:ProcessPoolExecutor.submit",),
 )
 _PROCESSES: Final = _Kind(
     "processes",
@@ -70,7 +72,7 @@ _PROCESSES: Final = _Kind(
         "_posixsubprocess:fork_exec",
         "_winapi:CreateProcess",
     ),
-    methods=("subprocess:Popen.__init__",),
+    methods=("subprocess:Popen.__init__", "concurrent.futures.process:ProcessPoolExecutor.submit"),
 )
 SIGNALS: Final = _Kind(
     "signals",
@@ -149,6 +151,22 @@ WAITS: Final = _Kind(
     "Use the asyncio counterpart (asyncio.Event, asyncio.Condition, asyncio.Queue, asyncio.Lock) and await it.",
 )
 _KINDS: Final = (THREADS, _PROCESSES, SIGNALS, _SOCKETS, DESCRIPTORS, _EPOLL, UVLOOP)
+_TRIED: Final = (THREADS, _PROCESSES, SIGNALS, DESCRIPTORS, _EPOLL, LOOPS, UVLOOP)
+"""What programs try in order to find out whether it is there, and can do without."""
+_REFUSED_ELSEWHERE: Final = (
+    "asyncio.events.new_event_loop",
+    "concurrent.futures.thread.ThreadPoolExecutor.submit",
+    "os.kill",
+    "os.pipe",
+    "os.pipe2",
+    "select.poll",
+    "select.select",
+    "signal.raise_signal",
+    "signal.signal",
+    "threading.Thread.join",
+    "threading.Thread.start",
+    "uvloop.EventLoopPolicy",
+)
 _ONLY_IF_LOADED: Final = frozenset({"concurrent.futures.process", "uvloop"})
 _FORKS: Final = frozenset({"os:fork", "os:forkpty"})
 
@@ -176,7 +194,9 @@ def refuse(kind: _Kind, call: str, frame: FrameType | None) -> NoReturn:
     """
     entry, user = _program_frame(frame)
     name = call if entry is None else entry if call.startswith("_") else f"{entry} ({call})"
-    raise escape(f"{name} was called inside a run{_place(user)}. {kind.why} {kind.instead}")
+    tried = "threading.Thread.start" if call.startswith("_thread.") else call
+    way_out = f" {_TRY.format(tried)}" if tried in TRYABLE else ""
+    raise escape(f"{name} was called inside a run{_place(user)}. {kind.why} {kind.instead}{way_out}", tried)
 
 
 def _refusal(kind: _Kind, target: str) -> Callable[..., Any]:
@@ -199,6 +219,33 @@ def _calls(frame: FrameType, module: str) -> bool:
 
 def _public_name(target: str) -> str:
     return target.replace(":", ".").replace(".__init__", "").replace("_socket.", "socket.")
+
+
+TRYABLE: Final = frozenset(
+    [_public_name(target) for kind in _TRIED for target in (*kind.functions, *kind.methods)]
+    + [*_REFUSED_ELSEWHERE]
+)
+"""Refused calls that a program may be allowed to try: their names, as the error tells them."""
+_TRY: Final = (
+    "If the program can do without it, let it try and fail: may_try=[{!r}], of the host or of the session."
+)
+
+
+def check_tryable(names: object) -> frozenset[str]:
+    """Return the refused calls that a program may try, checked.
+
+    Raises:
+        ConvergenceUsageError: it is no list of names, or one of them is no name of a refused call.
+    """
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ConvergenceUsageError(
+            f"may_try must be a list of refused calls, such as ['subprocess.Popen'], not {names!r}."
+        )
+    found = list(names)
+    for name in found:
+        if name not in TRYABLE:
+            raise unknown_name("refused call in may_try", name, TRYABLE)
+    return frozenset(found)
 
 
 def as_method(answer: Callable[..., Any]) -> Make:

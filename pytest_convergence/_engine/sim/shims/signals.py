@@ -12,7 +12,7 @@ from pytest_convergence._engine.sim.shims.entropy import process_id
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
 from pytest_convergence._engine.sim.shims.refusals import SIGNALS, is_for_tool, refuse
 from pytest_convergence._engine.sim.signals import Signals, signals_of
-from pytest_convergence._engine.sim.world import OWNER
+from pytest_convergence._engine.sim.strands import present_life
 
 __all__ = ["rows"]
 
@@ -33,7 +33,7 @@ def rows() -> Iterator[Row]:
 
 def _own() -> Signals | None:
     """Return the signals of the host whose code runs, if one's does."""
-    life = OWNER.get()
+    life = present_life()
     return signals_of(life.node) if life is not None and life.node.is_host else None
 
 

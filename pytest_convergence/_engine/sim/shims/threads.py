@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
-from pytest_convergence._engine.sim.owner import OWNER
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
 from pytest_convergence._engine.sim.shims.refusals import THREADS, WAITS, as_method, is_for_tool, refuse
-from pytest_convergence._engine.sim.strands import Strand, StrandEnded, current_strand
+from pytest_convergence._engine.sim.strands import Strand, StrandEnded, current_strand, present_life
 
 __all__ = ["rows"]
 
@@ -54,7 +53,7 @@ def _start(
 
 def _is_host() -> bool:
     """Whether the caller is the program of a host on the world's own thread."""
-    life = OWNER.get()
+    life = present_life()
     return life is not None and life.node.is_host
 
 
