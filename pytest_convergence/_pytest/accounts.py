@@ -14,7 +14,7 @@ from pytest_convergence._engine.run.lifecycle import SessionState
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.session import Session
 
-__all__ = ["Account", "Chosen", "Told", "chosen_by", "unasked_by"]
+__all__ = ["Account", "Chosen", "Told", "chosen_by", "sendable", "unasked_by"]
 
 
 class Chosen(NamedTuple):
@@ -132,13 +132,13 @@ class Account(NamedTuple):
             converged=told.converged,
             chosen=None
             if chosen is None
-            else {label: one._replace(domain=_sendable(one.domain)) for label, one in chosen.items()},
+            else {label: one._replace(domain=sendable(one.domain)) for label, one in chosen.items()},
             unasked=tuple(told.unasked),
             digest=told.digest if in_full else "",
         )
 
 
-def _sendable(domain: Domain | None) -> Domain | None:
+def sendable(domain: Domain | None) -> Domain | None:
     """Return a domain, or nothing if it holds something that cannot be sent: then its options are not made weaker."""
     try:
         pickle.dumps(domain)

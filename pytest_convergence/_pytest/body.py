@@ -19,7 +19,7 @@ from pytest_convergence._pytest.async_fixtures import resolved, value_of
 from pytest_convergence._pytest.database import keep_failure, known_failures
 from pytest_convergence._pytest.examples import drawn_arguments
 from pytest_convergence._pytest.exploring import Exploration
-from pytest_convergence._pytest.failures import FAILURES
+from pytest_convergence._pytest.failures import FAILURES, Elsewhere
 from pytest_convergence._pytest.findings import effective_seed, schedule_words
 from pytest_convergence._pytest.hash_seeds import is_second_process, note_run
 from pytest_convergence._pytest.isolation import isolated, shown_here
@@ -135,6 +135,7 @@ def _failure(
         ways.once(item, running)
     except FAILURES as error:
         running.found_by, running.found_seed = schedule_words(running), effective_seed(running)
+        running.needs_isolation = isinstance(error, Elsewhere) and error.is_dead
         failure: BaseException = error
     else:
         return None

@@ -75,13 +75,24 @@ def replay_line(running: RunningTest, token: str, words: str) -> str:
     pinned = (
         [] if seed == "random" else [f"PYTHONHASHSEED={seed}"]
     )  # sets of strings have one order only under it
-    command = [*pinned, "pytest", _path_and_name(running), f"--convergence-replay={token}"]
+    command = [
+        *pinned,
+        "pytest",
+        _path_and_name(running),
+        f"--convergence-replay={token}",
+        *_isolation(running),
+    ]
     return " ".join(map(shlex.quote, command))
 
 
 def again_line(running: RunningTest) -> str:
     """Return the command that runs the test again."""
-    return " ".join(map(shlex.quote, ["pytest", _path_and_name(running)]))
+    return " ".join(map(shlex.quote, ["pytest", _path_and_name(running), *_isolation(running)]))
+
+
+def _isolation(running: RunningTest) -> list[str]:
+    """Return the option without which a failure would be the end of pytest's own process."""
+    return ["--convergence-isolate"] if running.needs_isolation else []
 
 
 def _path_and_name(running: RunningTest) -> str:
@@ -100,7 +111,7 @@ def rerun_line(running: RunningTest, seed: int) -> str:
         given["noise"] = running.run.approach.noise
     if given:
         words.append(f"--convergence-profile={','.join(given.values())}")
-    return " ".join(map(shlex.quote, words))
+    return " ".join(map(shlex.quote, [*words, *_isolation(running)]))
 
 
 def failure_sections(running: RunningTest) -> list[tuple[str, str]]:

@@ -7,7 +7,8 @@
 3. Told are values of ours alone (labels, numbers, texts): a user's object need not be fit to be sent.
 4. What ends a test is run once more in pytest's own process, for its traceback and its trace: the smallest failing run,
    a skip. That process has seen no other run, so it does the same there.
-5. A child that ends before it has told anything (a crash in C, ``os._exit``) is a failure of its run.
+5. A child that ends before it has told anything (a crash in C, ``os._exit``) is a failure of its run. What it has chosen
+   until then it has told while it ran, so this failure is reduced as well; it is made once more in a process of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import contextlib
 import gc
 import io
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -38,6 +38,7 @@ from pytest_convergence._pytest.failures import (
     signature_of,
 )
 from pytest_convergence._pytest.findings import again_line, effective_seed, rerun_line, schedule_words
+from pytest_convergence._pytest.journal import Journal, accounts_of, frames_in
 from pytest_convergence._pytest.marker import Plan
 from pytest_convergence._pytest.renewal import forget_output, renew_fixtures
 from pytest_convergence._pytest.running_test import Heard, RunningTest
@@ -50,10 +51,9 @@ __all__ = ["check_isolable", "isolated", "shown_here"]
 Once = Callable[[pytest.Function, RunningTest], None]
 
 _OPTION: Final = "--convergence-isolate"
-_LENGTH: Final = 8
-"""Bytes of the number of bytes that follow."""
 _HARMLESS: Final = ("pytest-convergence watchdog", "pytest_timeout ")
 """How the names of threads begin that a child can do without: each begins its own, or needs none."""
+_ENDING_SECONDS: Final = 1.0
 _PLAIN: Final = (str, int, float, bool, bytes, type(None))
 
 
@@ -105,13 +105,16 @@ _WITHOUT: Final = "without the option (-o convergence_isolate=false where the in
 def _check_threads(item: pytest.Item) -> None:
     """Fail if other threads are alive: a forked process has only the thread that forked."""
     current = threading.current_thread()
-    alive = [
-        thread.name
+    others = [
+        thread
         for thread in threading.enumerate()
         if thread is not current
         and not thread.name.startswith(_HARMLESS)
         and not isinstance(thread, threading._DummyThread)  # its end is known to nobody
     ]
+    for thread in others:  # a thread of a host has ended for its program a moment before it has ended
+        thread.join(_ENDING_SECONDS / len(others))
+    alive = [thread.name for thread in others if thread.is_alive()]
     if alive:
         names = ", ".join(map(repr, alive))
         pytest.fail(
@@ -135,8 +138,10 @@ def isolated(here: Once) -> Once:
     def once(item: pytest.Function, running: RunningTest) -> None:
         __tracebackhide__ = True
         _check_threads(item)
-        message, end = _ask_child(item, running, here)
+        message, told, end = _ask_child(item, running, here)
         if message is None:
+            accounts = accounts_of(told)
+            running.run.heard = Heard(accounts, accounts if running.run.course else (), {})
             raise _dead(running, end)
         if message.has_ended_otherwise:
             here(item, running)
@@ -148,38 +153,41 @@ def isolated(here: Once) -> Once:
     return once
 
 
-def _ask_child(item: pytest.Function, running: RunningTest, here: Once) -> tuple[_Message | None, int]:
-    """Make the run in a child; return what it tells, ``None`` if nothing, and how it ended."""
+def _ask_child(
+    item: pytest.Function, running: RunningTest, here: Once
+) -> tuple[_Message | None, list[Any], int]:
+    """Make the run in a child; return what it tells at last, ``None`` if nothing, what it told before, and how it ended."""
     install()  # which takes as long as many runs, and would be done by every child
     _flush(item.config)
     freezes = not gc.get_freeze_count()  # what somebody else has frozen stays so
     if freezes:  # or the child's collections would touch, and so copy, every object there is
         gc.freeze()
+    own, pid = os.getpid(), 0
     reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        # Python 3.12 warns of threads. Those that matter have been looked for; a worker of xdist has one of its own.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if not pid:
-        os.close(reading)
-        _be_child(item, running, here, writing)
-    if freezes:
-        gc.unfreeze()
-    os.close(writing)
     try:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of threads. Those that matter have been looked for; a worker of xdist has one of its own.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if not pid:
+            os.close(reading)
+            _be_child(item, running, here, writing)
+        if freezes:
+            gc.unfreeze()
+        os.close(writing)
         with open(reading, "rb") as pipe:
-            length = pipe.read(_LENGTH)
-            data = pipe.read(int.from_bytes(length, "big")) if len(length) == _LENGTH else b""
+            told = list(frames_in(pipe))
         end = os.waitpid(pid, 0)[1]
     except BaseException:  # Ctrl-C, or a time limit: nobody waits for the run any more
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+        if os.getpid() != own:
+            os._exit(1)  # it has struck the child before that began
+        if pid:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
         raise
-    if not data or len(data) != int.from_bytes(length, "big"):
-        return None, end
-    message: _Message = pickle.loads(data)
-    return message, end
+    message = told.pop() if told and isinstance(told[-1], _Message) else None
+    return message, told, end
 
 
 def _flush(config: pytest.Config) -> None:
@@ -228,9 +236,11 @@ def _dead(running: RunningTest, end: int) -> Elsewhere:
         else f"it left with exit status {code}, as by os._exit()"
     )
     line = f"the process of the run ended before the run did: {how}"
+    needed_it, running.needs_isolation = running.needs_isolation, True
     seed = effective_seed(running)
     again = again_line(running) if seed is None else rerun_line(running, seed)
-    text = f"{line}\nunder {schedule_words(running)}\nrun it again: {again} {_OPTION}"
+    running.needs_isolation = needed_it  # this may be a trial on the way to another failure
+    text = f"{line}\nunder {schedule_words(running)}\nrun it again: {again}"
     return Elsewhere(("dead", code), "ProcessEnded", line, text, is_dead=True)
 
 
@@ -252,7 +262,9 @@ def shown_here(
         finally:
             running.is_shrinking = was_shrinking
         running.notes.append(_NOT_HERE)
-    return pytest.fail.Exception(failure.text or failure.line, pytrace=False)
+    # Of a run that ended its process, the counterexample tells all that there is to tell.
+    is_told = failure.is_dead and running.counterexample is not None
+    return pytest.fail.Exception(failure.line if is_told else failure.text or failure.line, pytrace=False)
 
 
 _NOT_HERE: Final = (
@@ -268,10 +280,12 @@ def _be_child(item: pytest.Function, running: RunningTest, here: Once, writing: 
     """Run the body, tell what became of it, and end."""
     status = 1
     try:
-        data = pickle.dumps(_run_here(item, running, here))
+        journal = running.run.journal = Journal(writing)
+        for made in running.run.sessions:  # by fixtures
+            journal.made(made.session, made.label)
+        message = _run_here(item, running, here)
         _flush(item.config)
-        with open(writing, "wb") as pipe:
-            pipe.write(len(data).to_bytes(_LENGTH, "big") + data)
+        journal.tell(message)
         status = 0
     finally:
         os._exit(status)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.run.compare import Record
     from pytest_convergence._engine.run.outcome import Outcome
     from pytest_convergence._pytest.examples import Examples
+    from pytest_convergence._pytest.journal import Journal
     from pytest_convergence.explore.counterexample import Counterexample
 
 __all__ = [
@@ -153,6 +154,7 @@ class Run:
         seen: the states that its sessions went through, if the search wants to know.
         in_order: the sessions that follow the course or are examples, in the order in which they were made.
         heard: what became of it, if it was made in another process; what is here has not run then.
+        journal: whom a process tells of the run while it goes on, if it may not come to its end.
     """
 
     index: int
@@ -166,6 +168,7 @@ class Run:
     approach: Approach = Approach(None)  # noqa: RUF009 - a named tuple
     seen: list[StateWatch] | None = None
     heard: Heard | None = None
+    journal: Journal | None = None
 
     @property
     def told(self) -> Sequence[Told]:
@@ -198,6 +201,7 @@ class RunningTest:
         found_by, found_seed: which schedule found it, in words, and its seed.
         notes: what else is to be said of a failure.
         said: what the summary is to say of it, though it has passed.
+        needs_isolation: whether the failure can be made again in a process of its own alone.
         reached: its *sometimes* properties, and whether some run has reached them.
         sessions_ended, virtual_seconds, real_seconds: sums over all its sessions.
     """
@@ -209,6 +213,7 @@ class RunningTest:
         self.tally = Tally()
         self.keeps_traces = False
         self.is_shrinking = False
+        self.needs_isolation = False
         self.counterexample: Counterexample | None = None
         self.others: list[Counterexample] = []
         self.examples: Examples | None = None
@@ -326,6 +331,8 @@ class RunningTest:
         if course is not None or self.examples is not None:
             self.run.in_order.append(session)
         self._keep(session, None)
+        if self.run.journal is not None:
+            self.run.journal.made(session, self.run.sessions[-1].label)
 
     def _keep(self, session: Session, outcome: Outcome | None) -> None:
         """Put ``session`` at the end of those of this run."""

@@ -348,7 +348,8 @@ def counterexample_of(
         told = [""] * len(least)
         if search.is_minimal and len(least) <= _MOST_TOLD_WITHOUT:
             told = [search.without([other for other in least if other != one]) for one in least]
-        final = search.run(search.course(least, recorded=True), here=True)
+        # A run that ends its process is not made in pytest's own.
+        final = search.run(search.course(least, recorded=True), here=not running.needs_isolation)
         if final is None or signature_of(final) != search._wanted:  # it failed so a moment ago
             running.notes.append(_NOT_EVERY_TIME)
             return error

@@ -297,15 +297,17 @@ class RecordingChoices:
         words: label -> the option in words.
         domains: label -> what might have been chosen there.
         director: of the inner choices, if they have one.
+        hear: called with each deviation as it comes about: its label, option, words and domain.
     """
 
-    __slots__ = ("_inner", "deviations", "director", "domains", "words")
+    __slots__ = ("_inner", "deviations", "director", "domains", "hear", "words")
 
     def __init__(self, inner: Choices) -> None:
         self._inner = inner
         self.deviations: dict[str, int] = {}
         self.words: dict[str, str] = {}
         self.domains: dict[str, Domain] = {}
+        self.hear: Callable[[str, int, str, Domain], None] | None = None
         self.director: Director | None = getattr(inner, "director", None)
         if self.director is not None:  # what it delays is known when it arrives
             self.director.listener = self._keep
@@ -315,6 +317,8 @@ class RecordingChoices:
         self.deviations[label] = option
         self.words[label] = domain.describe(option)
         self.domains[label] = domain
+        if self.hear is not None:
+            self.hear(label, option, self.words[label], domain)
 
     def every(self, stem: str, domain: Domain) -> Callable[[], int]:
         """Answer as the inner choices do."""

@@ -20,7 +20,7 @@ import pytest
 from pytest_convergence import Session
 from pytest_convergence._engine.run.hosting import run_in_world
 from pytest_convergence._engine.run.options import SessionOptions
-from tests.unit.sim.harness import make_session
+from tests.unit.sim.harness import make_session, threads_left
 
 KEPT: list[object] = []
 CERTIFICATE = Path(__file__).parents[2] / "hosts" / "certificate.pem"
@@ -190,12 +190,13 @@ def test_nothing_of_a_run_is_left_for_the_next() -> None:
 
         session.run(scenario)
 
+    known = set(threading.enumerate())
     once()
-    before = threading.active_count(), descriptors()
+    before = threads_left(known), descriptors()
     for _ in range(20):
         once()
     gc.collect()
-    assert (threading.active_count(), descriptors()) == before
+    assert (threads_left(known), descriptors()) == before == ([], before[1])
     assert len(tokens) == 0
 
 

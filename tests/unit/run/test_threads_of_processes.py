@@ -17,7 +17,7 @@ import pytest
 
 from pytest_convergence import Session
 from pytest_convergence.errors import AgentError, DeadlockError, SimulationEscapeError
-from tests.unit.sim.harness import make_session
+from tests.unit.sim.harness import make_session, threads_left
 
 
 def run(main: Any, **options: Any) -> Any:
@@ -260,6 +260,7 @@ def test_a_join_with_a_timeout_gives_up() -> None:
 
 def test_a_crash_stops_all_threads_of_its_process() -> None:
     beats: list[float] = []
+    known = set(threading.enumerate())
 
     def beat() -> None:
         while True:
@@ -279,7 +280,7 @@ def test_a_crash_stops_all_threads_of_its_process() -> None:
     session.host("p", main, process=True)
     session.run(scenario)
     assert beats == [1.0, 2.0, 3.0]
-    assert threading.active_count() <= 2
+    assert threads_left(known) == []
 
 
 def test_a_host_on_the_worlds_own_thread_may_have_worker_threads(caplog: pytest.LogCaptureFixture) -> None:

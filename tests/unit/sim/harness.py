@@ -1,6 +1,7 @@
 """Small worlds for tests: a coroutine on a simulated loop, or a session with agents."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, TypeVar
@@ -48,3 +49,15 @@ def run_session(
 ) -> Outcome:
     """Make a session, run it, return its outcome."""
     return make_session(**options).run(scenario, **(inputs or {}))
+
+
+def threads_left(known: set[threading.Thread]) -> list[str]:
+    """Name the threads that are alive and were not known, once those have ended that are about to.
+
+    For its program a thread has ended a moment before the machine is done with it.
+    """
+    others = [thread for thread in threading.enumerate() if thread not in known]
+    others = [thread for thread in others if not thread.name.startswith("pytest-convergence watchdog")]
+    for thread in others:
+        thread.join(60)
+    return [thread.name for thread in others if thread.is_alive()]
