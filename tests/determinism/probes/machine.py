@@ -316,6 +316,28 @@ async def secure_streams() -> object:
     return times
 
 
+@probe("TLS that blocks", process=True)
+def blocking_tls() -> object:
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(CERTIFICATE)
+    ours = ssl.create_default_context(cafile=str(CERTIFICATE))
+    ours.check_hostname = False
+    listening = socket.create_server(("127.0.0.1", 7000))
+
+    def serve() -> None:
+        for _ in range(3):
+            with theirs.wrap_socket(listening.accept()[0], server_side=True) as connection:
+                connection.sendall(connection.recv(100))
+
+    threading.Thread(target=serve).start()
+    times = []
+    for _ in range(3):
+        with ours.wrap_socket(socket.create_connection(("127.0.0.1", 7000))) as connection:
+            connection.sendall(b"hello")
+            times.append((connection.recv(100), time.monotonic()))
+    return times
+
+
 @probe("datagrams, lost and doubled")
 async def datagrams() -> object:
     loop, seen = asyncio.get_running_loop(), []

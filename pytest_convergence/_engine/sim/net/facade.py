@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Iterable
 from types import FrameType
-from typing import Any, Final, final
+from typing import Any, Final
 
 from pytest_convergence._engine.sim.net.datagram import DatagramSocket
 from pytest_convergence._engine.sim.net.descriptors import FIRST_DESCRIPTOR, READ, WRITE
@@ -30,7 +30,6 @@ _PEEK: Final = int(socket.MSG_PEEK)
 _NONBLOCK: Final = getattr(socket, "SOCK_NONBLOCK", 0)
 
 
-@final
 class SimulatedSocket(socket.socket):
     """A socket of a simulated host. See :class:`socket.socket` for its methods.
 

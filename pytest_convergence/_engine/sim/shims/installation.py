@@ -26,6 +26,7 @@ from pytest_convergence._engine.sim.shims import (
     sockets,
     stdio,
     threads,
+    tls,
 )
 from pytest_convergence._engine.sim.shims.asking import RUNS
 from pytest_convergence._engine.sim.shims.collection import Collection
@@ -54,6 +55,7 @@ def all_rows() -> Iterator[Row]:
     yield from refusals.rows()
     yield from signals.rows()
     yield from sockets.rows()
+    yield from tls.rows()
     yield from stdio.rows()
     yield from threads.rows()
 
@@ -120,6 +122,7 @@ class Installation:
                     _let_time_machine_go_first()
                     self._install(list(all_rows()))
                     sockets.cover_sockets()
+                    tls.cover_tls()
                     cover_locks()
                     cover_hashes()
                     self.installed = True
