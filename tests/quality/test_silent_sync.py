@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_convergence._engine.run.session import Session
-from pytest_convergence._engine.state.sync import SYNCS
+from pytest_convergence._engine.state.sync import SYNCS, EventLog
 from pytest_convergence.errors import AgentCrashedError
 from tests.quality.silence import NETWORKS, silent
 
@@ -38,6 +38,11 @@ def _write(state: Any, number: int, name: str) -> None:
     else:
         state.set(f"own.{name}", number)
         state.insert("text", 0, name)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_logs_that_are_folded_often_are_silent(network: str) -> None:
+    silent({"agents": list(AGENTS), "sync": EventLog(snapshot_every=3), "network": network}, scenario=_writes)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -34,6 +34,24 @@ fact                    data                              the agent that observe
 ``replica``             ``seen``, ``state``,              my copy of what is shared is ``state``, after exactly the
                         ``version``                       updates ``seen`` (a clock, or a set of ids); a fingerprint
                                                           of the state will do, and the version need not be given
+``joined``              ``way``, ``start``, ``end``,      I take in, at one stroke, what another told: what lies
+                        ``seen``                          between ``start`` and ``end``; I had ``seen`` this before;
+                                                          ``way="full"``: a whole document
+``told``                ``to``, ``upto``                  I tell this peer (these peers) all that I hold up to here,
+                                                          until it is acknowledged
+``acked``               ``by``, ``upto``                  this peer (these peers), I take it, have all up to here
+``logged``              ``events``: ``(author, number)``  my log goes on with these events, in this order
+``logged``              ``upto``                          my log goes up to here (after a restart, or by a snapshot)
+``folded``              ``seen``, ``state``               folding my log, or its snapshot and what follows, I come to
+                                                          this ``state``, after exactly the updates ``seen``
+``siblings``            ``path``, ``writes``, ``seen``    at this path the writes with these ids stand side by side;
+                                                          of all writes I have ``seen`` these (may be left out)
+``clock``               ``clock``                         an event of mine that counts; this is its vector clock
+``hybrid``              ``l``, ``c``, ``physical``,       an event of mine that counts; this is its hybrid clock; my
+                        ``max_skew``                      own clock said ``physical``, and ``l`` may run ahead of it
+                                                          by so much at most (both may be left out)
+``disregard``           (nothing)                         I take no notice of what I have received since my last event
+                                                          that counts: a stamp too far ahead, say
 ``log``                 ``entries``: ``(term, value)``    after a restart: my log holds just this, durably
 ``append``              ``index``, ``term``, ``value``    my log holds this entry at ``index`` (from 1), durably; if
                                                           it held another there, that and what followed are gone
@@ -49,7 +67,8 @@ fact                    data                              the agent that observe
                         ``value``
 ``round_closed``        ``round``                         nothing more counts in this round
 ``merged``              ``round``, ``value``,             I merged the parts in this order to this value; those
-                        ``order``, ``missing``            that are missing it lacks
+                        ``order``, ``missing``,           that are missing it lacks; at these paths sides differ
+                        ``conflicts``
 ``called``              ``call``, ``deadline``,           I call for proposals, for so many seconds; equal scores
                         ``order``, ``best``               go by this order, the ``"highest"`` or ``"lowest"`` wins
 ``bid``                 ``call``, ``bidder``,             this bid came in; the score may follow as ``scored``
@@ -89,7 +108,8 @@ fact                    data                              the agent that observe
 ``access``              ``resource``, ``task``,           (of whoever guards a resource) I let an owner with this
                         ``token``                         token change the resource
 ``write``               ``id``, ``path``, ``value``,      I write this to what is shared; by my clock it is ``at``,
-                        ``at``, ``seen``, ``priority``    and I had ``seen`` the writes with these ids
+                        ``at``, ``seen``, ``priority``,   and I had ``seen`` the writes with these ids; the vector
+                        ``clock``                         clock of the write may follow
 ``conflict``            ``path``, ``writes``, ``winner``  I met a conflict of the writes with these ids; ``winner``
                         ``value``, ``strategy``, ``id``   stands, or the ``value``, by that strategy (neither: open)
 ``keep``                ``path``, ``write``,              at this path I hold that write from now on, by that

@@ -81,6 +81,18 @@ class Monitor:
             for _, checker in self._checkers
         )
 
+    def split(self, names: Iterable[str]) -> Monitor:
+        """Give up the properties of these names to a monitor of their own, and return it."""
+        wanted = set(names)
+        other = Monitor((), Scope(()))
+        other._checkers = [pair for pair in self._checkers if pair[0].name in wanted]
+        self._checkers = [pair for pair in self._checkers if pair[0].name not in wanted]
+        for monitor in (self, other):
+            monitor._sometimes = [pair for pair in monitor._checkers if pair[0].kind is Kind.SOMETIMES]
+            monitor._known.clear()
+            monitor._ask_kinds()
+        return other
+
     def finish(self, final: FinalState) -> tuple[Violation, ...]:
         """Take the end of the run; return the violations that it proves."""
         found = [

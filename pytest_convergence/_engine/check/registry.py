@@ -7,11 +7,15 @@ from typing import Final, final
 
 from pytest_convergence._engine.check.acyclic_delegation import ACYCLIC_DELEGATION
 from pytest_convergence._engine.check.agreement import AGREEMENT
+from pytest_convergence._engine.check.antichain import ANTICHAIN
+from pytest_convergence._engine.check.atomic_apply import ATOMIC_APPLY
 from pytest_convergence._engine.check.award_known_bidder import AWARD_KNOWN_BIDDER
 from pytest_convergence._engine.check.backpressure import BACKPRESSURE
 from pytest_convergence._engine.check.bounded_retry import BOUNDED_RETRY
 from pytest_convergence._engine.check.cancel_propagates import CANCEL_PROPAGATES
 from pytest_convergence._engine.check.capability_match import CAPABILITY_MATCH
+from pytest_convergence._engine.check.causal_context import CAUSAL_CONTEXT
+from pytest_convergence._engine.check.clock_is_happens_before import CLOCK_IS_HAPPENS_BEFORE
 from pytest_convergence._engine.check.commit_validity import COMMIT_VALIDITY
 from pytest_convergence._engine.check.committed_is_durable import COMMITTED_IS_DURABLE
 from pytest_convergence._engine.check.committed_on_quorum import COMMITTED_ON_QUORUM
@@ -36,16 +40,21 @@ from pytest_convergence._engine.check.every_bidder_answered import EVERY_BIDDER_
 from pytest_convergence._engine.check.failover_within import FAILOVER_WITHIN
 from pytest_convergence._engine.check.fair_vote import FAIR_VOTE
 from pytest_convergence._engine.check.first_come_order import FIRST_COME_ORDER
+from pytest_convergence._engine.check.fold_is_state import FOLD_IS_STATE
 from pytest_convergence._engine.check.handler_idempotent import HANDLER_IDEMPOTENT
 from pytest_convergence._engine.check.hedge_idempotent import HEDGE_IDEMPOTENT
+from pytest_convergence._engine.check.hybrid_clock import HYBRID_CLOCK
 from pytest_convergence._engine.check.idempotent_resync import IDEMPOTENT_RESYNC
+from pytest_convergence._engine.check.inflationary import INFLATIONARY
 from pytest_convergence._engine.check.integrity import INTEGRITY
+from pytest_convergence._engine.check.interval_covered import INTERVAL_COVERED
 from pytest_convergence._engine.check.last_write_rule import LAST_WRITE_RULE
 from pytest_convergence._engine.check.late_bid_rejected import LATE_BID_REJECTED
 from pytest_convergence._engine.check.leader_completeness import LEADER_COMPLETENESS
 from pytest_convergence._engine.check.liveness_core import LIVENESS_CORE
 from pytest_convergence._engine.check.load_bound import LOAD_BOUND
 from pytest_convergence._engine.check.log_matching import LOG_MATCHING
+from pytest_convergence._engine.check.log_without_gap import LOG_WITHOUT_GAP
 from pytest_convergence._engine.check.merge_laws import MERGE_LAWS
 from pytest_convergence._engine.check.merge_order_independent import MERGE_ORDER_INDEPENDENT
 from pytest_convergence._engine.check.monotonic_version import MONOTONIC_VERSION
@@ -70,6 +79,7 @@ from pytest_convergence._engine.check.promises_survive_restart import PROMISES_S
 from pytest_convergence._engine.check.property import Property
 from pytest_convergence._engine.check.quiescence import QUIESCENCE
 from pytest_convergence._engine.check.reply_before_sync import REPLY_BEFORE_SYNC
+from pytest_convergence._engine.check.resent_until_acked import RESENT_UNTIL_ACKED
 from pytest_convergence._engine.check.restart_intensity import RESTART_INTENSITY
 from pytest_convergence._engine.check.restart_scope import RESTART_SCOPE
 from pytest_convergence._engine.check.rollback_exact import ROLLBACK_EXACT
@@ -83,6 +93,7 @@ from pytest_convergence._engine.check.straggler_bound import STRAGGLER_BOUND
 from pytest_convergence._engine.check.sync_equivalence import SYNC_EQUIVALENCE
 from pytest_convergence._engine.check.term_monotonic import TERM_MONOTONIC
 from pytest_convergence._engine.check.termination import TERMINATION
+from pytest_convergence._engine.check.three_way_identities import THREE_WAY_IDENTITIES
 from pytest_convergence._engine.check.token_unique_monotonic import TOKEN_UNIQUE_MONOTONIC
 from pytest_convergence._engine.check.transfer_exactly_once import TRANSFER_EXACTLY_ONCE
 from pytest_convergence._engine.check.trigger_once import TRIGGER_ONCE
@@ -121,6 +132,16 @@ BUILT_IN: Final[Mapping[str, Property]] = {
         MONOTONIC_VERSION,
         SYNC_EQUIVALENCE,
         IDEMPOTENT_RESYNC,
+        INFLATIONARY,
+        INTERVAL_COVERED,
+        RESENT_UNTIL_ACKED,
+        ATOMIC_APPLY,
+        LOG_WITHOUT_GAP,
+        FOLD_IS_STATE,
+        CAUSAL_CONTEXT,
+        ANTICHAIN,
+        CLOCK_IS_HAPPENS_BEFORE,
+        HYBRID_CLOCK,
         NO_ACKED_LOSS,
         EFFECT_AT_MOST_ONCE,
         NO_UNEXPECTED,
@@ -148,6 +169,7 @@ BUILT_IN: Final[Mapping[str, Property]] = {
         ROUND_ISOLATION,
         MERGE_ORDER_INDEPENDENT,
         MERGE_LAWS,
+        THREE_WAY_IDENTITIES,
         COMPLETENESS_OR_FLAG,
         STRAGGLER_BOUND,
         SINGLE_AWARD,

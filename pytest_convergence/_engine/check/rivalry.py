@@ -15,9 +15,21 @@ from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.facts import fact_of
 from pytest_convergence._engine.state.conflicts import Conflict
 from pytest_convergence._engine.state.paths import Path, overlap, parse_path
-from pytest_convergence._engine.state.updates import DELETED, Update, commute
+from pytest_convergence._engine.state.updates import DELETED, Dot, Update, commute
 
-__all__ = ["KINDS", "Id", "Kept", "Report", "Writes", "Written", "kept_by", "report_of", "written_by"]
+__all__ = [
+    "KINDS",
+    "Id",
+    "Kept",
+    "Report",
+    "Writes",
+    "Written",
+    "id_of",
+    "kept_by",
+    "path_of",
+    "report_of",
+    "written_by",
+]
 
 KINDS: Final = frozenset({"observe", "state", "conflict"})
 """The kinds of events that speak of writes and of conflicts."""
@@ -71,14 +83,15 @@ class Kept(NamedTuple):
     strategy: str
 
 
-def _path(data: Mapping[str, Any]) -> Path:
+def path_of(data: Mapping[str, Any]) -> Path:
+    """The path that a fact speaks of; ``state`` where it does not say."""
     path = data.get("path", "state")
     return parse_path(path) if isinstance(path, str | list | tuple) else (str(path),)
 
 
-def _id(value: Any) -> Id:
+def id_of(value: Any) -> Id:
     """An id that can be looked up, whatever agents use for one."""
-    return value if isinstance(value, str | int) else canonical(value)
+    return value if isinstance(value, str | int | Dot) else canonical(value)
 
 
 def written_by(event: TraceEvent) -> Written | None:
@@ -91,11 +104,11 @@ def written_by(event: TraceEvent) -> Written | None:
         return None
     agent = str(data.get("by", event.agent))
     order = (data.get("at", 0), agent, str(data["id"]))
-    seen = frozenset(_id(each) for each in data.get("seen", ()))
+    seen = frozenset(id_of(each) for each in data.get("seen", ()))
     priority = data.get("priority", 0)
-    derived = frozenset(_id(each) for each in data.get("derived_from", ()))
-    value, path = data.get("value"), _path(data)
-    return Written(_id(data["id"]), agent, path, value, order, priority, seen, derived=derived)
+    derived = frozenset(id_of(each) for each in data.get("derived_from", ()))
+    value, path = data.get("value"), path_of(data)
+    return Written(id_of(data["id"]), agent, path, value, order, priority, seen, derived=derived)
 
 
 def _from_update(update: Update) -> Written:
@@ -112,16 +125,16 @@ def report_of(event: TraceEvent) -> Report | None:
     fact, data = fact_of(event)
     if fact != "conflict" or "writes" not in data:
         return None
-    writes = tuple(_id(each) for each in data["writes"])
+    writes = tuple(id_of(each) for each in data["writes"])
     winner = data.get("winner")
-    name = _id(data["id"]) if "id" in data else canonical(sorted(map(str, writes)))
+    name = id_of(data["id"]) if "id" in data else canonical(sorted(map(str, writes)))
     return Report(
         name,
         event.agent,
-        _path(data),
+        path_of(data),
         writes,
         str(data.get("strategy", "")),
-        () if winner is None else (_id(winner),),
+        () if winner is None else (id_of(winner),),
         data.get("value"),
         winner is not None or "value" in data,
     )
@@ -148,7 +161,7 @@ def kept_by(event: TraceEvent) -> Kept | None:
     fact, data = fact_of(event)
     if fact != "keep" or "write" not in data:
         return None
-    return Kept(event.agent, _path(data), _id(data["write"]), str(data.get("strategy", "")))
+    return Kept(event.agent, path_of(data), id_of(data["write"]), str(data.get("strategy", "")))
 
 
 @final

@@ -322,6 +322,8 @@ class Gathering:
         missing = tuple(self._open_parts())
         order = [part for part in self.tasks if part in self.counted]
         data = {"round": self.round, "value": value, "order": order, "missing": [*missing, *self.failed]}
+        if conflicts:
+            data["conflicts"] = [conflict.path for conflict in conflicts]
         merged = Merged(value, conflicts, missing, dict(self.failed))
         self.outputs.append(value if merged.is_complete else merged)
         fact = Observe("merged", data)

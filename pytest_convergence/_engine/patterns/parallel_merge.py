@@ -61,6 +61,7 @@ class ParallelMerge(Pattern):
             "round_isolation",
             "merge_order_independent",
             "merge_laws",
+            "three_way_identities",
             "completeness_or_flag",
             "straggler_bound",
             "termination",

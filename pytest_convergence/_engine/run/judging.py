@@ -9,8 +9,9 @@ from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.evidence import evidence
 from pytest_convergence._engine.check.monitor import Monitor
 from pytest_convergence._engine.check.of_conflicts import properties_of_conflicts
+from pytest_convergence._engine.check.of_replicas import AWAKENED_BY, OF_REPLICAS
 from pytest_convergence._engine.check.property import FinalState, Property, Scope, Violation
-from pytest_convergence._engine.check.registry import find_property
+from pytest_convergence._engine.check.registry import BUILT_IN, find_property
 from pytest_convergence._engine.run.counting import Counting, Verdict
 from pytest_convergence._engine.run.fruitless import FruitlessTerms
 from pytest_convergence._engine.run.goal import CriterionResult, Goal, weight_met
@@ -19,6 +20,7 @@ from pytest_convergence._engine.run.origins import name_origin
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.settling import largest_group, split_views
 from pytest_convergence._engine.run.sharing import watch_steps
+from pytest_convergence._engine.sim.showing import MESSAGE_KINDS, show_messages
 from pytest_convergence._engine.state.plan import as_plan
 from pytest_convergence.errors import InternalError, PropertyViolation, RunFailure
 
@@ -30,10 +32,6 @@ __all__ = ["GENERIC_PROPERTIES", "Judge", "raise_or_return"]
 GENERIC_PROPERTIES: Final = (
     "promises_survive_restart",
     "reply_before_sync",
-    "sec",
-    "monotonic_version",
-    "sync_equivalence",
-    "idempotent_resync",
     "no_unhandled_exception",
 )
 """Properties that every session is checked for; they speak of facts that agents observe, and cost nothing without."""
@@ -53,11 +51,13 @@ class Judge:
     """The checkers of one run, and its verdict."""
 
     __slots__ = (
+        "_asleep",
         "_conduct",
         "_final",
         "_judging",
         "_monitors",
         "_properties",
+        "_readers",
         "_scope",
         "_sent",
         "_until_a_fact",
@@ -69,7 +69,9 @@ class Judge:
     def __init__(self, conduct: Conduct) -> None:
         self._conduct = conduct
         self._monitors: list[Monitor] = []
+        self._readers: list[Monitor] = []  # those of the monitors that read messages
         self._properties: tuple[Property, ...] = ()  # that are judged already
+        self._asleep = AWAKENED_BY
         self._final: FinalState | None = None
         self._until_a_fact: tuple[
             Property, ...
@@ -121,8 +123,13 @@ class Judge:
     def replicas_are_used(self) -> None:
         """Somebody writes to a replica for the first time: judge what holds of conflicts too, from now on."""
         plan = as_plan(self._conduct.session.options.get("resolve"))
-        known = {find_property(each).name for each in self._conduct.session.options.get("properties")}
-        names = properties_of_conflicts(step.name for step in plan.steps)
+        self._watch_more((*OF_REPLICAS, *properties_of_conflicts(step.name for step in plan.steps)))
+
+    def _watch_more(self, names: tuple[str, ...]) -> None:
+        """Judge the properties of these names too, unless they are judged already."""
+        self._asleep = {fact: more for fact, more in self._asleep.items() if not set(more) <= set(names)}
+        known = {prop.name for prop in self._properties}
+        known |= {find_property(each).name for each in self._conduct.session.options.get("properties")}
         self.watch(tuple(find_property(name) for name in names if name not in known))
 
     def watch(self, properties: tuple[Property, ...]) -> None:
@@ -133,11 +140,34 @@ class Judge:
         self._monitors.append(monitor)
         self._properties += properties
         asked = monitor.asked
+        reads = [
+            prop.name for prop, kinds in zip(properties, asked, strict=True) if _reads_messages(prop, kinds)
+        ]
+        if reads:
+            self._show_messages(monitor if len(reads) == len(properties) else monitor.split(reads))
         by_event = frozenset().union(*(kinds for kinds in asked if "step" not in kinds))
         self._watch_kinds(_FACT_KINDS | by_event)
         if any("step" in kinds for kinds in asked):  # asked after every step, and by nothing else
             self._conduct.after_step = self._after_step
             watch_steps(self._conduct.world)
+
+    def _show_messages(self, monitor: Monitor) -> None:
+        """Show all messages to this monitor."""
+        if monitor not in self._monitors:
+            self._monitors.append(monitor)
+        if not self._readers:
+            show_messages(self._conduct.fabric, self._feed_message)
+        self._readers.append(monitor)
+
+    def _feed_message(self, event: TraceEvent) -> None:
+        if self._judging or self._conduct.is_over:
+            return
+        try:
+            found = [violation for monitor in self._readers for violation in monitor.feed(event)]
+        except Exception as error:
+            self._conduct.fail(error)
+            return
+        self._note(found)
 
     def _watch_kinds(self, kinds: frozenset[str]) -> None:
         self._conduct.fabric.watch(kinds - self._watched, self.feed)
@@ -152,9 +182,14 @@ class Judge:
             self._until_a_fact = ()
         self._judging = True  # a predicate that writes would otherwise be judged inside its own judgement
         try:
+            if event.kind == "observe" and (names := self._asleep.get(event.detail["fact"])) is not None:
+                self._watch_more(names)
             found = self._feed_sendings(event) if event.kind in _ASKS_WHAT_WAS_SENT else []
             sends = False
             for monitor in self._monitors:
+                if monitor in self._readers:
+                    found += () if event.kind in MESSAGE_KINDS else monitor.feed(event)  # those it was shown
+                    continue
                 found += monitor.feed(event)
                 sends = sends or "send" in monitor.kinds
             if sends and event.kind == "observe":
@@ -173,7 +208,8 @@ class Judge:
         if sent is None or self._count_sent(agent) == sent:
             return []
         sending = TraceEvent(-1, event.at_ns, "send", agent)
-        return [violation for monitor in self._monitors for violation in monitor.feed(sending)]
+        others = [monitor for monitor in self._monitors if monitor not in self._readers]
+        return [violation for monitor in others for violation in monitor.feed(sending)]
 
     def _count_sent(self, agent: str) -> int:
         node = self._conduct.fabric.nodes.get(agent)
@@ -373,6 +409,11 @@ class Judge:
             return ""
         parts = [f"{', '.join(names)} voted for {value}" for value, names in ballots.items()]
         return f"{'; '.join(parts)}; a quorum is {self._scope.needed} of {len(self._scope.agents)}"
+
+
+def _reads_messages(prop: Property, kinds: frozenset[str]) -> bool:
+    """Whether a checker wants messages shown; built-in ones that ask for sendings alone are content with less."""
+    return bool(MESSAGE_KINDS & kinds) and (prop.name not in BUILT_IN or "receive" in kinds)
 
 
 def _missed(goal: Goal, criteria: tuple[CriterionResult, ...]) -> list[str]:

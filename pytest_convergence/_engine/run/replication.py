@@ -6,7 +6,10 @@
    and so is how long replicas do not hold the same updates.
 3. When a replica learns that another holds the same updates, it says so as a fact (``replica``), with a fingerprint of its
    document: equal updates must mean equal documents. What nobody can compare need not be said. When it is sent what it has
-   it says so again: nothing may have changed.
+   it says so again: nothing may have changed. After a restart it says what it comes back with.
+4. Whatever the way, it says what it takes in (``joined``, with what it had seen before), whom it tells of a write
+   (``told``), and, once it waits for nobody any more, what those have acknowledged (``acked``). What is special to a way of
+   synchronising (logs, siblings) the machine says itself.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Replication"]
 
 _CHANNEL: Final = "sync"
+_NOTHING: Final = VectorClock()
 
 
 @final
@@ -78,19 +82,24 @@ class _Traffic:
 class _Watched:
     """A synchronisation machine, with its messages counted and its facts observed."""
 
-    __slots__ = ("_machine", "_observed", "_replica", "_traffic")
+    __slots__ = ("_machine", "_observed", "_replica", "_traffic", "_waits", "_way")
 
-    def __init__(self, machine: Any, replica: Replica, traffic: _Traffic) -> None:
+    def __init__(self, machine: Any, replica: Replica, traffic: _Traffic, way: str) -> None:
         self._machine = machine
         self._replica = replica
         self._traffic = traffic
+        self._way = way
         self._observed: VectorClock | None = None
+        self._waits = False
 
     def on_start(self, durable: Mapping[str, Any]) -> list[Effect]:
-        return self._counted(self._machine.on_start(durable))
+        effects = self._counted(self._machine.on_start(durable))
+        return [Observe("replica", self._replica.facts()), *effects] if durable else effects
 
     def on_command(self, name: str, argument: Any) -> list[Effect]:
-        return self._counted(self._machine.on_command(name, argument))
+        effects = self._counted(self._machine.on_command(name, argument))
+        to = [effect.to for effect in effects if type(effect) is Send]
+        return [Observe("told", {"to": to, "upto": self._replica.clock}), *effects] if to else effects
 
     def on_timer(self, name: str) -> list[Effect]:
         return self._counted(self._machine.on_timer(name))
@@ -99,11 +108,26 @@ class _Watched:
         before = self._replica.clock
         effects = self._counted(self._machine.on_message(sender, kind, payload))
         clock = self._replica.clock
-        resent = clock == before and getattr(payload, "delta", None) is not None
+        packed = getattr(payload, "delta", None)
+        resent = clock == before and packed is not None
+        if packed is not None and not resent:
+            effects.insert(0, Observe("joined", self._joined(packed, before)))
         if (resent or clock != self._observed) and getattr(payload, "clock", None) == clock:
             self._observed = clock
             effects.append(Observe("replica", self._replica.facts()))
         return effects
+
+    def _joined(self, packed: Any, before: VectorClock) -> dict[str, Any]:
+        """What is said of what was taken in; a snapshot of what lies before its start begins at nothing."""
+        start = getattr(packed, "start", _NOTHING)
+        if getattr(packed, "snapshot", None) is not None and not start <= before:
+            start = _NOTHING
+        return {
+            "way": self._way,
+            "start": start,
+            "end": getattr(packed, "end", self._replica.clock),
+            "seen": before,
+        }
 
     def view(self) -> Any:
         return self._machine.view()
@@ -119,6 +143,11 @@ class _Watched:
             if type(effect) is Send:
                 self._traffic.sent(effect.payload)
         self._traffic.changed(self._replica.agent, self._replica.clock)
+        answered_for = getattr(self._machine, "answered_for", None)
+        if answered_for is not None:
+            waited, self._waits = self._waits, self._machine.pending
+            if waited and not self._waits:
+                carried.append(Observe("acked", {"by": answered_for, "upto": self._replica.clock}))
         return carried
 
 
@@ -178,7 +207,7 @@ class Replication:
     def _machine(self, name: str) -> _Watched:
         replica = self._conduct.session.agents[name].state
         peers = [other for other in self._names if other != name]
-        return _Watched(self._strategy.machine(replica, peers), replica, self._traffic)
+        return _Watched(self._strategy.machine(replica, peers), replica, self._traffic, self._strategy.name)
 
     def _first_message(self, name: str, message: InFlight) -> None:
         self._take(self._host(name), message)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from pytest_convergence._engine.base.clocks import VectorClock
-from pytest_convergence._engine.base.effects import Effect, Persist, Sync
+from pytest_convergence._engine.base.effects import Effect, Observe, Persist, Sync
 from pytest_convergence._engine.state.event_log import EventLog, Events, Snapshot, fold_events
 from pytest_convergence._engine.state.replica import Replica
 from pytest_convergence._engine.state.spreading import Spreading, SyncTiming
@@ -42,7 +42,7 @@ class EventSync(Spreading):
         log: the events of all authors, as far as they have come here.
     """
 
-    __slots__ = ("_compacted", "_snapshot_every", "_unkept", "log")
+    __slots__ = ("_begins_anew", "_compacted", "_snapshot_every", "_unkept", "log")
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class EventSync(Spreading):
     ) -> None:
         super().__init__(replica, peers, timing)
         self._snapshot_every = snapshot_every
+        self._begins_anew = False
         # What was written before there was a log is its snapshot.
         self.log = EventLog(Snapshot(replica.clock, replica.updates))
         self._compacted: list[Update] | None = [] if replica.clock else None
@@ -72,6 +73,13 @@ class EventSync(Spreading):
 
     # ------------------------------------------------------------------------------------------------------ durability
 
+    def on_start(self, durable: Mapping[str, Any]) -> list[Effect]:
+        """Begin with what survived, and say how far the log goes."""
+        begun = self.log.snapshot.clock
+        effects = super().on_start(durable)
+        end = self.log.clock if _VERSION_KEY in durable else begun
+        return [Observe("logged", {"upto": end}), *effects] if end or durable else effects
+
     def _restore(self, durable: Mapping[str, Any]) -> bool:
         if _VERSION_KEY not in durable:
             return False
@@ -87,7 +95,13 @@ class EventSync(Spreading):
         if not self._unkept and self._compacted is None:
             return
         unkept, self._unkept = self._unkept, []
-        if len(self.log) >= self._snapshot_every:
+        if self._begins_anew:
+            self._begins_anew = False
+            yield Observe("logged", {"upto": self.log.clock})
+        elif unkept:
+            yield Observe("logged", {"events": [tuple(event.dot) for event in unkept]})
+        folds = len(self.log) >= self._snapshot_every
+        if folds:
             self._compact()
         gone, self._compacted = self._compacted, None
         if gone is None:
@@ -101,6 +115,9 @@ class EventSync(Spreading):
             for event in gone:
                 yield Persist(_key(event), None)
             yield Sync()
+        if folds:
+            yield Observe("folded", self.replica.facts_of(self.log.snapshot.updates))
+            yield Observe("replica", self.replica.facts())
 
     def _compact(self) -> None:
         self._compacted = [*(self._compacted or ()), *self.log.events()]
@@ -133,6 +150,7 @@ class EventSync(Spreading):
         replica.join(Delta(_NOTHING, packed.end, tuple(fold_events(packed.events, snapshot.updates))))
         self._compacted = [*(self._compacted or ()), *self.log.events()]
         self.log = EventLog(Snapshot(replica.clock, replica.updates))
+        self._begins_anew = True
 
 
 def _key(event: Update) -> str:

@@ -146,19 +146,22 @@ class GossipSync:
     @property
     def pending(self) -> bool:
         """Whether some partner is not known to have everything that is known here."""
-        return bool(self.pending_peers())
+        clock = self.replica.clock
+        return any(not clock <= self._known.get(name, _NOTHING) for name in self.answered_for)
 
     def pending_peers(self) -> tuple[str, ...]:
         """The partners that are not known to have everything that is known here."""
         clock = self.replica.clock
-        return tuple(name for name in self._answered_for() if not clock <= self._known.get(name, _NOTHING))
+        return tuple(name for name in self.answered_for if not clock <= self._known.get(name, _NOTHING))
 
     def _at(self, name: str) -> list[str]:
         """The place in the ring where ``name`` stands, if it is in it."""
         place = bisect_left(self._ring, name)
         return self._ring[place : place + 1]
 
-    def _answered_for(self) -> tuple[str, ...]:
+    @property
+    def answered_for(self) -> tuple[str, ...]:
+        """Whose acknowledgement the machine waits for: its partners, and all others while one of these is away."""
         away = any(count >= _PATIENCE for count in self._silent.values())
         return self._ahead if away else self._partners
 

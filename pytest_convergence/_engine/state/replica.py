@@ -18,7 +18,7 @@ There is no clock here: ``now_ns`` is given by the caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, final
 
@@ -49,6 +49,12 @@ _REBUILD_AFTER: Final = 64
 
 def _no_clock() -> int:
     return 0
+
+
+def _fingerprint(updates: Iterable[Update]) -> str:
+    """Of the updates that are not dropped when they are stable."""
+    lasting = (each for each in updates if each.operation in ("set", "increment", "add"))
+    return checksum_of([[*each.dot, each.path] for each in lasting])
 
 
 @final
@@ -163,12 +169,14 @@ class Replica(Writing):
             ConvergenceUsageError: the version is not in the history.
         """
         if version is not None:
-            live = self._history.live_at(version, self._live)
-            derived = [update for update in live if update.sources]
-            losing = rollbacks_among(live, self.court, self._decided) if derived else ()
-            document = fold(live, self.court, self._decided, undone_among(derived, losing))
-            return {key: freeze(document.root[key]) for key in sorted(document.root)}
+            return self._document_of(self._history.live_at(version, self._live))
         return {key: freeze(value) for key, value in self._roots()}
+
+    def _document_of(self, live: Collection[Update]) -> dict[str, Any]:
+        derived = [update for update in live if update.sources]
+        losing = rollbacks_among(live, self.court, self._decided) if derived else ()
+        document = fold(live, self.court, self._decided, undone_among(derived, losing))
+        return {key: freeze(document.root[key]) for key in sorted(document.root)}
 
     def _roots(self) -> Iterator[tuple[str, Any]]:
         for segment in sorted(self._views):
@@ -213,11 +221,15 @@ class Replica(Writing):
         Where conflicts wait for verdicts, which come by other ways, the fingerprint is that of the updates that are not
         dropped when they are stable.
         """
-        asks = self.court.plan.asks
-        lasting = (each for each in self.updates if each.operation in ("set", "increment", "add"))
-        state = checksum_of([[*each.dot, each.path] for each in lasting]) if asks else self.checksum
+        state = _fingerprint(self.updates) if self.court.plan.asks else self.checksum
         facts = {"seen": dict(self._clock), "state": state, "version": self.version}
         return facts if not self._undone else {**facts, "undone": sorted(map(list, self._undone))}
+
+    def facts_of(self, updates: Collection[Update]) -> dict[str, Any]:
+        """The same of what these live updates alone come to, if they are what all that was seen has come to."""
+        asks = self.court.plan.asks
+        state = _fingerprint(updates) if asks else checksum_of(self._document_of(updates))
+        return {"seen": dict(self._clock), "state": state}
 
     @property
     def history(self) -> tuple[Version, ...]:

@@ -13,12 +13,12 @@ Who is told when: :mod:`.spreading`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
 from pytest_convergence._engine.base.clocks import VectorClock
-from pytest_convergence._engine.base.effects import Effect
+from pytest_convergence._engine.base.effects import Effect, Observe
 from pytest_convergence._engine.state.dotted import DottedSiblings, Written
 from pytest_convergence._engine.state.keeping import Keeper
 from pytest_convergence._engine.state.paths import Path
@@ -71,17 +71,24 @@ def siblings_at(replica: Replica, path: Path) -> DottedSiblings:
 class SiblingSync(Spreading):
     """The machine of ``sync="vector-clock"``."""
 
-    __slots__ = ("_keeper",)
+    __slots__ = ("_compared", "_keeper")
 
     def __init__(self, replica: Replica, peers: Iterable[str], timing: SyncTiming | None = None) -> None:
         super().__init__(replica, peers, timing)
         self._keeper = Keeper(replica)
+        self._compared: tuple[Path, ...] = ()
 
     def _restore(self, durable: Mapping[str, Any]) -> bool:
         return self._keeper.restore(durable)
 
-    def _keep(self) -> Iterable[Effect]:
-        return self._keeper.keep()
+    def _keep(self) -> Iterator[Effect]:
+        """Make durable what changed, and say what stands now where siblings were compared."""
+        compared, self._compared = self._compared, ()
+        for path in compared:
+            standing = siblings_at(self.replica, path).values
+            writes = [update.dot for update in standing]
+            yield Observe("siblings", {"path": path, "writes": writes, "seen": self.replica.clock})
+        yield from self._keeper.keep()
 
     def _pack(self, since: VectorClock) -> PathSets:
         replica = self.replica
@@ -99,4 +106,5 @@ class SiblingSync(Spreading):
         for path, theirs in packed.siblings:
             standing += siblings_at(replica, path).sync(theirs).values
         standing.sort(key=causal_key)
+        self._compared = tuple(path for path, _ in packed.siblings)
         return replica.join(Delta(packed.start, packed.end, tuple(standing)))

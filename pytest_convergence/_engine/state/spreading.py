@@ -247,6 +247,11 @@ class Spreading(ABC):
         return tuple(sorted(peer.name for peer in self._pending()))
 
     @property
+    def answered_for(self) -> tuple[str, ...]:
+        """Whose acknowledgement the machine waits for: all peers."""
+        return tuple(self._peers)
+
+    @property
     def stable(self) -> VectorClock:
         """What everybody is known to have."""
         return self.replica.clock if not self.pending else self._stable

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_convergence import Message, SimulatedAgent
+from pytest_convergence._engine.state.three_way import merge_sides
 
 ROUNDS = 3
 DEADLINE = 20.0
@@ -55,7 +56,8 @@ class Coordinator:
         except TimeoutError:
             pass
         value, order = self.merge(parts)
-        agent.observe("merged", round=self.number, value=value, order=order, missing=self.missing(parts))
+        told = {"value": value, "order": order, "missing": self.missing(parts), **self.more()}
+        agent.observe("merged", round=self.number, **told)
         return value
 
     def begin(self, agent: SimulatedAgent, parts: Sequence[str]) -> None:
@@ -88,6 +90,9 @@ class Coordinator:
 
     def missing(self, parts: Sequence[str]) -> list[str]:
         return [part for part in parts if part not in self.results]
+
+    def more(self) -> dict[str, Any]:
+        return {}
 
 
 class CountsEarlierRounds(Coordinator):
@@ -153,7 +158,7 @@ class Worker:
         self.seconds = seconds
 
     async def __call__(self, agent: SimulatedAgent) -> None:
-        answers: dict[tuple[int, str], str] = {}
+        answers: dict[tuple[int, str], Any] = {}
         async for message in agent.inbox:
             if message.type == "done":
                 agent.observe("decide", value=message.payload)
@@ -161,11 +166,66 @@ class Worker:
                 number, part = message.payload
                 if (number, part) not in answers:
                     await asyncio.sleep(self.seconds or agent.random.uniform(0.01, 1))
-                    value = answers[number, part] = f"{part}{number}"
+                    value = answers[number, part] = self.made(part, number)
                     agent.observe("part_answered", round=number, part=part, value=value)
                 await agent.send(message.sender, (number, part, answers[number, part]), type="result")
+
+    def made(self, part: str, number: int) -> Any:
+        return f"{part}{number}"
+
+
+BASE: Mapping[str, Any] = {"title": "draft", "size": 0, "parts": {}}
+"""What those start from who merge three ways."""
+
+
+class Editor(Worker):
+    """Adds a part to the document; in the first round two of them change its title too, in the third nobody anything."""
+
+    def made(self, part: str, number: int) -> Any:
+        if number == 3:
+            return dict(BASE)
+        title = f"by {part}" if number == 1 and part != "c" else "draft"
+        return {**BASE, "title": title, "parts": {part: number}}
+
+
+class ThreeWay(Coordinator):
+    """Merges three ways what the agents have made of the base, and names the conflicts."""
+
+    def merge(self, parts: Sequence[str]) -> tuple[Any, list[str]]:
+        order = [part for part in parts if part in self.results]
+        value, conflicts = merge_sides(dict(BASE), {part: self.results[part] for part in order})
+        self.conflicts = [conflict.path for conflict in conflicts]
+        return value, order
+
+    def more(self) -> dict[str, Any]:
+        return {"conflicts": self.conflicts}
+
+
+class TheLastWins(ThreeWay):
+    """Puts one document over the other: who changed nothing takes back what others have changed."""
+
+    def merge(self, parts: Sequence[str]) -> tuple[Any, list[str]]:
+        value, order = super().merge(parts)
+        for part in order:
+            value = {**value, **self.results[part]}
+        return value, order
+
+
+class DropsConflicts(ThreeWay):
+    """Merges well, and says nothing of conflicts."""
+
+    def more(self) -> dict[str, Any]:
+        return {}
+
+
+class SeesConflictsEverywhere(ThreeWay):
+    """Takes equal changes, or none at all, for a conflict."""
+
+    def more(self) -> dict[str, Any]:
+        return {"conflicts": [*self.conflicts, "size"]}
 
 
 def cast(coordinator: type[Coordinator], lazy: float = 0.0) -> dict[str, Any]:
     """The protocols of a coordinator and three workers, of which one may be lazy."""
-    return {"boss": coordinator(), "a": Worker(), "b": Worker(lazy), "c": Worker()}
+    worker = Editor if issubclass(coordinator, ThreeWay) else Worker
+    return {"boss": coordinator(), "a": worker(), "b": worker(lazy), "c": worker()}

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_convergence import ConvergenceEngine, PropertyViolation
 from tests.unit.check import own_merge
-from tests.unit.check.own_merge import Coordinator, cast, list_of
+from tests.unit.check.own_merge import BASE, Coordinator, ThreeWay, cast, list_of
 
 INPUTS: Mapping[str, Any] = {
     "tasks": {"a": "a", "b": "b", "c": "c"},
@@ -33,8 +33,9 @@ def runs(
             seed=seed,
             trace=False,
         )
+        three_way = {"merge": "three-way", "base": dict(BASE)} if issubclass(coordinator, ThreeWay) else {}
         try:
-            session.run(**INPUTS)
+            session.run(**{**INPUTS, **three_way})
         except PropertyViolation as violation:
             found.update(each.property for each in violation.violations)
     return found
@@ -49,6 +50,11 @@ def runs(
         pytest.param(own_merge.CountsHedges, "hedge_idempotent", 0, 3, id="hedges count"),
         pytest.param(own_merge.SaysNothing, "completeness_or_flag", 25, 3, id="a partial result is silent"),
         pytest.param(own_merge.WaitsForEver, "straggler_bound", 25, 3, id="the deadline is not kept"),
+        pytest.param(own_merge.TheLastWins, "three_way_identities", 0, 3, id="the last side wins"),
+        pytest.param(own_merge.DropsConflicts, "three_way_identities", 0, 3, id="a conflict is dropped"),
+        pytest.param(
+            own_merge.SeesConflictsEverywhere, "three_way_identities", 0, 3, id="no change is a conflict"
+        ),
     ],
 )
 def test_a_bug_in_a_users_own_merge_is_caught(
@@ -59,8 +65,11 @@ def test_a_bug_in_a_users_own_merge_is_caught(
 
 @pytest.mark.parametrize("network", ["perfect", "lan", "wan", "lossy", "flaky", "chaos"])
 @pytest.mark.parametrize("lazy", [0, 25], ids=["swift", "lazy"])
-def test_a_users_own_merge_without_a_bug_is_not_reported(network: str, lazy: float) -> None:
-    assert not runs(Coordinator, 3, lazy=lazy, network=network)
+@pytest.mark.parametrize("coordinator", [Coordinator, ThreeWay], ids=["values", "three ways"])
+def test_a_users_own_merge_without_a_bug_is_not_reported(
+    coordinator: type[Coordinator], network: str, lazy: float
+) -> None:
+    assert not runs(coordinator, 3, lazy=lazy, network=network)
 
 
 class Sum:
