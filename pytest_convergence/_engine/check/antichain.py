@@ -30,6 +30,7 @@ _MOST: Final = 64
 
 class _Checker:
     kinds: Final = frozenset({"observe", "state"})
+    facts: Final = frozenset({"siblings", "write"})
 
     def __init__(self, scope: Scope) -> None:
         self._writes = Writes()

@@ -43,6 +43,7 @@ class _Replica:
 
 class _Checker:
     kinds: Final = frozenset({"observe", "crash"})
+    facts: Final = frozenset({"replica", "joined"})
 
     def __init__(self, scope: Scope) -> None:
         self._replicas: dict[str, _Replica] = {}

@@ -23,6 +23,7 @@ __all__ = ["CAUSAL_CONTEXT"]
 
 class _Checker:
     kinds: Final = frozenset({"observe", "state", "crash"})
+    facts: Final = frozenset({"replica", "joined", "write"})
 
     def __init__(self, scope: Scope) -> None:
         self._received: dict[str, VectorClock] = {}  # of whom it is known

@@ -31,6 +31,7 @@ class _Told(NamedTuple):
 
 class _Checker:
     kinds: Final = MESSAGES
+    facts: Final = frozenset({"clock", "disregard"})
 
     def __init__(self, scope: Scope) -> None:
         self._carried = Happened(OWN_CHANNELS)  # what a clock must know of: messages that could carry it

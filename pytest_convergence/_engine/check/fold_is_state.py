@@ -26,6 +26,7 @@ class _Held(NamedTuple):
 
 class _Checker:
     kinds: Final = frozenset({"observe"})
+    facts: Final = frozenset({"replica", "folded"})
 
     def __init__(self, scope: Scope) -> None:
         self._replicas: dict[str, _Held] = {}

@@ -24,6 +24,7 @@ class _Stamp(NamedTuple):
 
 class _Checker:
     kinds: Final = MESSAGES
+    facts: Final = frozenset({"hybrid", "disregard"})
 
     def __init__(self, scope: Scope) -> None:
         self._happened = Happened(OWN_CHANNELS)

@@ -20,6 +20,7 @@ __all__ = ["IDEMPOTENT_RESYNC"]
 
 class _Checker:
     kinds: Final = frozenset({"observe"})
+    facts: Final = frozenset({"replica"})
 
     def __init__(self, scope: Scope) -> None:
         self._held: dict[str, tuple[str, str, Any]] = {}

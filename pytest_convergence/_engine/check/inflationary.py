@@ -23,6 +23,7 @@ __all__ = ["INFLATIONARY"]
 
 class _Checker:
     kinds: Final = frozenset({"observe", "crash"})
+    facts: Final = frozenset({"replica", "joined"})
 
     def __init__(self, scope: Scope) -> None:
         self._seen: dict[str, Seen] = {}

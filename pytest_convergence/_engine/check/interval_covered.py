@@ -20,6 +20,7 @@ __all__ = ["INTERVAL_COVERED"]
 
 class _Checker:
     kinds: Final = frozenset({"observe"})
+    facts: Final = frozenset({"joined"})
 
     def __init__(self, scope: Scope) -> None:
         pass

@@ -21,6 +21,7 @@ __all__ = ["LOG_WITHOUT_GAP"]
 
 class _Checker:
     kinds: Final = frozenset({"observe", "crash"})
+    facts: Final = frozenset({"logged"})
 
     def __init__(self, scope: Scope) -> None:
         self._ends: dict[str, dict[str, int]] = {}

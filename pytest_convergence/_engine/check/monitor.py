@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import TypeAlias, final
 
 from pytest_convergence._engine.base.trace import TraceEvent
+from pytest_convergence._engine.check.facts import fact_of
 from pytest_convergence._engine.check.property import Checker, FinalState, Kind, Property, Scope, Violation
 
 __all__ = ["Monitor"]
 
 _Asking: TypeAlias = "tuple[tuple[Property, Checker], ...]"
+_Answer: TypeAlias = "tuple[frozenset[str], dict[str, _Asking], dict[str, _Asking]]"
 
 
 @final
@@ -25,7 +27,7 @@ class Monitor:
         violations: all so far, in the order in which they were found.
     """
 
-    __slots__ = ("_asking", "_checkers", "_known", "_sometimes", "kinds", "violations")
+    __slots__ = ("_asking", "_checkers", "_known", "_of_facts", "_sometimes", "kinds", "violations")
 
     def __init__(self, properties: Iterable[Property], scope: Scope) -> None:
         self._checkers: list[tuple[Property, Checker]] = [(each, each.checker(scope)) for each in properties]
@@ -34,7 +36,8 @@ class Monitor:
         self.kinds: frozenset[str] = frozenset()
         self._asking: dict[str, _Asking] = {}  # kinds to the checkers that need them at present
         # What checkers ask for goes to and fro between a few answers: what follows from each is kept.
-        self._known: dict[tuple[frozenset[str], ...], tuple[frozenset[str], dict[str, _Asking]]] = {}
+        self._known: dict[tuple[frozenset[str], ...], _Answer] = {}
+        self._of_facts: dict[str, _Asking] = {}  # the same of single facts, as they come up
         self._ask_kinds()
 
     def _ask_kinds(self) -> None:
@@ -46,13 +49,27 @@ class Monitor:
                 kind: tuple(pair for pair, its in zip(self._checkers, asked, strict=True) if kind in its)
                 for kind in kinds
             }
-            known = self._known[asked] = kinds, asking
-        self.kinds, self._asking = known
+            known = self._known[asked] = kinds, asking, {}
+        self.kinds, self._asking, self._of_facts = known
+
+    def _ask_about(self, fact: str) -> _Asking:
+        """The checkers that are fed this fact: those that name no facts, and those that name this one."""
+        asking = tuple(
+            [pair for pair in self._asking.get("observe", ()) if fact in getattr(pair[1], "facts", (fact,))]
+        )
+        self._of_facts[fact] = asking
+        return asking
 
     def feed(self, event: TraceEvent) -> tuple[Violation, ...]:
         """Take the next event; return the violations that it proves."""
-        asking = self._asking.get(event.kind)
-        if asking is None:
+        if event.kind == "observe":
+            fact = fact_of(event)[0]
+            asking = self._of_facts.get(fact)
+            if asking is None:
+                asking = self._ask_about(fact)
+        else:
+            asking = self._asking.get(event.kind)
+        if not asking:
             return ()
         found = []
         changed = False

@@ -17,6 +17,7 @@ __all__ = ["MONOTONIC_VERSION"]
 
 class _Checker:
     kinds: Final = frozenset({"observe"})
+    facts: Final = frozenset({"replica"})
 
     def __init__(self, scope: Scope) -> None:
         self._versions: dict[str, Any] = {}

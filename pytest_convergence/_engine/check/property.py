@@ -120,7 +120,8 @@ class FinalState:
 class Checker(Protocol):
     """Judges one property over one run.
 
-    ``kinds`` are the kinds of events that it needs at present; it may change with every event.
+    ``kinds`` are the kinds of events that it needs at present; it may change with every event. A checker that has an
+    attribute ``facts`` is fed, of what agents observe, the facts of these names alone.
 
     A checker that has an attribute ``patient`` which is true speaks of what may come about while no view changes: a run that
     has settled goes on for a while where its ``finish`` would object, and is judged when it does so no more, or time is up.

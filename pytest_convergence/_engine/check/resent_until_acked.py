@@ -22,6 +22,7 @@ __all__ = ["RESENT_UNTIL_ACKED"]
 
 class _Checker:
     kinds: Final = frozenset({"observe", "crash"})
+    facts: Final = frozenset({"replica", "joined", "told", "acked"})
 
     def __init__(self, scope: Scope) -> None:
         self._held: dict[str, Seen] = {}  # what each agent has said that it holds

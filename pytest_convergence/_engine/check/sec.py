@@ -24,6 +24,7 @@ class _Held(NamedTuple):
 
 class _Checker:
     kinds: Final = frozenset({"observe"})
+    facts: Final = frozenset({"replica"})
 
     def __init__(self, scope: Scope) -> None:
         self._first: dict[str, _Held] = {}

@@ -19,6 +19,7 @@ __all__ = ["SYNC_EQUIVALENCE"]
 
 class _Checker:
     kinds: Final = frozenset({"observe"})
+    facts: Final = frozenset({"replica"})
 
     def __init__(self, scope: Scope) -> None:
         self._seen: dict[str, Any] = {}

@@ -27,6 +27,7 @@ _THREE_WAY: Final = "three-way"
 
 class _Checker:
     kinds: Final = frozenset({"observe"})
+    facts: Final = frozenset({"round", "part_counted", "merged"})
 
     def __init__(self, scope: Scope) -> None:
         self._rounds = Rounds()
