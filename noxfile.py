@@ -48,6 +48,13 @@ def libraries(session: nox.Session, library: str) -> None:
     session.run("python", "-m", "pytest", f"examples/hosts/test_{library}.py", *session.posargs)
 
 
+@nox.session(python=PYTHONS)
+def uvloop(session: nox.Session) -> None:
+    """Ask for uvloop in every way that there is, with the real one: the ordinary tests have a stand-in."""
+    session.install("-e", ".", "uvloop", "uvicorn")
+    session.run("python", "-m", "pytest", "tests/hosts/test_uvloop.py", *session.posargs)
+
+
 @nox.session(python=PYTHONS[0])
 @nox.parametrize("framework", FRAMEWORKS)
 def frameworks(session: nox.Session, framework: str) -> None:

@@ -22,7 +22,9 @@ from tests.unit.sim.harness import make_session
 _STAND_IN = """
 import asyncio
 
-class Loop(asyncio.SelectorEventLoop): pass
+class Loop(asyncio.SelectorEventLoop):
+    def __init__(self): super().__init__()
+    def __del__(self): pass  # that of C minds no loop that was refused
 
 def new_event_loop(): return Loop()
 
@@ -77,6 +79,13 @@ def by_factory() -> None:
         runner.get_loop()
 
 
+def by_class() -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.Loop) as runner:
+        runner.get_loop()
+
+
 def by_policy() -> None:
     import uvloop
 
@@ -103,7 +112,7 @@ def refusal_of(main: Callable[[], Any], *, process: bool) -> SimulationEscapeErr
 
 
 @pytest.mark.usefixtures("uvloop")
-@pytest.mark.parametrize("main", [by_run, by_factory, by_policy, by_installing])
+@pytest.mark.parametrize("main", [by_run, by_factory, by_class, by_policy, by_installing])
 def test_a_process_that_asks_for_uvloop_is_told_to_use_asyncios_own_loop(main: Callable[[], None]) -> None:
     policy = type(asyncio.get_event_loop_policy())
     said = str(refusal_of(main, process=True))

@@ -154,6 +154,8 @@ def locate(target: str) -> tuple[Owner, str] | None:
         holder = vars(holder).get(part)
         if holder is None:
             return None
+    if name == "__init__" and name not in vars(holder) and isinstance(holder, type):
+        setattr(holder, name, getattr(holder, name))  # inherited: from now on this class has one of its own
     if name not in vars(holder):
         return None
     is_class = isinstance(holder, type)
@@ -175,9 +177,8 @@ def is_genuine(owner: Owner, name: str) -> bool:
         return value.__self__ is namespace_of(owner).get("_inst") and value.__name__ == name
     if isinstance(value, FunctionType):
         return value.__module__ == owner.module
-    return isinstance(value, BuiltinFunctionType | ClassMethodDescriptorType | MethodDescriptorType) and (
-        value.__name__ == name
-    )
+    of_c = BuiltinFunctionType | ClassMethodDescriptorType | MethodDescriptorType | WrapperDescriptorType
+    return isinstance(value, of_c) and value.__name__ == name
 
 
 def delegate(answer: Callable[..., Any], runs: Sized, ask: Callable[[], Any]) -> Make:

@@ -144,6 +144,7 @@ UVLOOP: Final = _Kind(
     "uvloop has sockets, timers and threads of its own, in C, which no run can simulate.",
     'Use asyncio\'s own loop: do not ask for uvloop, or ask for loop="asyncio".',
     functions=("uvloop:new_event_loop", "uvloop:run", "uvloop:install"),
+    methods=("uvloop:Loop.__init__",),
 )
 WAITS: Final = _Kind(
     "blocking waits",
