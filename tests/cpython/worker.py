@@ -26,7 +26,7 @@ from pytest_convergence._engine.sim.shims import InsideRun
 
 __all__ = ["Verdict", "run"]
 
-SECONDS_A_TEST = 5.0
+SECONDS_A_TEST = 10.0
 MAIN = threading.main_thread()
 Verdict = tuple[str, str]
 """``pass``, ``fail`` or ``skip``, and the last line of what went wrong, or why it was skipped."""
