@@ -92,8 +92,8 @@ class AgentHandoffs:
         )
         host.calls = self
         conduct.cast.calls[f"{name}/handoff"] = self._calls
-        node.on_crash.append(self._crashed)
-        node.on_restart.append(self._declare)
+        node.on_crash += (self._crashed,)
+        node.on_restart += (self._declare,)
         if node.life.alive:
             host.start()
             self._declare()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Cast"]
 
 _WITH_INPUTS = 3
+_GONE: Any = None
 
 
 def _into_inbox(node: Node, message: InFlight) -> None:
@@ -89,7 +90,7 @@ class Cast:
             if functions:
                 calls = self.calls[name] = AgentCalls(conduct, session.agents[name], functions)
                 host.calls = calls
-                conduct.fabric.nodes[name].on_crash.append(calls.forget)
+                conduct.fabric.nodes[name].on_crash += (calls.forget,)
         if self._observed:
             conduct.fabric.watch(("observe", "crash"), self._watch)
 
@@ -160,7 +161,7 @@ class Cast:
             )
             return
         node = self._conduct.fabric.nodes[agent.name]
-        node.on_restart.append(lambda: self._begin_life(agent, behaviour))
+        node.on_restart += (lambda: self._begin_life(agent, behaviour),)
         self._begin_life(agent, behaviour)
 
     def _begin_life(self, agent: SimulatedAgent, behaviour: Any) -> None:
@@ -212,6 +213,10 @@ class Cast:
             conduct.results[agent.name] = result
             conduct.fabric.note("return", node, canonical(result))
             conduct.check_finished()
+
+    def let_go(self) -> None:
+        """The run is over: who had a task is still known, and no more."""
+        self.tasks = dict.fromkeys(self.tasks, _GONE)
 
     # -- what the conduct asks -----------------------------------------------------------------------------------------
 

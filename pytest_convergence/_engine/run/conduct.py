@@ -173,7 +173,7 @@ class Conduct:
     def _add_node(self, agent: SimulatedAgent) -> None:
         node = self.fabric.add_node(agent.name, self._disturbing.step_plan(agent.name))
         agent._attach(node)
-        node.on_crash.append(self._crashed)
+        node.on_crash += (self._crashed,)
 
     def join(self, host: SimulatedHost) -> None:
         """A host joins a session that runs already."""

@@ -66,7 +66,7 @@ class Gate:
         self._courier = courier
         self._node = node
         self.stand()
-        node.on_restart.append(self.stand)
+        node.on_restart += (self.stand,)
 
     def stand(self) -> None:
         """A life begins: stand before its mailbox."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -150,7 +149,7 @@ class Notifier:
         self._engine = engine
         self._told = self._own.by_event
         self._told_by_engine = {} if engine is None else engine.by_event
-        self._waiting: deque[Notice] = deque()
+        self._waiting: list[Notice] = []
         self._followed = False
 
     def add(self, event: SessionEvent | str, handler: Handler) -> Callable[[], None]:
@@ -253,5 +252,5 @@ class Notifier:
                         f"(in a handler of {notice.event.value!r} of session {self._session.name!r})"
                     )
                     errors.append(error)
-            self._waiting.popleft()
+            del self._waiting[0]
         return errors

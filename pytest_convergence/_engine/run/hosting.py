@@ -94,6 +94,7 @@ def run_in_world(
     finally:
         world.closed = True
         loop.close()
+        loop.let_go()
     return result
 
 
@@ -165,6 +166,7 @@ class OpenRun:
             world.closed = True
             self._inside.collection.leave()
             self.loop.close()
+            self.loop.let_go()
 
     @contextmanager
     def _entered(self) -> Iterator[None]:

@@ -251,7 +251,7 @@ class SimulatedHost:
         stack.directory.alias(self.name, self.names)
         stack.on_listen = functools.partial(_serves_now, conduct)
         self._output.attach(node)
-        node.on_crash.append(self._output.break_off)
+        node.on_crash += (self._output.break_off,)
         if self._files is not None:
             node.files = HostFiles(node, self._files)
         if self._cancels is not None:

@@ -109,7 +109,7 @@ class Resolving:
             functions = Settlement(agent.state, self._names).functions()
             calls = self._calls[name] = AgentCalls(conduct, agent, functions)
             host.calls = calls
-            node.on_crash.append(calls.forget)
+            node.on_crash += (calls.forget,)
             host.start()
         return host
 

@@ -323,6 +323,7 @@ class Session(Standing, Stating, Hosts):
             self._notifier.end(conduct)
             if self._finished_hook is not None:
                 self._finished_hook(self, self.outcome)
+            conduct.cast.let_go()
         return conduct
 
     def _work(

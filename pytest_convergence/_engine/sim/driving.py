@@ -50,7 +50,8 @@ class Driver:
         "wake",
     )
 
-    wake: Callable[[Any], object]
+    wake: Any
+    _send: Any
     context: Context
     life: Life
 
@@ -91,26 +92,29 @@ class Driver:
         """Run a behaviour to its end and return what it returns: what its task awaits."""
         self._send = step = behaviour.send
         sleeper, answer = self._sleeper, None
-        while True:
-            if self._outcome is None:
+        try:
+            while True:
+                if self._outcome is None:
+                    try:
+                        awaited = step(answer)
+                    except StopIteration as end:
+                        return end.value
+                else:  # the step was taken already
+                    (awaited, error), self._outcome = self._outcome, None
+                    if isinstance(error, StopIteration):
+                        return error.value
+                    if error is not None:
+                        raise error
+                if awaited is sleeper:
+                    sleeper.sleepy = self
                 try:
-                    awaited = step(answer)
-                except StopIteration as end:
-                    return end.value
-            else:  # the step was taken already
-                (awaited, error), self._outcome = self._outcome, None
-                if isinstance(error, StopIteration):
-                    return error.value
-                if error is not None:
-                    raise error
-            if awaited is sleeper:
-                sleeper.sleepy = self
-            try:
-                answer = yield awaited
-                step = behaviour.send
-            except BaseException as error:
-                if self._outcome is None or not self._takes(error):
-                    self._outcome, step, answer = None, behaviour.throw, error
+                    answer = yield awaited
+                    step = behaviour.send
+                except BaseException as error:
+                    if self._outcome is None or not self._takes(error):
+                        self._outcome, step, answer = None, behaviour.throw, error
+        finally:  # no cycle of the task, its error, and the frames that the error was raised in
+            self.wake = self._task = self._send = answer = None
 
     def _takes(self, error: BaseException) -> bool:
         """Whether a cancellation that came while a step was taken needs not be thrown: as a task decides after its steps."""

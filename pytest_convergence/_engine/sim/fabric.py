@@ -175,6 +175,8 @@ class Fabric:
             node.routes.clear()
             node.deferred.clear()
             node.plan = None
+            node.on_crash = node.on_restart = ()
+            node.take = _arrive_nowhere
             node.life.fuse = 0  # no short ways: what still arrives is looked at, and goes nowhere
             node.receivers = dict.fromkeys(node.receivers, _arrive_nowhere)
         world = self.world

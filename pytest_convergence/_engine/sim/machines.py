@@ -131,8 +131,8 @@ class MachineHost:
         node.receivers[channel] = self.on_message
         if channel == "user":
             node.take = self.take
-        node.on_crash.append(self._crashed)
-        node.on_restart.append(self.start)
+        node.on_crash += (self._crashed,)
+        node.on_restart += (self.start,)
 
     def start(self) -> None:
         """Begin a life with what is durable."""

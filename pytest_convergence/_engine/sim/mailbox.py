@@ -151,7 +151,7 @@ class Mailbox:
         self._events = loop.world.events
         self._waiters: list[_Waiter] = []
         self._born = node.fabric.uid
-        self._asked: deque[int] = deque(maxlen=_REQUESTS_REMEMBERED)
+        self._asked: deque[int] | None = None
         self._replies: dict[int, asyncio.Future[InFlight]] = {}
         self.messages: deque[InFlight] = deque()
         node.receivers["user"] = self.deliver
@@ -225,7 +225,7 @@ class Mailbox:
         asked = self._replies.pop(uid, None)
         if asked is not None and not asked.done():
             asked.set_result(message)
-        elif uid > self._born and uid not in self._asked:
+        elif uid > self._born and (self._asked is None or uid not in self._asked):
             # It answers a message that was merely sent: then it is a message like others.
             self.messages.append(message)
             self._wake(message)
@@ -301,6 +301,8 @@ class Mailbox:
         """Wait for the reply to the message ``uid``."""
         future: asyncio.Future[InFlight] = asyncio.Future(loop=self._loop)
         self._replies[uid] = future
+        if self._asked is None:
+            self._asked = deque(maxlen=_REQUESTS_REMEMBERED)
         self._asked.append(uid)
         try:
             message = await future

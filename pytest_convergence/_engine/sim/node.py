@@ -79,7 +79,7 @@ class Life:
         executor: runs the functions that its program wants to run on threads, once there are any.
         holds: why it takes no step at present, as a sum of ``PAUSE``, ``OUTAGE``, ``STALL``; 0 for nothing.
         process: what its program has to itself, if it has a thread of its own.
-        parked: steps that will not run: of a dead life for ever, of a held one until it goes on.
+        parked: steps that will not run: of a dead life for ever, of a held one until it goes on; ``None`` before the first.
     """
 
     __slots__ = (
@@ -104,7 +104,13 @@ class Life:
         self.executor: Executor | None = None
         self.strands: list[Strand] | None = None
         self.process: Process | None = None
-        self.parked: list[Ready] = []
+        self.parked: list[Ready] | None = None
+
+    def park(self, step: Ready) -> None:
+        """Keep a step that may not run now."""
+        if self.parked is None:
+            self.parked = []
+        self.parked.append(step)
 
 
 @final
@@ -184,8 +190,8 @@ class Node:
         self.disks: dict[str, Disk] = {}
         self.receivers: dict[str, Callable[[InFlight], object]] = {}
         self.deferred: list[tuple[Callable[[Any], object], Any]] = []
-        self.on_crash: list[Callable[[], None]] = []
-        self.on_restart: list[Callable[[], None]] = []
+        self.on_crash: tuple[Callable[[], None], ...] = ()
+        self.on_restart: tuple[Callable[[], None], ...] = ()
         self.lives = 1
         self.stack: Stack | None = None
         self.signals: Signals | None = None
@@ -271,11 +277,11 @@ class Node:
         """Decide whether a step may run now; if not, it is parked."""
         if not life.alive or life.holds:
             life.steps -= 1
-            life.parked.append(step)
+            life.park(step)
             return False
         if self.plan is not None and self.plan.disturb(self, life):
             life.steps -= 1
-            life.parked.append(step)
+            life.park(step)
             return False
         return True
 
@@ -358,8 +364,9 @@ class Node:
             return
         life.fuse = NEVER if self.plan is None else self.plan.next_step
         # Parked steps come first: they became ready before what is ready now.
-        parked, life.parked = life.parked, []
-        self.fabric.loop.run_first(parked)
+        if life.parked:
+            parked, life.parked = life.parked, None
+            self.fabric.loop.run_first(parked)
         if self.stack is not None:
             self.stack.wake()
         deferred, self.deferred = self.deferred, []

@@ -140,6 +140,12 @@ class World:
         for close in closers:
             close()
 
+    def let_go(self) -> None:
+        """The world is closed: forget whom it would have called."""
+        self.upkeep.clear()
+        self.host = None
+        self.idle, self.fail = _nothing_left, _raise
+
     # -- events --------------------------------------------------------------------------------------------------
 
     def at(self, at_ns: int, function: Callable[[Any], object], argument: Any) -> None:

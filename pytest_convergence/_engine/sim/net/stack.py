@@ -127,7 +127,7 @@ class Stack:
         self._after_crash = node.fabric.choices.every(f"silence {node.name}", SILENCE)
         self.silently: bool | None = None
         node.receivers["net"] = self._arrive
-        node.on_crash.append(self._crash)
+        node.on_crash += (self._crash,)
         node.fabric.world.closers.append(self.close)
 
     @property
