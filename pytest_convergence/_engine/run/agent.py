@@ -182,7 +182,7 @@ class SimulatedAgent:
 
     def _route(self, to: str | SimulatedAgent) -> Link | Shown:
         node = self._alive("send")
-        name = to if isinstance(to, str) else getattr(to, "name", to)
+        name = to if type(to) is str else getattr(to, "name", to)
         agents = self.session.agents
         if not isinstance(name, str) or name not in agents:
             raise unknown_name("agent", name, agents)

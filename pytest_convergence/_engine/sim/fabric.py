@@ -188,8 +188,9 @@ class Fabric:
     def link(self, source: Node, target_name: str) -> Link:
         """Return the link from ``source`` to the node ``target_name``, made at its first use."""
         links = source.links
-        if target_name in links:
-            return links[target_name]
+        link = links.get(target_name)
+        if link is not None:
+            return link
         target = self.nodes[target_name]
         link = links[target_name] = Link(
             self, source, target if self.sequencer is None else self.sequencer.before(target)

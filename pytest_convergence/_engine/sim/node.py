@@ -255,11 +255,13 @@ class Node:
 
     def route(self, key: Any, name: str) -> Link | Shown:
         """Return what posts a message of the behaviour to ``name``, and remember it under ``key`` while that is safe."""
-        link = self.fabric.link(self, name)
-        disk = self.disks.get("user")
-        if disk is not None and disk.dirty and self.fabric.watchers.get("send"):
-            return Shown(link)
-        self.routes[key] = link
+        link = self.links.get(name) or self.fabric.link(self, name)
+        if self.disks:
+            disk = self.disks.get("user")
+            if disk is not None and disk.dirty and self.fabric.watchers.get("send"):
+                return Shown(link)
+        if link.number:  # a thousand agents have a million links, and use most of them but once
+            self.routes[key] = link
         return link
 
     def choose_thread(self) -> int:
