@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import cases, references
+from benchmarks import cases, floors, references
 from benchmarks.host_cases import host_rows
 from benchmarks.measuring import Row, cost_us, costs_at_most, faster_than, pin
 from benchmarks.search_cases import search_rows
@@ -25,7 +25,7 @@ def rows(rounds: int) -> dict[str, Callable[[], Row]]:
         **_scale_rows(rounds),
         "tiny": lambda: _per_second("tiny sessions", cases.tiny_sessions, 2000, rounds),
         "tiny-floor": lambda: _per_second(
-            "three tasks of asyncio and their queues, loop kept", references.bare_tiny_sessions, 0, rounds
+            "three tasks of asyncio and their queues, loop kept", floors.bare_tiny_sessions, 0, rounds
         ),
         **host_rows(rounds),
         **search_rows(rounds),
@@ -46,11 +46,19 @@ def _traffic_rows(rounds: int) -> dict[str, Callable[[], Row]]:
     return {
         "agents": versus_simpy("100 agents, trace on", agents, 1.7),
         "agents-off": versus_simpy("100 agents, trace off", agents, 2.3, trace=False),
-        "agents-floor": versus_simpy("100 bare coroutines and a heap", references.bare_agent_gossip, 0),
+        "agents-floor": versus_simpy("100 bare coroutines and a heap", floors.bare_agent_gossip, 0),
+        "agents-told": versus_simpy("100 coroutines, links, fates, trace", floors.told_agent_gossip, 0),
+        "agents-told-off": versus_simpy(
+            "100 coroutines, links, fates", floors.told_agent_gossip, 0, trace=False
+        ),
         "agents-dict": versus_simpy("100 agents, a small dict, trace on", agents, 0, payload=SMALL),
         "machines": versus_simpy("100 machines, trace on", machines, 4.5),
         "machines-off": versus_simpy("100 machines, trace off", machines, 7, trace=False),
-        "machines-floor": versus_simpy("100 bare machines and a heap", references.bare_machine_gossip, 0),
+        "machines-floor": versus_simpy("100 bare machines and a heap", floors.bare_machine_gossip, 0),
+        "machines-told": versus_simpy("100 machines, links, fates, trace", floors.told_machine_gossip, 0),
+        "machines-told-off": versus_simpy(
+            "100 machines, links, fates", floors.told_machine_gossip, 0, trace=False
+        ),
         "machines-named": versus_simpy("100 machines, effects by name", machines, 0, named=True),
         "machines-dict": versus_simpy("100 machines, a small dict, trace on", machines, 0, payload=SMALL),
         "asyncio": versus_simpy("unmodified asyncio, trace on", cases.asyncio_gossip, 1.2),
@@ -74,7 +82,7 @@ def _loop_rows(rounds: int) -> dict[str, Callable[[], Row]]:
         "sleeps-trio": faster("virtual sleeps, x trio's autojump clock", sleeps, references.trio_sleeps, 8),
         "sleeps-looptime": faster("virtual sleeps, x looptime", sleeps, looptime, 100),
         "sleeps-floor": faster(
-            "virtual sleeps on an ideal loop, x looptime", references.ideal_sleeps, looptime, 0
+            "virtual sleeps on an ideal loop, x looptime", floors.ideal_sleeps, looptime, 0
         ),
     }
 

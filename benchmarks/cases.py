@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from benchmarks.references import LATENCY, _sleepers, ping_pong
+from benchmarks.references import LATENCY, ping_pong, sleepers
 from pytest_convergence import ConvergenceEngine, Network, Send
 
 NETWORK = Network(latency=LATENCY, loss=1e-9, duplicate=1e-9)
@@ -123,7 +123,7 @@ def world_sleeps(tasks: int = 10, sleeps: int = 2_000) -> int:
     """Sleeps on the simulated loop."""
 
     async def scenario(session: Any) -> None:
-        await _sleepers(tasks, sleeps)
+        await sleepers(tasks, sleeps)
 
     _session().run(scenario)
     return tasks * sleeps
