@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -71,19 +71,30 @@ class Driver:
         sleeper = self._sleeper
         if not self.cancelled:
             loop, task = self._loop, self._task
-            awaited = None
+            awaited = raised = None
             try:
                 _ENTER(loop, task)
                 awaited = self.context.run(self._send, None)
             except BaseException as error:
-                self._outcome = None, error
+                raised = error
             _LEAVE(loop, task)
             if awaited is sleeper and not self.cancelled:
                 sleeper.wake_up = self
                 return
-            if self._outcome is None:
-                self._outcome = awaited, None
-        # From here on it is the task's.
+            self._outcome = awaited, raised
+        self._wake_task()
+
+    def hand_over(self, awaited: Any, raised: BaseException | None) -> None:
+        """Give the task what has come of a step that was taken for it."""
+        self._outcome = awaited, raised
+        try:
+            self._wake_task()
+        except BaseException as error:
+            self._loop._callback_failed(self, error)
+
+    def _wake_task(self) -> None:
+        """From here on it is the task's."""
+        sleeper = self._sleeper
         sleeper.driver, self.cancelled = None, False
         self.context.run(self.wake, sleeper)
 

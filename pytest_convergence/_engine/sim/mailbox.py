@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 from pytest_convergence._engine.base.messages import InFlight, Message
 from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
+from pytest_convergence._engine.sim.driving import Driver
 from pytest_convergence._engine.sim.world import OWNER
 
 if TYPE_CHECKING:
-    from pytest_convergence._engine.sim.driving import Driver
     from pytest_convergence._engine.sim.handles import Ready, WakeUp
     from pytest_convergence._engine.sim.loop import WorldLoop
     from pytest_convergence._engine.sim.node import Node
 
 __all__ = ["NEXT_MESSAGE", "Mailbox"]
 
+_ENTER: Final = asyncio._enter_task
+_LEAVE: Final = asyncio._leave_task
 _named: Final = tuple.__new__
 """``_named(Message, message)`` is ``Message._make(message)`` without a call of Python's in between."""
 
@@ -164,12 +166,11 @@ class Mailbox:
 
         If the step of the behaviour is what happens next, it happens at once, without a way through the loop's queue.
         """
-        life, sleeper, world, events = self._life, self.sleeper, self._world, self._events
-        driver = sleeper.driver
+        sleeper, life, world, events = self.sleeper, self._life, self._world, self._events
+        driver = sleeper.wake_up
         step = life.steps + 1
         if (
-            driver is None
-            or sleeper.wake_up is None
+            type(driver) is not Driver
             or step >= life.fuse
             or message[7] is not None
             or self._ready
@@ -179,14 +180,22 @@ class Mailbox:
         ):
             self._arrive_in_turn(message)
             return
-        sleeper.wake_up = None
-        self.messages.append(message)
         life.steps = step
         world.happened += 1
+        sleeper.wake_up = None
+        self.messages.append(message)
+        # From here on it is what Driver.step does, without a call.
+        loop, task, awaited, raised = self._loop, driver._task, None, None
         try:
-            driver.step()
+            _ENTER(loop, task)
+            awaited = driver.context.run(driver._send, None)
         except BaseException as error:
-            self._loop._callback_failed(driver, error)
+            raised = error
+        _LEAVE(loop, task)
+        if awaited is sleeper and not driver.cancelled:
+            sleeper.wake_up = driver
+        else:
+            driver.hand_over(awaited, raised)
 
     def _arrive_in_turn(self, message: InFlight) -> None:
         """The same where something else comes before the step of whoever receives it, or nobody does at present."""
