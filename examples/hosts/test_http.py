@@ -64,9 +64,8 @@ def test_nothing_is_lost_when_the_shop_restarts(convergence_session: Session) ->
         await session.sleep(1)
         session.host("customer", buy, ["tea", "milk"])
         await session.sleep(0.005)
-        shop.send_signal(
-            signal.SIGTERM
-        )  # uvicorn ends in good order, and dies of the signal that asked it to
+        # Uvicorn ends in good order, and dies of the signal that asked it to.
+        shop.send_signal(signal.SIGTERM)
         await session.sleep(10)
         shop.restart()
         await session.finished()

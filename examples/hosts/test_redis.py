@@ -46,9 +46,8 @@ def sell_by_watch(client: redis.Redis) -> int:
         pipe.set("next", number + 1)
         return number
 
-    return int(
-        client.transaction(take, "next", value_from_callable=True)
-    )  # again and again, until nobody came between
+    # Again and again, until nobody came between.
+    return int(client.transaction(take, "next", value_from_callable=True))
 
 
 def sell_by_two_calls(client: redis.Redis) -> int:

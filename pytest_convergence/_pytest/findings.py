@@ -72,9 +72,8 @@ def replay_line(running: RunningTest, token: str, words: str) -> str:
         if file is not None:
             token = "@" + os.path.relpath(file, running.item.config.invocation_params.dir)
     seed = os.environ.get("PYTHONHASHSEED", "random")
-    pinned = (
-        [] if seed == "random" else [f"PYTHONHASHSEED={seed}"]
-    )  # sets of strings have one order only under it
+    # Sets of strings have one order only under it.
+    pinned = [] if seed == "random" else [f"PYTHONHASHSEED={seed}"]
     command = [
         *pinned,
         "pytest",

@@ -53,9 +53,8 @@ def unreached(running: RunningTest) -> list[str]:
     """Say which deviations of the given schedule the present run did not come to."""
     run = running.run
     sessions = run.followers
-    if (
-        run.course is None
-    ):  # all sessions follow the schedule that the marker pins: one of them must come to each label
+    # All sessions follow the schedule that the marker pins: one of them must come to each label.
+    if run.course is None:
         labels = [dict.fromkeys(told.unasked) for told in run.told] or [{}]
         return [not_reached(label) for label in labels[0] if all(label in others for others in labels)]
     several = len(sessions) > 1

@@ -257,12 +257,13 @@ def test_a_slow_stage_slows_those_before_it(convergence_session_factory):
 
     stages = [Stage("fetch", "fetcher", double, credits=3), Stage("write", "writer", slow, credits=2)]
     run(convergence_session_factory, stages, list(range(20)), scenario=scenario)
+    # One is written; for the other three the fetcher answers, so it takes no more.
     assert taken == [
         0,
         1,
         2,
         3,
-    ]  # one is written; for the other three the fetcher answers, so it takes no more
+    ]
 
 
 # -- who crashes -------------------------------------------------------------------------------------------------------

@@ -135,9 +135,8 @@ def test_connecting_twice():
         other.close()
         return seen
 
-    mirrored(
-        body, [None, True, "EISCONN"]
-    )  # Linux answers the first call after the connection has come about
+    # Linux answers the first call after the connection has come about.
+    mirrored(body, [None, True, "EISCONN"])
 
 
 def test_a_refused_connection_and_another_try():

@@ -39,9 +39,8 @@ def run_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run
     def run(source: str, *arguments: str) -> pytest.RunResult:
         pytester.makepyfile(test_suite=AGENTS + source)
         arguments = ("-p", "convergence", "-p", "no:cacheprovider", *arguments)
-        if (
-            "asyncio" in arguments
-        ):  # pytest-asyncio leaves an event loop behind, which would be found in this process
+        # Pytest-asyncio leaves an event loop behind, which would be found in this process.
+        if "asyncio" in arguments:
             return pytester.runpytest_subprocess(*arguments)
         return pytester.runpytest_inprocess(*arguments, no_reraise_ctrlc=True)
 

@@ -62,9 +62,8 @@ class _Checker:
             return None
         received = self._received.get(event.agent, seen)
         self._received[event.agent] = seen | end
-        if without(seen, event.agent) == without(
-            received, event.agent
-        ):  # not everybody tells of each own write
+        # Not everybody tells of each own write.
+        if without(seen, event.agent) == without(received, event.agent):
             return None
         return _violation(event, "what it holds", received, seen)
 

@@ -36,9 +36,8 @@ class _Checker:
             return None
         for item, (shown, stage, agent) in self._acked.items():
             ledger = self._ledger
-            passed = item not in ledger.fed and stage in ledger.effects.get(
-                item, {}
-            )  # more of its way is not known
+            # More of its way is not known.
+            passed = item not in ledger.fed and stage in ledger.effects.get(item, {})
             if passed or ledger.endings(item) or item in ledger.abandoned:
                 continue
             where = f" at stage {stage!r}" if stage else ""

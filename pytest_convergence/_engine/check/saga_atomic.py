@@ -90,9 +90,8 @@ class _Checker:
             left = saga.done
             if not left or len(left) == len(saga.steps) or any(agent in final.core for agent in saga.busy):
                 continue
-            goes_on = (
-                not saga.failed or saga.pivot in left
-            )  # behind the pivot a step that failed is tried again
+            # Behind the pivot a step that failed is tried again.
+            goes_on = not saga.failed or saga.pivot in left
             if goes_on and not saga.ended and final.at_ns - saga.last_ns < _RECENT_NS:
                 continue
             missing = [step for step in saga.steps if step not in left]

@@ -30,9 +30,8 @@ class _Checker:
             return _violation(
                 said, owner, f"and so does {said.agent}: a token has one owner", by=f"{owner} has"
             )
-        if (
-            said.fact != "own"
-        ):  # what is merely taken may have been overtaken on its way; it may not be acted on
+        # What is merely taken may have been overtaken on its way; it may not be acted on.
+        if said.fact != "own":
             return None
         greatest = self._greatest.get(said.task)
         if greatest is None or greatest.token <= said.token:

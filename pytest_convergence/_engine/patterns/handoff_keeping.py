@@ -338,9 +338,8 @@ class Keeping:
         if not entry.is_known or entry.work.token < work.token:
             effects += self.yield_to(entry, work)
         elif entry.search is not None:
-            core.note_role(
-                entry, Role.GUARDIAN
-            )  # at no moment has it given the work away and forgotten to whom
+            # At no moment has it given the work away and forgotten to whom.
+            core.note_role(entry, Role.GUARDIAN)
             effects += self.giving.overtaken(entry, work)
         entry.value = payload["value"]
         entry.work = work

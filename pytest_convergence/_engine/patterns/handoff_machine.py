@@ -91,9 +91,8 @@ class HandoffMachine:
                 effects += self.giving.resume(entry)
             if entry.role is Role.OWNER and entry.leased:
                 entry.plan = None  # its code begins anew, and decides anew
-                effects.append(
-                    self.core.fact("suspend", entry.work)
-                )  # it is ours, and we do not act on it yet
+                # It is ours, and we do not act on it yet.
+                effects.append(self.core.fact("suspend", entry.work))
                 effects += self.keeping.start_lease(entry)
             if entry.role in (Role.FINISHING, Role.DONE) and entry.work.owner == self.core.name:
                 entry.told = {self.core.name}

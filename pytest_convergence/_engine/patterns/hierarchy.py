@@ -279,12 +279,13 @@ class Hierarchy:
             return self._report(job) if attempt == job.attempt else []
         stopped = self._clear(new)
         begun = self._begin(new, payload["left_ns"])
+        # Saved first: what stops and what begins.
         return [
             *begun[:2],
             *stopped,
             *begun[2:],
             *self._report(new),
-        ]  # saved first: what stops and what begins
+        ]
 
     def _on_cancel(self, sender: str, payload: Any) -> list[Effect]:
         task, attempt = payload["task"], payload["attempt"]

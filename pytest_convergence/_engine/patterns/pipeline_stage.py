@@ -255,9 +255,8 @@ class StageDesk:
         return self.work()
 
     def _give_up(self, id: int) -> list[Effect]:
-        if (
-            id in self.port.settled
-        ):  # worked on once more, for nothing: it has left the stage with another outcome
+        # Worked on once more, for nothing: it has left the stage with another outcome.
+        if id in self.port.settled:
             parcel = self._fresh[id] = self._held.pop(id)
             return [self._fact("release", parcel)]
         errors = self._failures[id]

@@ -292,9 +292,8 @@ class RaftReplica(RaftElection):
         prev = payload["prev_index"]
         reply = {"term": self.term, "round": payload["round"], "beat": payload["beat"], "matches": False}
         if payload["term"] < self.term:
-            return [
-                Send(sender, APPEND_RESPONSE, {**reply, "index": 0})
-            ]  # tells a leader of the past that it is one
+            # Tells a leader of the past that it is one.
+            return [Send(sender, APPEND_RESPONSE, {**reply, "index": 0})]
         if self.role is Role.LEADER:
             return []  # a second leader of this term: somebody broke the protocol; the properties will say so
         news = self.leader != sender

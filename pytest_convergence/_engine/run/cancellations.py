@@ -53,9 +53,8 @@ class Cancellations:
     def __call__(self, task: WorldTask, msg: Any) -> bool:
         """Cancel a task. What it cancels in turn, because it awaits that, is not noted again."""
         life = task.life
-        is_program = (
-            life is not None and life.node.is_host
-        )  # agents wait for messages, and a ⏱ says that none came
+        # Agents wait for messages, and a ⏱ says that none came.
+        is_program = life is not None and life.node.is_host
         if self._is_inside or self._fabric.closed or not is_program or len(self.told) >= _MOST:
             return asyncio.Task.cancel(task, msg)
         self._is_inside = True

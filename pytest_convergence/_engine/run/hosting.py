@@ -294,7 +294,6 @@ def _bury(task: WorldTask) -> None:
     """Close the coroutine of a task that will never run again; the world is closed, so it can touch nothing."""
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     coro: Any = task.get_coro()
-    with suppress(
-        Exception, GeneratorExit, asyncio.CancelledError
-    ):  # its `finally` failed: nobody is left to care
+    # Its `finally` failed: nobody is left to care.
+    with suppress(Exception, GeneratorExit, asyncio.CancelledError):
         coro.close()

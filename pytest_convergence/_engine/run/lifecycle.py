@@ -45,9 +45,8 @@ TRANSITIONS: Final[Mapping[SessionState, frozenset[SessionState]]] = {
 scenario and the behaviours, synchronizing stops the faults and settles, converging judges."""
 
 for _state, _successors in TRANSITIONS.items():
-    _state._followers = tuple(
-        _successors
-    )  # looked through by identity: an enum's hash is a function in Python
+    # Looked through by identity: an enum's hash is a function in Python.
+    _state._followers = tuple(_successors)
 
 
 def advance(state: SessionState, to: SessionState) -> SessionState:

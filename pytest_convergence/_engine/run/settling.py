@@ -89,9 +89,8 @@ class Settling:
             return
         now_ns = conduct.world.now_ns
         seen = conduct.fingerprint()
-        self._window_ns = max(
-            self._window_ns, conduct.window_ns()
-        )  # who sleeps now may have been at work before
+        # Who sleeps now may have been at work before.
+        self._window_ns = max(self._window_ns, conduct.window_ns())
         if seen != self._last:
             self._last = seen
             self._since_ns = self.changed_ns = now_ns

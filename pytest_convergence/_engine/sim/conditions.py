@@ -181,9 +181,8 @@ class FateDomain:
         if u < self._tail_from:
             part = (u - self._on_time) / (self._tail_from - self._on_time)
             return OVERTAKEN | ((int(part * self._stretch_ns) + 1) << 2)
-        if (
-            u < self._duplicated_from
-        ):  # Pareto, with a shape of 1: half of them take twice as long as anything else
+        # Pareto, with a shape of 1: half of them take twice as long as anything else.
+        if u < self._duplicated_from:
             part = (u - self._tail_from) / (self._duplicated_from - self._tail_from)
             return OVERTAKEN | (int(min(self._stretch_ns / (1 - part), _LONGEST_TAIL_NS)) << 2)
         if u < self._lost_from:

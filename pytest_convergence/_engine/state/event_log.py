@@ -82,9 +82,8 @@ class EventLog:
     def __init__(self, snapshot: Snapshot | None = None, events: Iterable[Update] = ()) -> None:
         self.snapshot = snapshot or Snapshot()
         self._events: dict[str, list[Update]] = {}
-        self._dropped: set[Dot] = (
-            set()
-        )  # have no effect any more, and wait among the events for the next snapshot
+        # Have no effect any more, and wait among the events for the next snapshot.
+        self._dropped: set[Dot] = set()
         for event in sorted(events, key=causal_key):
             self.append(event)
 

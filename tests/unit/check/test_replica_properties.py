@@ -159,9 +159,8 @@ def test_a_clock_is_compared_along_messages_that_could_carry_it() -> None:
     assert judge("clock_is_happens_before", [*hidden, clock("b", b=1)]) is None  # need not know
     assert judge("clock_is_happens_before", [*hidden, clock("b", a=1, b=1)]) is None  # may know
     assert judge("clock_is_happens_before", [clock("a", a=1), clock("b", a=1, b=1)]) is not None
-    assert (
-        judge("clock_is_happens_before", [clock("a", a=1, b=2), clock("b", b=1)]) is not None
-    )  # the other way
+    # The other way.
+    assert judge("clock_is_happens_before", [clock("a", a=1, b=2), clock("b", b=1)]) is not None
 
 
 def test_what_was_received_right_before_a_crash_or_disregarded_never_came() -> None:
@@ -206,9 +205,8 @@ MADE: list[list[tuple[str, str, Any]]] = []
 @pytest.mark.parametrize("trace", [True, False])
 def test_a_checker_that_asks_for_messages_is_shown_each_once(trace: bool) -> None:
     async def asks(agent: SimulatedAgent) -> None:
-        agent.storage.put(
-            "key", 1
-        )  # what is sent while a write is not synced is shown to other properties anyway
+        # What is sent while a write is not synced is shown to other properties anyway.
+        agent.storage.put("key", 1)
         agent.observe("asked")
         await agent.request("server", "question")
 

@@ -96,9 +96,8 @@ def test_every_third_run_branches_off_where_an_earlier_one_met_something_new() -
     instants = Counter(at_ns for approach in branched for at_ns, _ in approach.branches)
     assert set(instants) == {11, 21}  # right after both states
     assert instants[21] > instants[11]  # the rare one is worth more
-    assert len({approach.branches[-1][1] for approach in branched}) == len(
-        branched
-    )  # each by a seed of its own
+    # Each by a seed of its own.
+    assert len({approach.branches[-1][1] for approach in branched}) == len(branched)
 
 
 def test_a_search_takes_the_same_ways_each_time() -> None:

@@ -113,9 +113,8 @@ def test_an_acknowledgement_is_written_down_and_makes_the_next_item_go():
     assert [type(effect) for effect in effects[:3]] == [Persist, Sync, CancelTimer]
     assert sent(effects) == [("b", item(2))]
     again = list(machine("a").on_start(disk))
-    assert [payload["parcel"][0] for _, payload in sent(again, "item")] == [
-        1
-    ]  # of the limit it knows nothing any more
+    # Of the limit it knows nothing any more.
+    assert [payload["parcel"][0] for _, payload in sent(again, "item")] == [1]
 
 
 def test_a_second_acknowledgement_changes_nothing():
@@ -138,9 +137,8 @@ def test_a_feeder_that_is_held_up_with_nothing_under_way_asks_for_room():
     assert timers(effects) == {"probe -1": 500 * MS}
     effects = list(feeder.on_message("b", "credit", {"source": -1, "limit": 4}))
     assert [payload["parcel"][0] for _, payload in sent(effects)] == [2, 3]
-    assert (
-        list(feeder.on_message("b", "credit", {"source": -1, "limit": 3})) == []
-    )  # an old grant takes nothing back
+    # An old grant takes nothing back.
+    assert list(feeder.on_message("b", "credit", {"source": -1, "limit": 3})) == []
 
 
 def test_items_of_one_order_key_go_one_after_the_other():

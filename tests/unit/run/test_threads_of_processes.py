@@ -368,9 +368,8 @@ def test_threads_of_agents_are_refused_and_told_where_they_would_run() -> None:
 
 
 def test_a_context_from_outside_the_run_does_not_hide_whose_threads_they_are() -> None:
-    outside = (
-        contextvars.copy_context()
-    )  # as that of a test case of the standard library, made with the test case
+    # As that of a test case of the standard library, made with the test case.
+    outside = contextvars.copy_context()
 
     def main() -> list[object]:
         thread = threading.Thread(target=time.sleep, args=(1,))

@@ -355,9 +355,8 @@ def test_what_came_in_a_pause_comes_before_what_comes_at_the_instant_of_its_end(
         reader.pause()
         await writer.send("r", "in the pause")  # arrives after one second
         await session.sleep(1.5)
-        world.at(
-            world.now_ns + 10**9, lambda _: reader.resume(), None
-        )  # before the second message, at the same instant
+        # Before the second message, at the same instant.
+        world.at(world.now_ns + 10**9, lambda _: reader.resume(), None)
         await writer.send("r", "at its end")
         await session.finished()
 

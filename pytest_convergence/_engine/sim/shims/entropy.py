@@ -181,9 +181,8 @@ def _uuid1(
     world: SimulatedWorld, original: Any, /, node: int | None = None, clock_seq: int | None = None
 ) -> uuid.UUID:
     state = vars(world.entropy())
-    timestamp = max(
-        world.poll_clock() // 100 + _UUID_EPOCH_100NS, state.get("_uuid_timestamp", 0) + 1
-    )  # two of one agent always differ
+    # Two of one agent always differ.
+    timestamp = max(world.poll_clock() // 100 + _UUID_EPOCH_100NS, state.get("_uuid_timestamp", 0) + 1)
     state["_uuid_timestamp"] = timestamp
     sequence = world.entropy().getrandbits(14) if clock_seq is None else clock_seq
     return uuid.UUID(
