@@ -1,7 +1,8 @@
 """Deterministic replay: the same schedule and inputs give the same trace.
 
 No checker of one run can judge it. The plugin does: of a test that asks for this property each schedule is run twice, the
-two traces are compared, and the first event in which they differ is named, as under ``--convergence-check-determinism``.
+two traces are compared, and the first event in which they differ is named. It costs each run twice, so it is not judged by
+default; with the option ``--convergence-check-determinism`` it is judged of every test.
 (That one run determines the next is what makes simulation testing work: a failure that cannot be repeated cannot be
 shrunk, explained or pinned. J. Zhou and others, *FoundationDB: A Distributed Unbundled Transactional Key Value Store*,
 2021, section 4.)

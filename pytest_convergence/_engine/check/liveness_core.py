@@ -4,6 +4,12 @@ After the noise a schedule may leave a minority down for good and heal the other
 simulator: pick a core, heal only that, freeze the rest). A protocol that waits for all agents where a quorum would do, or
 that cannot get rid of a leader that never comes back, makes no progress then. No algorithm can promise more than that
 (M. Fischer, N. Lynch, M. Paterson, *Impossibility of Distributed Consensus with One Faulty Process*, 1985).
+
+A minority stays down under the profiles ``fast-restart``, ``leader-target`` and ``swarm``, with ``faults=["crash"]``, where
+the pattern can do without one: consensus by Paxos and Raft, leader-follower. There ``termination`` and
+``eventually_one_leader``, which are judged by default, demand the *pattern's* result of that very quorum. This property
+demands more, and is therefore asked for by name: equal views and the goal of the test besides, which by default make an
+outcome diverged and are no error.
 """
 
 from __future__ import annotations

@@ -95,6 +95,7 @@ class Consensus(Pattern):
             "promises_survive_restart",
             "reply_before_sync",
             "termination",
+            "quiescence",
             *_PROPERTIES.get(self.algorithm, ()),
         )
 

@@ -62,6 +62,7 @@ class Hierarchical(Pattern):
             "restart_intensity",
             "acyclic_delegation",
             "escalation_reaches_root",
+            "quiescence",
         )
 
     def validate(self, agents: Sequence[str]) -> None:

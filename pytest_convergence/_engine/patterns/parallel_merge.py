@@ -67,6 +67,7 @@ class ParallelMerge(Pattern):
             "termination",
             "promises_survive_restart",
             "reply_before_sync",
+            "quiescence",
         )
 
     def validate(self, agents: Sequence[str]) -> None:

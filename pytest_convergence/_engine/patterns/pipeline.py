@@ -163,6 +163,7 @@ class Pipeline(Pattern):
             "backpressure",
             "conservation",
             "reply_before_sync",
+            "quiescence",
         )
 
     def validate(self, agents: Sequence[str]) -> None:

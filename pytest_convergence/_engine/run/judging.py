@@ -36,6 +36,11 @@ GENERIC_PROPERTIES: Final = (
 )
 """Properties that every session is checked for; they speak of facts that agents observe, and cost nothing without."""
 
+_OF_PROTOCOLS: Final = "quiescence"
+"""What patterns promise of their protocols; what agents do beside them is judged where events cause events, or by name."""
+
+_REACTS: Final = "reactive"
+
 _FACT_KINDS: Final = frozenset({"observe", "decide", "persist", "sync", "crash", "restart", "send"})
 """What checkers ask for sooner or later; the fabric shows a sending only while its agent has unsynced writes."""
 
@@ -107,7 +112,9 @@ class Judge:
         if of_pattern or of_test:
             given = {prop.name: prop for prop in map(find_property, of_test)}
             # A pattern of the user's own may name properties of theirs: those are given.
-            found |= {name: given[name] if name in given else find_property(name) for name in of_pattern}
+            for name in of_pattern:
+                if name != _OF_PROTOCOLS or not self._has_behaviours():
+                    found[name] = given[name] if name in given else find_property(name)
             found |= given
             self.watch(tuple(found.values()))
         else:
@@ -119,6 +126,13 @@ class Judge:
         if most is not None:
             leaders = not {"integrity", "state_machine_safety"} & found.keys()
             FruitlessTerms(self._conduct, most, leaders=leaders).watch()
+
+    def _has_behaviours(self) -> bool:
+        """Whether agents have behaviours beside the protocol, which may go on for ever."""
+        session = self._conduct.session
+        reacts = getattr(session.pattern, "name", "") == _REACTS
+        own = any(each is not None for each in session.behaviours.values())
+        return not reacts and bool(own or session._hosts)
 
     def replicas_are_used(self) -> None:
         """Somebody writes to a replica for the first time: judge what holds of conflicts too, from now on."""

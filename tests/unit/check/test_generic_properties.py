@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from pytest_convergence import AgentError, Criterion, Goal, Network, PropertyViolation, SimulatedAgent
+from pytest_convergence import AgentError, Criterion, Goal, Network, PropertyViolation, SimulatedAgent, Stage
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.property import FinalState, Scope
 from pytest_convergence._engine.check.registry import find_property
@@ -88,6 +89,53 @@ def test_agents_that_answer_once_come_to_rest(network: str):
             seed=seed,
         )
         assert outcome.violations == ()
+
+
+async def never_ends(agent: SimulatedAgent, task: Any) -> Any:
+    while True:
+        await asyncio.sleep(0.01)
+
+
+async def soon(session: Any) -> None:
+    await session.sleep(1)
+
+
+def test_a_pattern_whose_functions_never_end_does_not_come_to_rest():
+    with pytest.raises(
+        PropertyViolation, match="quiescence: .* never come to rest: functions of the pattern run"
+    ):
+        run_session(
+            soon,
+            pattern="pipeline",
+            agents=["a"],
+            inputs={"stages": [Stage("work", "a", never_ends)], "items": [1]},
+            timeout=600,
+        )
+
+
+async def says_for_ever(agent: SimulatedAgent) -> None:
+    while True:
+        await agent.broadcast("hello")
+        await asyncio.sleep(0.01)
+
+
+def test_behaviours_beside_a_protocol_may_go_on_unless_rest_is_asked_for():
+    options: dict[str, Any] = {
+        "pattern": "consensus",
+        "agents": {"a": says_for_ever, "b": says_for_ever},
+        "inputs": {"proposals": {"a": "a", "b": "a"}},
+        "network": Network(latency=0.5),
+        "timeout": 600,
+    }
+    assert run_session(soon, **options).violations == ()
+    with pytest.raises(PropertyViolation, match="quiescence"):
+        run_session(soon, **options, properties=["quiescence"])
+
+
+def test_nobody_need_rest_while_somebody_is_cut_off():
+    checker = find_property("quiescence").checker(Scope(("a", "b")))
+    moving = FinalState(0, core=("a",), views={"a": 1, "b": 1}, moving=("views change",))
+    assert checker.finish(moving) is None
 
 
 def test_quiescence_speaks_of_the_end_alone():
