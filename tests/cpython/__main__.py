@@ -4,8 +4,8 @@
 
 Each module runs in two processes, one on each loop. Every test that passes on the stock loop and not on ours is listed
 with the reason, from ``reasons.py``; one without a reason fails the command. ``--write`` writes the page
-``docs/explanation/asyncio-suite.md``. ``--keep`` keeps what became of each test in a file, and ``--from`` makes the tables from
-such a file, of the same version of Python: to explain anew what was run once.
+``docs/explanation/asyncio-suite.md``. ``--keep`` keeps what became of each test in a file, and ``--from`` makes the tables
+from such a file, of the same version of Python: to explain anew what was run once.
 """
 
 import json

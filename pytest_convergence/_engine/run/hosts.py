@@ -95,7 +95,20 @@ class SimulatedHost:
         self._may_try = may_try
 
     async def behave(self, _: SimulatedAgent) -> Any:
-        """Run the program: as part of the world's loop, or on a thread of its own."""
+        """Run the program: as part of the world's loop, or on a thread of its own.
+
+        Raises:
+            RuntimeError: it has asked for the end of its process, with a status that says that something is wrong.
+        """
+        __tracebackhide__ = True
+        try:
+            return await self._run()
+        except SystemExit as ended:
+            if ended.code in (None, 0):
+                return None
+            raise RuntimeError(f"the program has ended with exit status {ended.code!r}") from ended
+
+    async def _run(self) -> Any:
         __tracebackhide__ = True
         if self._process:
             loop: Any = current_loop()

@@ -78,6 +78,8 @@ class DatagramSocket(KernelSocket):
             raise oserror(errno.EMSGSIZE)
         if not target[1]:
             raise oserror(errno.EINVAL)
+        if _is_multicast(target[0]):
+            raise oserror(errno.ENETUNREACH)  # it is not simulated: there is no route to it
         if target[0] == _EVERYBODY and not self.reuses(socket.SO_BROADCAST):
             raise oserror(errno.EACCES)
         if self.local is None:
@@ -156,3 +158,9 @@ class DatagramSocket(KernelSocket):
                 self._let_go_on(*self._queue.popleft())
             self.vanish()
             self.stack.release(self)
+
+
+def _is_multicast(ip: str) -> bool:
+    if ":" in ip:
+        return ip[:2].lower() == "ff"
+    return 224 <= int(ip.partition(".")[0]) < 240

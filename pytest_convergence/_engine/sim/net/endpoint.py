@@ -23,6 +23,14 @@ _UNIX: Final = getattr(socket, "AF_UNIX", -1)
 _MAPPED: Final = "::ffff:"
 """How a socket of IPv6 shows an address of IPv4 (RFC 4291, 2.5.5.2)."""
 
+_MULTICAST: Final = {
+    (getattr(socket, level), getattr(socket, name))
+    for level, name in (
+        ("IPPROTO_IP", "IP_ADD_MEMBERSHIP"),
+        ("IPPROTO_IPV6", "IPV6_JOIN_GROUP"),
+    )
+    if hasattr(socket, name)
+}
 _BUFFERS: Final = {socket.SO_SNDBUF, socket.SO_RCVBUF}
 _SWITCHES: Final = {
     getattr(socket, name)
@@ -189,7 +197,13 @@ class KernelSocket:
         return value
 
     def setsockopt(self, level: int, name: int, value: Any) -> None:
-        """Keep an option; the sizes of buffers, ``SO_LINGER`` and ``SO_REUSEPORT`` have an effect."""
+        """Keep an option; the sizes of buffers, ``SO_LINGER`` and ``SO_REUSEPORT`` have an effect.
+
+        Raises:
+            OSError: it joins a group of multicast, which is not simulated.
+        """
+        if (level, name) in _MULTICAST:
+            raise oserror(errno.ENODEV)  # as on a machine without an interface that knows of it
         if level == socket.SOL_SOCKET and name in _BUFFERS:
             value = max(2 * int(value), _LEAST_BUFFER)  # as Linux does
         elif level == socket.SOL_SOCKET and name in _SWITCHES:

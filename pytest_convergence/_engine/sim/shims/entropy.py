@@ -33,6 +33,7 @@ HOST_NAME: Final = "simulated"
 """What ``socket.gethostname()`` says inside a run."""
 
 # What the other methods of a generator are made of, and what holds state of its own.
+_PROCESSORS: Final = 4
 _PRIMITIVES: Final = ("random", "getrandbits", "gauss", "seed", "getstate", "setstate")
 _SEED_BITS: Final = 256
 _UUID_EPOCH_100NS: Final = 0x01B21DD213814000  # 15 October 1582, to 1970
@@ -75,6 +76,14 @@ def rows() -> Iterator[Row]:
     yield row("tempfile:_get_default_tempdir", "found without drawing from the stream", _temporary_directory)
     yield row("os:getpid", f"{PROCESS_ID}, and other numbers for hosts", _getpid, "identity")
     yield row("os:getppid", "always 1", _getppid, "identity")
+    for name in ("cpu_count", "process_cpu_count"):
+        yield row(
+            f"os:{name}",
+            f"always {_PROCESSORS}: executors ask how many threads to have",
+            _processors,
+            "identity",
+        )
+    yield row("socket:if_nameindex", "the loopback interface, and one more", _interfaces, "identity")
     yield row("os:uname", f"the node name is {HOST_NAME!r}, or the host's", _uname, "identity")
     yield row("socket:gethostname", f"{HOST_NAME!r}, and its name for a host", _hostname, "identity")
     yield row("platform:node", f"{HOST_NAME!r}, and its name for a host", _hostname, "identity")
@@ -156,6 +165,14 @@ def _getpid(_world: SimulatedWorld, _original: Any, /) -> int:
 
 def _getppid(_world: SimulatedWorld, _original: Any, /) -> int:
     return 1
+
+
+def _processors(_world: SimulatedWorld, _original: Any, /) -> int:
+    return _PROCESSORS
+
+
+def _interfaces(_world: SimulatedWorld, _original: Any, /) -> list[tuple[int, str]]:
+    return [(1, "lo"), (2, "eth0")]
 
 
 def _hostname(_world: SimulatedWorld, _original: Any, /) -> str:

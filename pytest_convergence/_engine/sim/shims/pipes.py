@@ -19,7 +19,7 @@ from pytest_convergence._engine.sim.net.stream import StreamSocket
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
 from pytest_convergence._engine.sim.shims.polling import number_of
-from pytest_convergence._engine.sim.shims.refusals import DESCRIPTORS, is_for_tool, refuse
+from pytest_convergence._engine.sim.shims.refusals import DESCRIPTORS, FILES, is_for_tool, refuse
 from pytest_convergence._engine.sim.stdio import STDERR, STDOUT, write_bytes
 from pytest_convergence._engine.sim.strands import present_life
 
@@ -48,10 +48,17 @@ def rows() -> Iterator[Row]:
     yield row("os:read", numbers, _read)
     yield row("os:write", f"{numbers}, but for the standard streams of a process of its own", _write)
     yield row("os:close", numbers, _close)
+    yield row("os:fdopen", "of simulated descriptors: refused; of real ones as ever", _fdopen)
     yield row("os:set_blocking", numbers, _set_blocking)
     yield row("os:get_blocking", numbers, _get_blocking)
     if fcntl is not None:
         yield row("fcntl:fcntl", numbers, _fcntl)
+
+
+def _fdopen(_world: Any, original: Any, /, fd: Any, *args: Any, **options: Any) -> Any:
+    if isinstance(fd, int) and fd in asking_stack().descriptors.files:
+        refuse(FILES, "os.fdopen", sys._getframe(2))
+    return original(fd, *args, **options)
 
 
 def _pipe(call: str, _world: Any, original: Any, /, *flags: int) -> tuple[int, int]:

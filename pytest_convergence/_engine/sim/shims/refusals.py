@@ -23,6 +23,7 @@ from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 __all__ = [
     "BLOCKING",
     "DESCRIPTORS",
+    "FILES",
     "LOOPS",
     "SIGNALS",
     "THREADS",
@@ -125,6 +126,11 @@ DESCRIPTORS: Final = _Kind(
     functions=("os:openpty", "os:eventfd"),
     methods=("selectors:_BaseSelectorImpl.__init__",),
 )
+FILES: Final = _Kind(
+    "file descriptors",
+    "Python's files work on real descriptors, in C, and this one is that of a simulated socket or pipe.",
+    "Use os.read and os.write, or socket.makefile().",
+)
 LOOPS: Final = _Kind(
     "event loops",
     "A second event loop on this thread would run on real time.",
@@ -157,6 +163,7 @@ _TRIED: Final = (THREADS, _PROCESSES, SIGNALS, DESCRIPTORS, _EPOLL, LOOPS, UVLOO
 _REFUSED_ELSEWHERE: Final = (
     "asyncio.events.new_event_loop",
     "concurrent.futures.thread.ThreadPoolExecutor.submit",
+    "os.fdopen",
     "os.kill",
     "os.pipe",
     "os.pipe2",

@@ -12,7 +12,7 @@ from pytest_convergence._engine.sim.shims.entropy import process_id
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
 from pytest_convergence._engine.sim.shims.refusals import SIGNALS, is_for_tool, refuse
 from pytest_convergence._engine.sim.signals import Signals, signals_of
-from pytest_convergence._engine.sim.strands import present_life
+from pytest_convergence._engine.sim.strands import StrandEnded, current_strand, present_life
 
 __all__ = ["rows"]
 
@@ -29,6 +29,8 @@ def rows() -> Iterator[Row]:
     yield row("signal:getsignal", "on a host, what its own process has set", _getsignal)
     yield row("signal:raise_signal", _CLOSED, _raise_signal)
     yield row("os:kill", _CLOSED, _kill)
+    for name in ("_exit", "abort"):
+        yield row(f"os:{name}", "of a host: its own process ends", _end)
 
 
 def _own() -> Signals | None:
@@ -65,6 +67,20 @@ def _raise_signal(_world: Any, original: Any, /, signum: Any) -> None:
     if own is None:
         refuse(SIGNALS, "signal.raise_signal", frame)
     own.deliver(signal.Signals(signum), frame)
+
+
+def _end(_world: Any, original: Any, /, *status: Any, **options: Any) -> None:
+    """The process of a host ends here and now: no ``finally``, no further line."""
+    frame = sys._getframe(2)
+    own = _own()
+    if own is None or is_for_tool(frame):
+        original(*status, **options)  # the real one: an isolated run may be the end of its process
+        return
+    own.deliver(signal.SIGKILL, frame)
+    strand = current_strand()
+    if strand is not None:
+        strand.wait()
+    raise StrandEnded
 
 
 def _kill(_world: Any, original: Any, /, pid: int, sig: int) -> None:
