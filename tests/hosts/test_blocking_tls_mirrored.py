@@ -201,6 +201,27 @@ def test_a_server_whose_listener_speaks_tls_and_a_socket_that_connects_later() -
     mirrored(body, b"hello")
 
 
+class Wrapping:
+    """What is a socket as far as its methods go, as some libraries have them."""
+
+    def __init__(self, inner: socket.socket) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def test_what_behaves_as_a_socket_may_speak_tls() -> None:
+    def body() -> Any:
+        with answering(echo) as address:
+            wrapping: Any = Wrapping(socket.create_connection(address))
+            with asking().wrap_socket(wrapping, server_hostname="localhost") as secure:
+                secure.sendall(b"hello")
+                return secure.recv(10)
+
+    mirrored(body, b"hello")
+
+
 def test_a_web_server_over_tls() -> None:
     def body() -> Any:
         class Greeting(http.server.BaseHTTPRequestHandler):

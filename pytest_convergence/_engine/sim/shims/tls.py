@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Any, Final
 
+from pytest_convergence._engine.sim.net.descriptors import FIRST_DESCRIPTOR
 from pytest_convergence._engine.sim.net.facade import SimulatedSocket
 from pytest_convergence._engine.sim.net.secure import Engine, SecureSocket
 from pytest_convergence._engine.sim.shims.patching import Row
@@ -55,7 +56,7 @@ def _wrap(
     session: Any = None,
 ) -> Any:
     chosen = (server_side, do_handshake_on_connect, suppress_ragged_eofs, server_hostname)
-    if not isinstance(sock, SimulatedSocket):
+    if sock.fileno() < FIRST_DESCRIPTOR and not isinstance(sock, SimulatedSocket):  # closed, say
         return original(context, sock, *chosen, session)
     create: Any = SecureSocket._create  # type: ignore[attr-defined]
     return create(sock, *chosen, context, session)
