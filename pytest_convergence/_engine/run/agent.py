@@ -277,8 +277,15 @@ class SimulatedAgent:
         self._alive("receive")
         return self._box()
 
+    def _close_box(self) -> None:
+        """The run is over: nothing is received any more."""
+        if self._mailbox is not None:
+            self._mailbox.let_go()
+            self._mailbox = None
+
     def _box(self) -> Mailbox:
         if self._mailbox is None:
+            self._alive("receive")
             raise ConvergenceUsageError(
                 f"agent {self.name!r} runs a machine, which receives its messages itself."
             )

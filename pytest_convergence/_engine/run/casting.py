@@ -217,6 +217,8 @@ class Cast:
     def let_go(self) -> None:
         """The run is over: who had a task is still known, and no more."""
         self.tasks = dict.fromkeys(self.tasks, _GONE)
+        for agent in self._conduct.session.participants.values():
+            agent._close_box()
 
     # -- what the conduct asks -----------------------------------------------------------------------------------------
 

@@ -32,6 +32,10 @@ _named: Final = tuple.__new__
 """``_named(Message, message)`` is ``Message._make(message)`` without a call of Python's in between."""
 
 
+def _let_go() -> Generator[Any, None, None]:
+    raise RuntimeError("the run of this mailbox is over")
+
+
 _REQUESTS_REMEMBERED: Final = 1_024
 """How many of the latest requests a mailbox knows, to tell late replies from messages."""
 
@@ -158,6 +162,10 @@ class Mailbox:
         self.messages: deque[InFlight] = deque()
         node.receivers["user"] = self.deliver
         node.take = self.arrive
+
+    def let_go(self) -> None:
+        """The run is over: leave nothing to the garbage collector."""
+        self.sleeper.__await__ = _let_go
 
     # -- from the network ----------------------------------------------------------------------------------------------
 
