@@ -7,16 +7,18 @@ does by default (signal(7)): most end the process, SIGSTOP and SIGCONT hold it a
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.sim.world import OWNER
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.net.endpoint import KernelSocket
     from pytest_convergence._engine.sim.node import Life, Node
 
 __all__ = ["Signals", "signals_of"]
@@ -46,19 +48,20 @@ _IGNORED_BY_PYTHON: Final = frozenset(
 class Signals:
     """What the process of one host does about signals; each life begins with the defaults of Python."""
 
-    __slots__ = ("_handlers", "_life", "_node", "_on_loop")
+    __slots__ = ("_handlers", "_life", "_node", "_on_loop", "_wakeup")
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._life: Life | None = None
         self._handlers: dict[int, Any] = {}
         self._on_loop: dict[int, Callable[[], object]] = {}
+        self._wakeup = -1
 
     def _present(self) -> None:
         """Forget what a former life has asked for."""
         if self._life is not self._node.life:
             self._life = self._node.life
-            self._handlers, self._on_loop = {}, {}
+            self._handlers, self._on_loop, self._wakeup = {}, {}, -1
 
     def get(self, number: int) -> Any:
         """Return what handles a signal, as :func:`signal.getsignal` does."""
@@ -84,6 +87,29 @@ class Signals:
         self._handlers[number] = handler
         self._on_loop.pop(number, None)
         return before
+
+    @property
+    def descriptors(self) -> Mapping[int, KernelSocket]:
+        """The simulated descriptors of the host, by number."""
+        return {} if self._node.stack is None else self._node.stack.descriptors.files
+
+    @property
+    def wakeup(self) -> int:
+        """The descriptor to which the number of each signal is written that a function handles; -1 for none."""
+        self._present()
+        return self._wakeup
+
+    @wakeup.setter
+    def wakeup(self, number: int) -> None:
+        self._present()
+        self._wakeup = number
+
+    def _wake(self, number: int) -> None:
+        """Let an event loop know that waits in a thread of its own, as Python does (signal.set_wakeup_fd)."""
+        found: Any = self.descriptors.get(self._wakeup)
+        if found is not None:
+            with contextlib.suppress(OSError):  # there is no room: it will wake up anyhow
+                found.send(bytes([number]))
 
     def on_loop(self, number: int, callback: Callable[[], object]) -> None:
         """Let a callback of the event loop take a signal, as ``loop.add_signal_handler`` does."""
@@ -111,6 +137,8 @@ class Signals:
         if callback is not None:
             self._run(callback)
         elif callable(handler) and handler is not signal.default_int_handler:
+            if self._wakeup != -1:
+                self._run(self._wake, number)
             if frame is None:
                 self._run(handler, number, None)
             else:

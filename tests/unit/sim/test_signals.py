@@ -3,15 +3,16 @@
 import asyncio
 import os
 import signal
+import socket
 
 import pytest
 
 from pytest_convergence.errors import AgentCrashedError, AgentError
 
 
-def run_alone(session, main, *numbers, after=1):
+def run_alone(session, main, *numbers, after=1, process=False):
     """Run ``main`` on a host, send it signals a second apart, and return the host and the outcome."""
-    host = session.host("alone", main)
+    host = session.host("alone", main, process=process)
 
     async def scenario(session):
         for number in numbers:
@@ -43,7 +44,10 @@ def test_a_handler_takes_a_signal_on_its_own_host_only(convergence_session):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_the_handler_of_an_event_loop_takes_it_with_arguments_and_can_be_removed(convergence_session):
+@pytest.mark.parametrize("process", [False, True])
+def test_the_handler_of_an_event_loop_takes_it_with_arguments_and_can_be_removed(
+    convergence_session, process
+):
     seen = []
 
     async def main():
@@ -54,9 +58,52 @@ def test_the_handler_of_an_event_loop_takes_it_with_arguments_and_can_be_removed
         assert not loop.remove_signal_handler(signal.SIGTERM)
         await asyncio.sleep(10)
 
-    _, outcome = run_alone(convergence_session, main, signal.SIGUSR1)
+    _, outcome = run_alone(convergence_session, main, signal.SIGUSR1, process=process)
     assert seen == ["asked"]
     assert outcome.output is True
+
+
+def test_a_process_that_waits_in_its_loop_is_woken_by_a_signal_and_ends_in_good_order(convergence_session):
+    async def main():
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        await stop.wait()
+        return asyncio.get_running_loop().time()
+
+    def make_a_loop_by_its_class():
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            return runner.run(main())
+
+    hosts = [
+        convergence_session.host("one", main, process=True),
+        convergence_session.host("other", make_a_loop_by_its_class, process=True),
+    ]
+
+    async def scenario(session):
+        await session.sleep(2)
+        for host in hosts:
+            host.send_signal(signal.SIGTERM)
+        await session.finished()
+
+    assert convergence_session.run(scenario).results == {"one": 2.0, "other": 2.0}
+
+
+def test_a_descriptor_that_is_written_to_when_a_signal_comes(convergence_session):
+    async def main():
+        one, other = socket.socketpair()
+        one.setblocking(False)
+        assert signal.set_wakeup_fd(one.fileno(), warn_on_full_buffer=False) == -1
+        signal.siginterrupt(signal.SIGUSR1, False)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        await asyncio.sleep(1.5)
+        told = other.recv(10)
+        assert signal.set_wakeup_fd(-1) == one.fileno()
+        with pytest.raises(ValueError, match="takes a simulated descriptor or -1, not 1"):
+            signal.set_wakeup_fd(1)
+        one.close()
+        return told
+
+    assert run_alone(convergence_session, main, signal.SIGUSR1)[1].results["alone"] == bytes([signal.SIGUSR1])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGHUP])

@@ -28,6 +28,10 @@ def rows() -> Iterator[Row]:
     yield row("signal:signal", _CLOSED, _signal)
     yield row("signal:getsignal", "on a host, what its own process has set", _getsignal)
     yield row("signal:raise_signal", _CLOSED, _raise_signal)
+    yield row(
+        "signal:set_wakeup_fd", "of a host: a simulated descriptor; refused to all others", _set_wakeup_fd
+    )
+    yield row("signal:siginterrupt", "of a host: nothing to do; refused to all others", _siginterrupt)
     yield row("os:kill", _CLOSED, _kill)
     for name in ("_exit", "abort"):
         yield row(f"os:{name}", "of a host: its own process ends", _end)
@@ -56,6 +60,30 @@ def _getsignal(_world: Any, original: Any, /, signalnum: Any) -> Any:
     if own is None or is_for_tool(sys._getframe(2)):
         return original(signalnum)
     return own.get(signal.Signals(signalnum))
+
+
+def _set_wakeup_fd(_world: Any, original: Any, /, fd: int, **options: Any) -> int:
+    frame = sys._getframe(2)
+    if is_for_tool(frame):
+        before: int = original(fd, **options)
+        return before
+    own = _own()
+    if own is None:
+        refuse(SIGNALS, "signal.set_wakeup_fd", frame)
+    if fd != -1 and fd not in own.descriptors:
+        raise ValueError(
+            f"signal.set_wakeup_fd() of a simulated host takes a simulated descriptor or -1, not {fd}"
+        )
+    own.wakeup, before = fd, own.wakeup
+    return before
+
+
+def _siginterrupt(_world: Any, original: Any, /, signalnum: Any, flag: bool) -> None:
+    frame = sys._getframe(2)
+    if is_for_tool(frame):
+        original(signalnum, flag)
+    elif _own() is None:
+        refuse(SIGNALS, "signal.siginterrupt", frame)
 
 
 def _raise_signal(_world: Any, original: Any, /, signum: Any) -> None:
