@@ -216,7 +216,7 @@ class Logs(Member):
         self.agent.expose(lambda: self.total)
         self.agent.observe("logged", upto=dict(self.ends))
         self.agent.observe("folded", seen=dict(self.ends), state=self.fold())
-        self.logs: dict[str, list[int]] = {}
+        self.agent.observe("replica", seen=dict(self.ends), state=self.total)
 
     def fold(self) -> int:
         return self.snapshot + sum(self.tail)
