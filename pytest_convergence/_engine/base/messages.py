@@ -17,7 +17,17 @@ conflicts, the handing over of work, the acknowledgement of a message, or the so
 
 
 class MessageKind(StrEnum):
-    """Kinds of messages that coordinating agents have in common. A message's ``type`` may be one of them, or any text."""
+    """Kinds of messages that coordinating agents have in common. A message's ``type`` may be one of them, or any text.
+
+    Some are sent by the reference protocols: ``state_update``, ``sync_request`` and ``sync_response`` by replicas;
+    ``handoff_request``, ``handoff_accept`` and ``handoff_reject`` when work is handed over; ``conflict_detected`` and
+    ``conflict_resolved`` where conflicts go to an arbiter or to a vote; ``vote_request`` and ``vote_response`` there and in
+    Raft; ``leader_election`` in the bully algorithm, ``heartbeat`` in both.
+
+    ``phase_complete``, ``convergence_check`` and ``shutdown`` are names for agents of your own. Here nobody need say these:
+    phases are entered by the session (``session.phase``), that views have converged is seen by the world from outside, and
+    it is the world, too, that ends a run.
+    """
 
     STATE_UPDATE = "state_update"
     SYNC_REQUEST = "sync_request"

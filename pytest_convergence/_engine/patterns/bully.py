@@ -41,7 +41,7 @@ from pytest_convergence.errors import InternalError, unknown_name
 
 __all__ = ["TRANSITIONS", "BullyElection", "BullyTiming", "Event", "Role"]
 
-ELECTION: Final = "election"
+ELECTION: Final = "leader_election"
 ANSWER: Final = "answer"
 COORDINATOR: Final = "coordinator"
 HEARTBEAT: Final = "heartbeat"

@@ -437,6 +437,9 @@ class SimulatedAgent:
     def fencing_token(self) -> int | None:
         """The term in which this agent leads, by an election with terms; ``None`` while it does not lead.
 
+        The bully algorithm gives none: it asks no quorum, so on both sides of a partition somebody may lead at the same
+        time, and no number that either could count would tell the resource which of the two to refuse.
+
         Take it when the work begins, and pass it to the resource that the work changes: ``session.resource("store").apply(…,
         token=token)`` refuses a leader that was replaced in the meantime.
         """

@@ -252,9 +252,7 @@ class Counting:
             agreement=verdict.agreement,
             agents=len(session.agents),
             sent=fabric.uid,
-            received=max(
-                0, fabric.uid + fabric.duplicated - fabric.lost - fabric.under_way(conduct.started_ns)
-            ),
+            received=max(0, fabric.uid + fabric.duplicated - fabric.lost - fabric.under_way()),
             lost=fabric.lost,
             duplicated=fabric.duplicated,
             protocol_messages=fabric.protocol_sent,

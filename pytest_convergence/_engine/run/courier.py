@@ -60,11 +60,12 @@ class SendOptions(TypedDict, total=False):
 class Gate:
     """Before the mailbox, or the machine, of one node."""
 
-    __slots__ = ("_courier", "_deliver", "_node", "_seen", "_take")
+    __slots__ = ("_courier", "_deliver", "_node", "_seen", "_take", "fabric")
 
     def __init__(self, courier: Courier, node: Node) -> None:
         self._courier = courier
         self._node = node
+        self.fabric = node.fabric
         self.stand()
         node.on_restart += (self.stand,)
 

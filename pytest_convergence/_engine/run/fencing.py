@@ -93,7 +93,8 @@ def _split(token: Any) -> tuple[str, Any]:
         return token.task, (token.epoch, token.number)
     if isinstance(token, bool) or not isinstance(token, int):
         raise ConvergenceUsageError(
-            f"a fencing token is the `token` of a handoff, or a whole number of your own, not {token!r}."
+            f"a fencing token is the `token` of a handoff, the `fencing_token` of a leader with terms (by bully there are "
+            f"none), or a whole number of your own, not {token!r}."
         )
     return "", token
 

@@ -23,6 +23,9 @@ __all__ = ["ReplicatedLog", "led_term"]
 
 _LOST: Final = object()
 
+PATIENCE_SECONDS: Final = 600
+"""For so many virtual seconds a proposal or a read waits, unless told otherwise."""
+
 
 def led_term(session: Session, name: str) -> int | None:
     """Return the term in which an agent holds itself to lead; ``None`` while it does not, or where there are no terms."""
@@ -46,20 +49,25 @@ class ReplicatedLog:
         self._count = 0
 
     async def propose(
-        self, command: Any, *, via: SimulatedAgent | str | None = None, timeout: float | None = None
+        self,
+        command: Any,
+        *,
+        via: SimulatedAgent | str | None = None,
+        timeout: float | None = PATIENCE_SECONDS,
     ) -> LogEntry:
         """Have a command appended to the log, once, and wait until the agent that was asked has applied it.
 
         Args:
             command: plain data, not ``None``.
             via: the agent that is asked. By default whoever leads, and after it is lost, whoever leads then.
-            timeout: virtual seconds.
+            timeout: virtual seconds; ``None`` for as long as the session may take.
 
         Returns:
             Where the command stands in the log.
 
         Raises:
-            TimeoutError: it was not committed in time. It may be later: nobody can tell.
+            TimeoutError: it was not committed in time; says who was asked and whom that one can reach. It may be later:
+                nobody can tell.
             AgentCrashedError: ``via`` has crashed. Its command may be committed nevertheless.
             ConvergenceUsageError: the session has no replicated log, there is no such agent, or the command is ``None``.
         """
@@ -71,7 +79,9 @@ class ReplicatedLog:
         entry: LogEntry = await self._ask(PROPOSE, id, Proposal(id, snapshot(command)), via, timeout)
         return entry
 
-    async def read(self, *, via: SimulatedAgent | str | None = None, timeout: float | None = None) -> Any:
+    async def read(
+        self, *, via: SimulatedAgent | str | None = None, timeout: float | None = PATIENCE_SECONDS
+    ) -> Any:
         """Read what the log has come to; every command that was committed before is in it (a linearizable read).
 
         The agent that is asked learns from the leader how far the log is committed, and the leader confirms that it
@@ -79,13 +89,13 @@ class ReplicatedLog:
 
         Args:
             via: the agent that is asked; by default whoever leads.
-            timeout: virtual seconds.
+            timeout: virtual seconds; ``None`` for as long as the session may take.
 
         Returns:
             The state: the tuple of the commands, or what the pattern's ``apply`` made of them.
 
         Raises:
-            TimeoutError: nobody could confirm it in time.
+            TimeoutError: nobody could confirm it in time; says who was asked and whom that one can reach.
             AgentCrashedError: ``via`` has crashed.
             ConvergenceUsageError: the session has no replicated log, or there is no such agent.
         """
@@ -147,7 +157,25 @@ class ReplicatedLog:
                     if answer is not _LOST:
                         return answer
         except TimeoutError:
-            raise TimeoutError(f"the {id!r} was not answered within {timeout:g} virtual seconds.") from None
+            raise TimeoutError(
+                f"the {id!r} was not answered within {timeout:g} virtual seconds: {self._awaited(chosen)}."
+            ) from None
+
+    def _awaited(self, chosen: SimulatedAgent | None) -> str:
+        """Say who was asked, and what that one waits for."""
+        session = self._session
+        asked = chosen or session.leader
+        if asked is None:
+            return "no agent leads"
+        connected = session._running().fabric.connected
+        others = [name for name in session.agents if name != asked.name]
+        reached = [name for name in others if session.agents[name].is_alive and connected(asked.name, name)]
+        needed = 0 if session.pattern is None else session.pattern.quorum_of(tuple(session.agents))
+        whom = f"{', '.join(reached)} of the others" if reached else "nobody else"
+        return (
+            f"{asked.name!r} was asked, which reaches {whom}, and needs a leader that a quorum "
+            f"({needed} of {len(session.agents)}) confirms"
+        )
 
     async def _ask_once(self, command: str, id: str, argument: Any, chosen: SimulatedAgent | None) -> Any:
         session = self._session

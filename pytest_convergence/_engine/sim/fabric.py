@@ -41,6 +41,11 @@ _ON_TIME: Final = FateDomain(Network())
 Watch: TypeAlias = "Callable[[TraceEvent], None]"
 
 
+def _fabric_of(where: Any) -> Any:
+    """The fabric of what a message arrives at: a node, or what stands before it."""
+    return getattr(where, "fabric", None) or getattr(where, "_fabric", None)
+
+
 @final
 class Fabric:
     """Nodes and what connects them.
@@ -268,13 +273,15 @@ class Fabric:
         """Whether the program of ``name`` may try a refused call: it fails, and the session does not."""
         return any(call in self.may_try.get(whose, ()) for whose in ("", name))
 
-    def under_way(self, since_ns: int) -> int:
-        """How many messages, copies included, that were sent from ``since_ns`` on have neither arrived nor been lost."""
-        nodes, held = self.nodes, sum([rule.holding for rule in self.rules])
-        # Events are (instant, number, function, argument), and a message is the argument of its arrival. What an earlier
-        # session in the same world has left is older.
-        messages = [each for _, _, _, each in self.world.events if isinstance(each, tuple) and len(each) == 9]
-        return held + len([each for each in messages if each[5] >= since_ns and each[0] in nodes])
+    def under_way(self) -> int:
+        """How many messages of this session, copies included, have neither arrived nor been lost."""
+        # Events are (instant, number, function, argument), and a message is the argument of its arrival at something of
+        # the fabric on whose links it is. Other sessions of the same world may have agents of the same names.
+        arrivals = [
+            take for _, _, take, each in self.world.events if isinstance(each, tuple) and len(each) == 9
+        ]
+        held = sum([rule.holding for rule in self.rules])
+        return held + len([take for take in arrivals if _fabric_of(getattr(take, "__self__", None)) is self])
 
     def lose(self, link: Link, message: InFlight) -> None:
         """A message will not arrive."""

@@ -32,7 +32,7 @@ def test_the_strongest_agent_leads_without_asking():
 def test_a_weaker_agent_asks_the_stronger_ones_and_waits():
     machine = BullyElection("c", THREE, TIMING)
     effects = list(machine.on_start({}))
-    assert sent(effects) == [("a", "election"), ("b", "election")]
+    assert sent(effects) == [("a", "leader_election"), ("b", "leader_election")]
     assert SetTimer("answer", 500 * MS) in effects
     assert machine.view() == LeaderView(None, 0)
 
@@ -48,25 +48,28 @@ def test_who_is_answered_waits_for_the_coordinator_and_asks_again_if_none_appear
     machine.on_message("a", "answer", {})
     assert machine.role is Role.WAITING
     assert list(machine.on_message("a", "answer", {})) == []
-    assert sent(machine.on_timer("takeover")) == [("a", "election")]
+    assert sent(machine.on_timer("takeover")) == [("a", "leader_election")]
 
 
 def test_a_follower_that_is_asked_answers_and_holds_an_election_of_its_own():
     machine = started("b")
     machine.on_message("a", "coordinator", {})
-    assert sent(machine.on_message("c", "election", {})) == [("c", "answer"), ("a", "election")]
+    assert sent(machine.on_message("c", "leader_election", {})) == [("c", "answer"), ("a", "leader_election")]
 
 
 def test_an_agent_that_is_electing_only_answers():
-    assert sent(started("b").on_message("c", "election", {})) == [("c", "answer")]
+    assert sent(started("b").on_message("c", "leader_election", {})) == [("c", "answer")]
 
 
 def test_a_leader_that_is_asked_says_that_it_leads():
-    assert sent(started("a").on_message("b", "election", {})) == [("b", "answer"), ("b", "coordinator")]
+    assert sent(started("a").on_message("b", "leader_election", {})) == [
+        ("b", "answer"),
+        ("b", "coordinator"),
+    ]
 
 
 def test_a_question_of_a_stronger_agent_needs_no_answer():
-    assert list(started("b").on_message("a", "election", {})) == []
+    assert list(started("b").on_message("a", "leader_election", {})) == []
 
 
 def test_a_follower_that_misses_its_leader_holds_an_election():
@@ -74,7 +77,7 @@ def test_a_follower_that_misses_its_leader_holds_an_election():
     first = list(machine.on_message("b", "coordinator", {}))
     assert Observe("follow", {"leader": "b"}) in first
     assert list(machine.on_message("b", "heartbeat", {})) == [SetTimer("detect", 500 * MS, background=True)]
-    assert sent(machine.on_timer("detect")) == [("a", "election"), ("b", "election")]
+    assert sent(machine.on_timer("detect")) == [("a", "leader_election"), ("b", "leader_election")]
 
 
 def test_a_leader_sends_heartbeats():
@@ -133,14 +136,14 @@ def test_an_agent_that_is_electing_already_ignores_a_weaker_leader():
 
 def test_strangers_are_ignored_and_unknown_messages_refused():
     machine = started("b")
-    assert list(machine.on_message("x", "election", {})) == []
+    assert list(machine.on_message("x", "leader_election", {})) == []
     with pytest.raises(ConvergenceUsageError, match="did you mean 'coordinator'"):
         machine.on_message("a", "coordinater", {})
 
 
 def test_an_agent_can_be_told_to_hold_an_election_and_nothing_else():
     machine = started("b")
-    assert sent(machine.on_command("campaign", None)) == [("a", "election")]
+    assert sent(machine.on_command("campaign", None)) == [("a", "leader_election")]
     with pytest.raises(ConvergenceUsageError, match="unknown bully command 'resign'"):
         machine.on_command("resign", None)
 

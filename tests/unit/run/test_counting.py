@@ -1,16 +1,17 @@
 """What a run counts: by facts, by events, and not what did not happen."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from pytest_convergence import Fault, FaultPlan
 from pytest_convergence._engine.run.agent import SimulatedAgent
-from pytest_convergence._engine.run.outcome import RunMetrics
+from pytest_convergence._engine.run.outcome import Outcome, RunMetrics
 from pytest_convergence._engine.run.session import Session
 from pytest_convergence._engine.state.sync import Delta
 from pytest_convergence.errors import PropertyViolation
-from tests.unit.sim.harness import make_session, run_session
+from tests.unit.sim.harness import make_session, run_session, simulate
 
 
 def _observing(*facts: tuple[str, dict[str, Any]], wait: float = 1.0) -> RunMetrics:
@@ -172,6 +173,25 @@ def test_what_is_held_back_or_under_way_at_the_end_has_not_been_received():
     session = make_session(agents=["a", "b"])
     metrics = session.run(delayed, timeout=10).metrics
     assert (metrics.sent, metrics.received, metrics.lost) == (2, 1, 0)
+
+
+def test_sessions_of_one_world_do_not_count_each_others_messages():
+    async def sends(session: Session) -> None:
+        await session.agents["a"].send("b", "comes")
+        await session.agents["a"].send("b", "comes, and is acknowledged", ack=True)
+
+    async def is_slow(session: Session) -> None:
+        with session.network.delay(100):
+            await session.agents["a"].send("b", "is under way when the other session ends")
+            await session.sleep(50)
+
+    async def both() -> list[Outcome]:
+        swift, slow = make_session(agents=["a", "b"]), make_session(agents=["a", "b"])
+        return list(await asyncio.gather(swift.execute(sends), slow.execute(is_slow)))
+
+    swift, slow = simulate(both)
+    assert (swift.metrics.sent, swift.metrics.received) == (3, 3)
+    assert (slow.metrics.sent, slow.metrics.received, slow.metrics.lost) == (1, 1, 0)
 
 
 def test_numbers_cross_process_boundaries():

@@ -209,3 +209,29 @@ def test_a_lease_allows_for_clocks_that_drift():
 def test_a_clock_that_drifts_further_than_the_lease_allows_is_found_out():
     with pytest.raises(PropertyViolation, match="no_stale_read"):
         run(read_from_a_leader_with_a_slow_clock, lease_of(0.0))
+
+
+@pytest.mark.parametrize("via", [True, False], ids=["who is cut off", "whoever leads"])
+def test_a_read_within_a_partition_ends_by_itself_and_says_what_it_waited_for(via: bool) -> None:
+    async def scenario(session: Session) -> tuple[float, str, str]:
+        leader = await session.wait_for_leader()
+        others = [agent for agent in session.agents.values() if agent is not leader]
+        one = others[0]
+        with (
+            session.network.partition([one])
+            if via
+            else session.network.partition([leader], [one], others[1:])
+        ):
+            began = session.now
+            with pytest.raises(TimeoutError) as caught:
+                await session.log.read(via=one if via else None)
+            return session.now - began, str(caught.value), one.name
+
+    seconds, said, name = run(scenario).output
+    assert seconds == pytest.approx(600)
+    assert "the 'read 1' was not answered within 600 virtual seconds" in said
+    if via:
+        assert (
+            f"{name!r} was asked, which reaches nobody else, and needs a leader that a quorum (2 of 3) confirms"
+            in said
+        )
