@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.cpython.reasons import reason_for
@@ -34,7 +34,9 @@ class Compared:
         stock, world, process: test -> verdict, on the stock loop, on the loop of a world, and as the program of a host
             that is a process.
         explained: test -> why it fails on both of ours, and not on the stock loop.
-        unexplained: those for which no reason is known.
+        unexplained: those that fail on any of ours for a reason that is not known.
+        as_process: test -> why it fails as a process, though it passes on the loop of a world.
+        in_world: test -> why it fails on the loop of a world, though it passes as a process.
     """
 
     module: str
@@ -43,6 +45,8 @@ class Compared:
     process: dict[str, Verdict]
     explained: dict[str, str]
     unexplained: dict[str, str]
+    as_process: dict[str, str] = field(default_factory=dict)
+    in_world: dict[str, str] = field(default_factory=dict)
 
 
 def is_available(module: str = "test_tasks") -> bool:
@@ -81,17 +85,33 @@ def run(module: str) -> Ran:
 def compare(module: str, ran: Ran | None = None) -> Compared:
     """Compare what became of a module's tests, if it has been run; else run it."""
     stock, world, process = run(module) if ran is None else ran
-    explained, unexplained = {}, {}
-    for test, (verdict, why) in process.items():
-        other, other_why = world.get(test, ("pass", ""))
-        if "fail" == verdict == other and stock.get(test, ("pass", ""))[0] == "pass":
-            short = test.removeprefix("test.test_asyncio.")
-            reason = reason_for(short, why) or reason_for(short, other_why)
-            if reason is None:
-                unexplained[short] = f"{why}; on the loop of a world {other_why}"
-            else:
-                explained[short] = reason
-    return Compared(module, stock, world, process, explained, unexplained)
+    found = Compared(module, stock, world, process, {}, {})
+    crashed = [test for ours in (world, process) for test in ours if test not in stock]  # "all of it"
+    for test in [*crashed, *(test for test, (verdict, _) in stock.items() if verdict == "pass")]:
+        _explain(found, test)
+    return found
+
+
+def _explain(found: Compared, test: str) -> None:
+    """Say why a test that passes on the stock loop fails on any of ours."""
+    short = test.removeprefix("test.test_asyncio.")
+    (verdict, why), (other, other_why) = (
+        ours.get(test, ("pass", "")) for ours in (found.process, found.world)
+    )
+    if "fail" not in {verdict, other}:
+        return
+    reasons = found.explained
+    if verdict != other:
+        reasons = found.as_process if verdict == "fail" else found.in_world
+    reason = (verdict == "fail" and reason_for(short, why)) or (
+        other == "fail" and reason_for(short, other_why)
+    )
+    if reason:
+        reasons[short] = reason
+    else:
+        found.unexplained[short] = "; ".join(
+            filter(None, (why and f"as a process {why}", other_why and f"in a world {other_why}"))
+        )
 
 
 def _counts(verdicts: dict[str, Verdict]) -> list[int]:
@@ -101,7 +121,7 @@ def _counts(verdicts: dict[str, Verdict]) -> list[int]:
 def _numbers(found: Compared) -> list[int]:
     """Pass, fail and skip on the stock loop; pass and fail on each of ours; what fails on both, and not on the stock one."""
     ours = [*_counts(found.world)[:2], *_counts(found.process)[:2]]
-    return [*_counts(found.stock), *ours, len(found.explained) + len(found.unexplained)]
+    return [*_counts(found.stock), *ours, len(found.explained)]
 
 
 def summary(found: Compared) -> str:
@@ -109,8 +129,7 @@ def summary(found: Compared) -> str:
     if not found.stock:
         return f"{found.module}: not in this Python's library"
     ours = f"world {_counts(found.world)}, process {_counts(found.process)} (pass, fail, skip)"
-    both = len(found.explained) + len(found.unexplained)
-    lines = [f"{found.module}: stock {_counts(found.stock)}, {ours}; in neither {both}"]
+    lines = [f"{found.module}: stock {_counts(found.stock)}, {ours}; in neither {len(found.explained)}"]
     return "\n".join([*lines, *(f"    {test}: {why}" for test, why in found.unexplained.items())])
 
 
@@ -132,14 +151,10 @@ def page(compared: list[Compared]) -> None:
     """Write the table and the reasons into the page of the documentation, in place of those of this version of Python."""
     head, _, generated = PAGE.read_text(encoding="utf-8").partition(_GENERATED)
     sections = dict(re.findall(r"^## Python (3\.\d+)\n(.*?)(?=^## |\Z)", generated, re.MULTILINE | re.DOTALL))
-    by_reason: dict[str, list[str]] = {}
-    for found in compared:
-        for test, reason in found.explained.items():
-            by_reason.setdefault(reason, []).append(test)
     parts = [f"Version {sys.version.split()[0]}.", table(compared)]
-    for reason, tests in sorted(by_reason.items(), key=lambda item: -len(item[1])):
-        parts.append(f"**{reason}** ({len(tests)})")
-        parts.append("\n".join(f"- {line}" for line in _folded(tests)))
+    parts += _listed("What passes on the stock loop and on neither of ours:", compared, "explained")
+    parts += _listed("What passes on the loop of a world, and not as a process:", compared, "as_process")
+    parts += _counted("What passes as a process, and not on the loop of a world:", compared)
     unknown = [f"- `{test}`" for found in compared for test in found.unexplained]
     if unknown:
         parts += [f"**No reason is known yet** ({len(unknown)})", "\n".join(unknown)]
@@ -162,3 +177,30 @@ def _folded(tests: list[str]) -> list[str]:
         f"`{module}`: `{name}`" + (f" ({len(kinds)} classes)" if len(kinds) > 1 else "")
         for (module, name), kinds in classes.items()
     ]
+
+
+def _by_reason(compared: list[Compared], which: str) -> list[tuple[str, list[str]]]:
+    """Reasons and their tests, the most frequent first."""
+    found: dict[str, list[str]] = {}
+    for each in compared:
+        for test, reason in getattr(each, which).items():
+            found.setdefault(reason, []).append(test)
+    return sorted(found.items(), key=lambda item: -len(item[1]))
+
+
+def _listed(head: str, compared: list[Compared], which: str) -> list[str]:
+    """Every test by name, below its reason."""
+    parts = []
+    for reason, tests in _by_reason(compared, which):
+        parts += [f"**{reason}** ({len(tests)})", "\n".join(f"- {line}" for line in _folded(tests))]
+    return [head, *parts] if parts else []
+
+
+def _counted(head: str, compared: list[Compared]) -> list[str]:
+    """How many tests of each module, for each reason."""
+    lines = []
+    for reason, tests in _by_reason(compared, "in_world"):
+        modules = [test.partition(".")[0] for test in tests]
+        counts = ", ".join(f"`{module}` {modules.count(module)}" for module in dict.fromkeys(modules))
+        lines.append(f"- {reason} ({len(tests)}: {counts})")
+    return [head, "\n".join(lines)] if lines else []

@@ -11,7 +11,47 @@ _REAL_SOCKET = (
 )
 _REAL_PEER = r"test_(streams|sock_lowlevel|server|sendfile|events|unix_events|buffered_proto|sslproto|ssl|base_events)\."
 
+_MAIN_THREAD = "Python does this in its main thread alone, and the program of a host runs on another one"
+_NO_PROCESSES = "Processes run outside the schedule, and are refused"
+
 _REASONS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"test_start_tls_client_corrupted_ssl|test_create_server_trsock",
+        "",
+        "Two objects for one simulated socket (socket.dup) are not simulated",
+    ),
+    (
+        "",
+        r"'ProcessLoop' object has no attribute 'shutdown_ag_run'",
+        "The test puts an event loop of its own beneath asyncio.run by a policy; a process has one kind of loop",
+    ),
+    (
+        "",
+        r"There is no current event loop in thread",
+        f"A loop is made on demand. {_MAIN_THREAD}",
+    ),
+    (
+        r"test_runners\..*(interrupt|signal_install|without_uncancel)",
+        "",
+        f"asyncio.run takes SIGINT. {_MAIN_THREAD}",
+    ),
+    (
+        r"test_check_thread|finalization_by_gc_in_other_thread|orphan_future_close_loop|sock_connect_resolve_using",
+        r"BudgetExceeded",
+        "The selector of the test's loop is a mock, which never waits: nobody else gets a turn, and no time passes",
+    ),
+    (
+        "",
+        r"took more than (real_timeout=)?[0-9]+ s",
+        "It takes more than ten seconds here, on a loaded machine",
+    ),
+    (r"ipv6_scope", r"expected call not found", "Scopes of IPv6 addresses are not simulated"),
+    (
+        r"soreuseport_only_defined",
+        r"int\(\) argument",
+        "The test puts a mock in place of the socket, which has no number that a simulated selector could look up",
+    ),
+    ("", r"ProcessPoolExecutor", _NO_PROCESSES),
     (
         r"read_all_from_pipe_reader|_pty|_pipe|test_internal_fds",
         "",
@@ -22,11 +62,6 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         r"wrap_socket",
         "TLS that blocks (ssl.SSLContext.wrap_socket) reads and writes a real descriptor, in C, and is refused; that of "
         "asyncio works in memory, and is mirrored in tests/hosts",
-    ),
-    (
-        r"test_create_server_trsock",
-        r"Too many open files",
-        "Two objects for one simulated socket (socket.dup) are not simulated",
     ),
     (
         r"test_unix_server_cleanup|existing_path_nonsock|path_stream_bittype",

@@ -21,8 +21,28 @@ def test_what_has_no_reason_is_told() -> None:
     boom = {"a": ("fail", "boom")}
     found = Compared("test_x", {"a": ("pass", "")}, boom, boom, {}, {"a": "boom"})
     assert summary(found).splitlines() == [
-        "test_x: stock [1, 0, 0], world [0, 1, 0], process [0, 1, 0] (pass, fail, skip); in neither 1",
+        "test_x: stock [1, 0, 0], world [0, 1, 0], process [0, 1, 0] (pass, fail, skip); in neither 0",
         "    a: boom",
     ]
-    assert table([found]).splitlines()[-1] == "| all | 1 | 0 | 0 | 0 | 1 | 0 | 1 | 1 |"
+    assert table([found]).splitlines()[-1] == "| all | 1 | 0 | 0 | 0 | 1 | 0 | 1 | 0 |"
+    said = compare("test_x", [{"a": ("pass", "")}, boom, boom])
+    assert said.unexplained == {"a": "as a process boom; in a world boom"}
+
+
+def test_each_difference_has_its_reason() -> None:
+    passes, fails = ("pass", ""), ("fail", "subprocess.Popen was called inside a run")
+    stock = {
+        "x.T.both": passes,
+        "x.T.process": passes,
+        "x.T.world": passes,
+        "x.T.none": passes,
+        "x.T.stock": fails,
+    }
+    world = stock | {"x.T.both": fails, "x.T.world": fails}
+    process = stock | {"x.T.both": fails, "x.T.process": fails}
+    found = compare("test_x", [stock, world, process])
+    assert [list(found.explained), list(found.as_process), list(found.in_world)] == [
+        ["x.T.both"], ["x.T.process"], ["x.T.world"],
+    ]  # fmt: skip
+    assert not found.unexplained
     assert reason_for("test_x.Tests.test_it", "boom") is None

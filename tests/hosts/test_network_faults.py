@@ -139,6 +139,26 @@ def test_a_connection_gives_up_after_a_quarter_of_an_hour_of_silence():
     assert run(client, scenario, timeout=2_000) == ("ETIMEDOUT", True)
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
+def test_a_connection_gives_up_as_soon_as_its_program_wants_it_to():
+    async def client() -> Any:
+        reader, writer = await opened()
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)
+        await asyncio.sleep(10)
+        begin = now()
+        writer.write(b"still there?")
+        seen = await outcome_of(reader.read())
+        writer.close()
+        return seen, round(now() - begin, 1)
+
+    async def scenario(session: Session) -> None:
+        await session.sleep(1)
+        session.hosts["server"].isolate()
+        await session.finished()
+
+    assert run(client, scenario) == ("ETIMEDOUT", 10.0)
+
+
 def test_an_address_of_nobody_is_unreachable():
     async def client() -> Any:
         begin = now()

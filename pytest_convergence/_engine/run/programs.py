@@ -113,6 +113,8 @@ def named(
     Raises:
         ConvergenceUsageError: it is no program, or names or modules without a process, or none of them.
     """
+    if not isinstance(process, bool):
+        raise ConvergenceUsageError(f"host {host!r}: process must be True or False, not {process!r}.")
     roots: tuple[str, ...] = (
         () if modules is None else (modules,) if isinstance(modules, str) else tuple(modules)
     )

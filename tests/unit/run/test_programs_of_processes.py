@@ -253,6 +253,7 @@ async def nothing() -> None: ...
     [
         ({"main": "no colon", "process": True}, "written 'package.module:function'"),
         ({"main": "module:main"}, "needs a process of its own"),
+        ({"main": nothing, "process": "yes"}, "process must be True or False, not 'yes'"),
         ({"main": nothing, "modules": ["app"]}, "needs a process"),
         ({"main": nothing, "process": True, "modules": ["json"]}, "'json' cannot be had afresh"),
         ({"main": nothing, "process": True, "modules": ["pytest_convergence"]}, "shared by all hosts"),

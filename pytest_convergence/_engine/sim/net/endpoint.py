@@ -31,6 +31,7 @@ _MULTICAST: Final = {
     )
     if hasattr(socket, name)
 }
+_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", -1)
 _BUFFERS: Final = {socket.SO_SNDBUF, socket.SO_RCVBUF}
 _SWITCHES: Final = {
     getattr(socket, name)
@@ -197,7 +198,7 @@ class KernelSocket:
         return value
 
     def setsockopt(self, level: int, name: int, value: Any) -> None:
-        """Keep an option; the sizes of buffers, ``SO_LINGER`` and ``SO_REUSEPORT`` have an effect.
+        """Keep an option; sizes of buffers, ``SO_LINGER``, ``SO_REUSEPORT`` and ``TCP_USER_TIMEOUT`` have an effect.
 
         Raises:
             OSError: it joins a group of multicast, which is not simulated.
@@ -209,6 +210,11 @@ class KernelSocket:
         elif level == socket.SOL_SOCKET and name in _SWITCHES:
             value = int(bool(value))
         self.options[level, name] = value
+
+    def loses_patience_in(self, waits_ns: list[int]) -> int | None:
+        """Return when it gives up before the last of these waits for an answer is over (``TCP_USER_TIMEOUT``)."""
+        most_ns = int(self.options.get((socket.IPPROTO_TCP, _USER_TIMEOUT), 0)) * 1_000_000
+        return max(0, most_ns - sum(waits_ns[:-1])) if 0 < most_ns <= sum(waits_ns) else None
 
     def buffer(self, name: int) -> int:
         """Return the size of a buffer."""

@@ -289,9 +289,16 @@ class Stack:
                 self.unanswered(packet.answers)
             return
         first = packet.kind == CONNECT
-        wait_ns = min((_CONNECT_RETRY_NS if first else _RETRY_NS) << packet.attempt, _LONGEST_RETRY_NS)
-        world = self.node.fabric.world
-        if packet.attempt < (_CONNECT_RETRIES if first else _RETRIES):
+        waits_ns = [
+            min((_CONNECT_RETRY_NS if first else _RETRY_NS) << attempt, _LONGEST_RETRY_NS)
+            for attempt in range(packet.attempt + 1)
+        ]
+        wait_ns, world = waits_ns[-1], self.node.fabric.world
+        flow = self.flows.get((packet.source, packet.target))
+        over_ns = None if flow is None else flow.loses_patience_in(waits_ns)
+        if over_ns is not None:
+            world.at(world.now_ns + over_ns, self._give_up, (packet, errno.ETIMEDOUT))
+        elif packet.attempt < (_CONNECT_RETRIES if first else _RETRIES):
             world.at(world.now_ns + wait_ns, self._send_again, (self._boots, packet))
         else:
             world.at(world.now_ns + wait_ns, self._give_up, (packet, errno.ETIMEDOUT))
