@@ -69,6 +69,8 @@ class _Checker:
                 return found
         if not covers(before, replica.exposed):
             return _half(event, "showed a part of a document before it had joined it")
+        if not covers(before, replica.whole):
+            return _half(event, "holds a part of a document that it has joined")
         replica.joined.append(_Joined(before, end))
         replica.whole = united(replica.whole, end)
         return None

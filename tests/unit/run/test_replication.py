@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
+from pytest_convergence._engine.base.clocks import VectorClock
+from pytest_convergence._engine.base.effects import Effect
 from pytest_convergence._engine.run.session import Session
+from pytest_convergence._engine.state.delta_sync import DeltaSync
+from pytest_convergence._engine.state.event_sync import EventSync
+from pytest_convergence._engine.state.full_sync import FullSync
+from pytest_convergence._engine.state.replica import Replica
+from pytest_convergence._engine.state.spreading import Peer, Spreading
 from pytest_convergence._engine.state.sync import SYNCS
+from pytest_convergence._engine.state.updates import Delta
+from pytest_convergence.errors import PropertyViolation
 from tests.unit.sim.harness import run_session
 
 
@@ -80,3 +89,91 @@ def test_replicas_that_nobody_writes_to_leave_no_trace() -> None:
     outcome = run_session(scenario, agents=["a", "b"], sync="event")
     assert outcome.metrics.sync_operations == 0
     assert not [event for event in outcome.trace if event.kind == "observe"]
+
+
+# -- ways to synchronise of a user's own, with a bug each -------------------------------------------------------------
+
+
+class JoinsWhateverComes(DeltaSync):
+    """Does not look where a delta begins."""
+
+    __slots__ = ()
+
+    def _take(self, packed: Delta) -> bool:
+        return self.replica.join(Delta(VectorClock(), packed.end, packed.updates))
+
+
+class TakesHalf(FullSync):
+    """Takes in the first half of a document, and leaves the rest for the next time."""
+
+    __slots__ = ()
+
+    def _take(self, packed: Delta) -> bool:
+        half = packed.updates[: len(packed.updates) // 2]
+        end = VectorClock({update.dot.agent: update.dot.counter for update in half})
+        return self.replica.join(Delta(packed.start, end, half))
+
+
+class SentIsAcknowledged(DeltaSync):
+    """Takes what it has sent for acknowledged."""
+
+    __slots__ = ()
+
+    def _tell(self, peer: Peer, kind: str, since: VectorClock) -> Effect:
+        peer.acked |= self.replica.clock
+        return super()._tell(peer, kind, since)
+
+
+class SnapshotsTooLittle(EventSync):
+    """Leaves the newest event out of a snapshot that claims to contain it."""
+
+    __slots__ = ()
+
+    def __init__(self, replica: Replica, peers: Any) -> None:
+        super().__init__(replica, peers, snapshot_every=3)
+
+    def _compact(self) -> None:
+        super()._compact()
+        snapshot = self.log.snapshot
+        self.log.snapshot = type(snapshot)(snapshot.clock, snapshot.updates[:-1])
+
+
+class Own:
+    """What ``sync=`` takes: a way to synchronise of a user's own."""
+
+    def __init__(self, name: str, machine: type[Spreading]) -> None:
+        self.name = name
+        self._machine = machine
+
+    def machine(self, replica: Replica, peers: Any) -> Any:
+        return self._machine(replica, peers)
+
+
+async def _many_writes(session: Session) -> None:
+    for number in range(6):
+        for agent in session.agents.values():
+            agent.state.set(f"{agent.name}.{number}", number)
+        await session.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("way", "machine", "name"),
+    [
+        ("delta", JoinsWhateverComes, "interval_covered"),
+        ("full", TakesHalf, "atomic_apply"),
+        ("delta", SentIsAcknowledged, "resent_until_acked"),
+        ("event", SnapshotsTooLittle, "fold_is_state"),
+    ],
+)
+def test_a_bug_in_a_way_to_synchronise_of_a_users_own_is_caught(
+    way: str, machine: type[Spreading], name: str
+) -> None:
+    found = []
+    for seed in range(10):
+        try:
+            run_session(
+                _many_writes, agents=["a", "b", "c"], sync=Own(way, machine), network="lossy", seed=seed
+            )
+        except PropertyViolation as violation:
+            found += [each.property for each in violation.violations]
+    assert name in found
