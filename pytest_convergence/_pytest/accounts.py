@@ -70,6 +70,11 @@ class Told(Protocol):
         ...
 
     @property
+    def virtual_seconds(self) -> float:
+        """How long its run was, if it has ended."""
+        ...
+
+    @property
     def chosen(self) -> Mapping[str, Chosen] | None:
         """Its departures from calm by label, ``None`` if they were not recorded."""
         ...
@@ -114,6 +119,7 @@ class Account(NamedTuple):
     words: str
     has_ended: bool
     converged: bool
+    virtual_seconds: float
     chosen: Mapping[str, Chosen] | None
     unasked: Sequence[str]
     digest: str
@@ -130,6 +136,7 @@ class Account(NamedTuple):
             words=told.words if in_full else "",
             has_ended=told.has_ended,
             converged=told.converged,
+            virtual_seconds=told.virtual_seconds,
             chosen=None
             if chosen is None
             else {label: one._replace(domain=sendable(one.domain)) for label, one in chosen.items()},

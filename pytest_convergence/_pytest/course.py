@@ -24,6 +24,7 @@ class Course:
         schedules: of the sessions, in the order in which they are made; sessions beyond them choose for themselves.
         recorded: whether what is chosen is recorded.
         takes_snapshots: whether what agents hold is kept after each step, for a report.
+        horizon_ns: the virtual nanoseconds after which a session is given up; 0 for its own bound.
         fingerprint: of the run that the schedules were taken from; empty if that is not known.
         python: the version of Python that they were found on; empty if that is not known.
     """
@@ -31,6 +32,7 @@ class Course:
     schedules: Sequence[Schedule] = ()
     recorded: bool = False
     takes_snapshots: bool = False
+    horizon_ns: int = 0
     fingerprint: str = ""
     python: str = ""
 
@@ -53,3 +55,4 @@ class Course:
             session.schedule = self.schedules[number]
         session.is_recorded = self.recorded
         session.takes_snapshots = self.takes_snapshots
+        session.horizon_ns = self.horizon_ns

@@ -105,6 +105,7 @@ def accounts_of(told: list[Begun | Departed]) -> list[Account]:
             words=f"{one.label}: its process ended first",
             has_ended=False,
             converged=False,
+            virtual_seconds=0.0,
             chosen=chosen[number],
             unasked=(),
             digest="",

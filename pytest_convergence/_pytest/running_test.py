@@ -108,6 +108,11 @@ class Made:
         return self.outcome is not None and self.outcome.converged
 
     @property
+    def virtual_seconds(self) -> float:
+        """How long its run was, if it has ended."""
+        return 0.0 if self.outcome is None else self.outcome.metrics.virtual_seconds
+
+    @property
     def chosen(self) -> Mapping[str, Chosen] | None:
         """Its departures from calm, if they were recorded."""
         return chosen_by(self.session)

@@ -6,7 +6,9 @@
    candidate is a run of the whole body with renewed fixtures. A candidate counts only if the *same* failure comes about:
    the same property, the same exception from the same line.
 3. Where much is left, other schedules with the same failure are looked for and reduced too, for some time: the one that was
-   found first is seldom the one that needs the least.
+   found first is seldom the one that needs the least. Most of them draw only some of the kinds of deviations that the
+   failing ones hold (:mod:`pytest_convergence._engine.base.sparse`): three agents that are cut off in turn say more than
+   the same among three hundred messages that are late.
 4. The minimal run is made twice. Its error is the test's; what led to it is told in a section of the report.
 """
 
@@ -17,12 +19,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import pytest
 
 from pytest_convergence._engine.base.choices import split_label
 from pytest_convergence._engine.base.schedule import Schedule
+from pytest_convergence._engine.base.sparse import kind_of_label
+from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.base.tokens import Recorded, write_token
 from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.failures import FAILURES, Signature, first_line, kind_of, signature_of
@@ -49,16 +53,21 @@ _MOST_TOLD_WITHOUT: Final = 8
 _AT_STEPS: Final = frozenset({"crash", "isolate", "pause", "stall"})
 _FARTHEST_STEP: Final = 16
 _MOST_EARLIER: Final = 40
+_HORIZON: Final = 1.5
+"""A run that has not violated the property after so many times as long as the one that did is not worth its time."""
 _FEW: Final = 3
 """Nobody looks for another schedule of a failure that takes no more deviations than that."""
 _MANY: Final = 30
-_LOOKS: Final = 50
+_LOOKS: Final = 100
 """Of a schedule that departs from calm in more ways than ``_MANY``, so many others are looked at, for one of fewer; and for
 so many, at least, where the reduction leaves more than ``_FEW``."""
 _PATIENCE: Final = 4
 """So many times as many runs as the first reduction took are spent on others. Runs are counted, and not seconds, so that the
 same failure is reduced to the same counterexample on a slow machine."""
-_LARGE: Final = 8
+_WORTH: Final = 20
+"""Of kinds of deviations that bring about the failure alone, so many more schedules are looked at."""
+_MOST_IN_A_ROW: Final = 10
+_LARGE: Final = 4
 """Nobody reads a counterexample of more deviations: others are looked for until two thirds of the time are up."""
 
 Once = Callable[[pytest.Function, RunningTest], None]
@@ -85,6 +94,7 @@ class _Search:
         self._wanted: Signature = ()
         self._seeded: tuple[Schedule, ...] = ()
         self._looks = 0
+        self._horizon_ns = 0
 
     @property
     def seconds(self) -> float:
@@ -125,13 +135,35 @@ class _Search:
                 self.words[number, label] = words
                 self._domains[number, label] = domain
         self._bases = tuple(bases)
+        self._horizon_ns = int(_HORIZON * self._lasted_ns) if self._wanted[0] == "property" else 0
         return tuple(found)
+
+    def _origin(self) -> tuple[Any, ...]:
+        """What is known of the recorded run that is being reduced."""
+        return self._bases, self._domains, self.words, self._horizon_ns
+
+    def _return_to(self, origin: tuple[Any, ...]) -> None:
+        self._bases, self._domains, self.words, self._horizon_ns = origin
+
+    @property
+    def _lasted_ns(self) -> int:
+        """How long the longest session of the run was, in virtual time."""
+        return round(
+            max((told.virtual_seconds for told in self._running.run.told), default=0.0) * NS_PER_SECOND
+        )
+
+    def _fails_again(self, course: Course) -> bool:
+        """Whether the same failure comes about, and not only because the run is given up at the horizon."""
+        error = self.run(course)
+        if error is None or signature_of(error) != self._wanted:
+            return False
+        return not course.horizon_ns or self._lasted_ns < course.horizon_ns
 
     def shrink(self, found: tuple[Deviation, ...]) -> tuple[Deviation, ...]:
         """Return the least part of ``found`` that still fails, each as weak as it may be."""
         limit = self._item.config.stash[SETTINGS].shrink_seconds
-        found = self._fewest(found, limit / 10)
-        least = self._shrinker(limit / 3).reduce(found)
+        found = self._fewest(found, limit / 5)
+        least = self._shrinker(limit / 3).drop(found)
         least = self._reduce_others(least, limit * 2 / 3)
         least = self._shrinker(limit).shrink(least)  # what there was no time for, and elsewhere
         self.is_minimal = self.seconds < limit
@@ -150,46 +182,58 @@ class _Search:
 
     def _reduce_others(self, least: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
         """Return the least part of another schedule that fails in the same way, if it is smaller; until ``limit``."""
-        best = self._bases, self._domains, self.words
+        best = self._origin()
         runs, looks = self._begun, self._looks
+        sorts = _Sorts(least)
         while len(least) > _FEW and self.seconds < limit and any(map(_is_seeded, self._seeded)):
             is_enough = self._looks >= looks + _LOOKS and self._begun > (1 + _PATIENCE) * runs
             if is_enough and len(least) <= _LARGE:
                 break
-            found = self._look_at_another()
+            found = self._look_at_another(sorts)
             if found is None:
                 continue
-            smaller = self._shrinker(limit, runs).reduce(found)
+            smaller = self._shrinker(limit, runs).drop(found)
             if len(smaller) < len(least):
-                least, best = smaller, (self._bases, self._domains, self.words)
-        self._bases, self._domains, self.words = best
+                least, best = smaller, self._origin()
+                sorts.learn(least)
+        self._return_to(best)
         return least
 
     def _fewest(self, found: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
         """Of some schedules that fail in the same way, return the one that departs from calm in the fewest ways."""
-        best = self._bases, self._domains, self.words
-        for _ in range(_LOOKS if len(found) > _MANY and any(map(_is_seeded, self._seeded)) else 0):
-            other = self._look_at_another() if self.seconds < limit else None
+        best = self._origin()
+        sorts = _Sorts(found)
+        for _ in range(_LOOKS if any(map(_is_seeded, self._seeded)) else 0):
+            if len(found) <= _MANY or self.seconds > limit:
+                break
+            other = self._look_at_another(sorts)
             if other is not None and len(other) < len(found):
-                found, best = other, (self._bases, self._domains, self.words)
-        self._bases, self._domains, self.words = best
+                found, best = other, self._origin()
+        self._return_to(best)
         return found
 
-    def _look_at_another(self) -> tuple[Deviation, ...] | None:
-        """Run a schedule of other seeds; return its deviations if the same failure comes about."""
+    def _look_at_another(self, sorts: _Sorts) -> tuple[Deviation, ...] | None:
+        """Run a schedule of other seeds, and perhaps of fewer kinds; return its deviations if it fails in the same way."""
+        only, noise = sorts.next()
         self._domains, self.words = {}, {}
         self._looks += 1
         name = self._running.nodeid
         schedules = tuple(
-            replace(each, seed=derive_seed(name, each.seed, self._looks), branches=())
+            replace(
+                each,
+                seed=derive_seed(name, each.seed, self._looks),
+                noise=noise or each.noise,
+                branches=(),
+                only=only,
+            )
             if _is_seeded(each)
             else each
             for each in self._seeded
         )
-        for course in (Course(schedules), Course(schedules, recorded=True)):
-            error = self.run(course)
-            if error is None or signature_of(error) != self._wanted:
+        for is_recorded in (False, True):
+            if not self._fails_again(Course(schedules, recorded=is_recorded, horizon_ns=self._horizon_ns)):
                 return None
+        sorts.fails()
         return self._take_record()
 
     def explain(
@@ -269,8 +313,7 @@ class _Search:
     def fails(self, deviations: Sequence[Deviation]) -> bool:
         """Whether the same failure comes about under these deviations alone."""
         self._runs += 1
-        error = self.run(self.course(deviations))
-        return error is not None and signature_of(error) == self._wanted
+        return self._fails_again(replace(self.course(deviations), horizon_ns=self._horizon_ns))
 
     def weaker(self, deviation: Deviation) -> Sequence[int]:
         """Options that depart less from calm."""
@@ -319,6 +362,48 @@ class _Search:
             return "the test passes"
         state = ended[-1].state.value
         return f"the test passes{'' if ended[-1].converged else ', though the agents do not agree'} ({state})"
+
+
+class _Sort(NamedTuple):
+    """Which kinds of choices may deviate, all if empty, and by which noise, that of the schedule if empty."""
+
+    only: tuple[str, ...]
+    noise: str
+
+
+@final
+class _Sorts:
+    """Which kinds of choices may deviate in schedules that are looked at: each kind alone, all of these, and any at all.
+
+    They are drawn as in the schedule that has failed, and those of one kind also by noise that aims.
+
+    Args:
+        deviations: those of a schedule that fails; their kinds are the ones that may matter.
+    """
+
+    def __init__(self, deviations: Sequence[Deviation]) -> None:
+        self._costs: dict[_Sort, int] = {}
+        self.learn(deviations)
+        self._last = _Sort((), "")
+        self._costs[self._last] = 0
+
+    def learn(self, deviations: Sequence[Deviation]) -> None:
+        """Try the kinds of these deviations too."""
+        kinds = tuple(dict.fromkeys(kind_of_label(one.label) for one in deviations))
+        alone = [_Sort((kind,), noise) for kind in kinds for noise in ("", "leader-target")]
+        for sort in (*alone, _Sort(kinds, "")):
+            self._costs.setdefault(sort, 0)
+
+    def next(self) -> _Sort:
+        """Return the one that has been tried least, for what it has brought."""
+        self._last = min(self._costs, key=self._costs.__getitem__)
+        self._costs[self._last] += 1
+        return self._last
+
+    def fails(self) -> None:
+        """Hear that the schedule has failed: more of these are worth a look, but not so many that no others have one."""
+        least = min(self._costs.values())
+        self._costs[self._last] = max(self._costs[self._last] - _WORTH, least - _MOST_IN_A_ROW)
 
 
 def _is_seeded(schedule: Schedule) -> bool:

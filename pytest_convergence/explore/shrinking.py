@@ -84,10 +84,14 @@ class Shrinker:
 
     def reduce(self, found: Sequence[Deviation]) -> Deviations:
         """Drop and weaken, and look nowhere else."""
-        least = self._drop(self._drop_groups(tuple(found)))
+        least = self.drop(found)
         weakened = self._weaken(least)
         # What is weaker may need less company.
         return weakened if weakened == least else self._drop(weakened)
+
+    def drop(self, found: Sequence[Deviation]) -> Deviations:
+        """Return a part of ``found`` of which nothing can be left out."""
+        return self._drop(self._drop_groups(tuple(found)))
 
     def _drop_groups(self, found: Deviations) -> Deviations:
         """Take away whole groups, the largest first; worth it only where there are many deviations."""

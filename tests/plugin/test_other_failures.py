@@ -58,3 +58,15 @@ def test_it_is_replayed_like_any_other(pytester: pytest.Pytester):
     again = pytester.runpytest_inprocess("-p", "convergence", f"--convergence-replay={token}")
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["It takes 1 deviation from the calm schedule:"])
+
+
+def test_schedules_of_fewer_kinds_are_looked_at(pytester: pytest.Pytester):
+    kinds = pytester.path / "kinds"
+    run = "    heard = convergence_session.run"
+    note = (
+        f"    with open({str(kinds)!r}, 'a') as file: print(*convergence_session.schedule.only, file=file)\n"
+    )
+    pytester.makepyfile(SURVEY.replace(run, note + run).replace("=20,", "=20, faults=['crash'],"))
+    result = pytester.runpytest_inprocess("-p", "convergence", "--convergence-seed=2")
+    result.assert_outcomes(failed=1)
+    assert {"", "deliver"} <= set(kinds.read_text().splitlines())

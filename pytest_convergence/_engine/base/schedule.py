@@ -17,6 +17,7 @@ from pytest_convergence._engine.base.choices import (
 from pytest_convergence._engine.base.directing import Director
 from pytest_convergence._engine.base.noise import check_noise
 from pytest_convergence._engine.base.priorities import PriorityChoices
+from pytest_convergence._engine.base.sparse import SparseChoices
 from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.base.tokens import Recorded, parse_token, write_token
 from pytest_convergence.errors import ConvergenceUsageError
@@ -41,6 +42,7 @@ class Schedule:
         faults: the kinds of faults that this schedule may inject on top of those of the session.
         noise: the profile of a seeded schedule, see :mod:`pytest_convergence._engine.base.noise`.
         branches: of a seeded schedule: from an instant on (virtual nanoseconds) what is chosen derives from another seed.
+        only: of a seeded schedule: the kinds of choices that may depart from calm, first words of labels; all if empty.
         director: lays down the order of deliveries of a directed schedule, and logs what came about in the last run.
     """
 
@@ -51,6 +53,7 @@ class Schedule:
     faults: tuple[str, ...] = ()
     noise: str = "uniform"
     branches: tuple[tuple[int, int], ...] = ()
+    only: tuple[str, ...] = ()
     director: Director | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -60,20 +63,29 @@ class Schedule:
 
     @classmethod
     def seeded(
-        cls, seed: int, *, noise: str = "uniform", branches: tuple[tuple[int, int], ...] = ()
+        cls,
+        seed: int,
+        *,
+        noise: str = "uniform",
+        branches: tuple[tuple[int, int], ...] = (),
+        only: tuple[str, ...] = (),
     ) -> Schedule:
         """Every choice drawn from ``seed``, by a profile of noise.
 
         Args:
             noise: ``uniform``, ``fast-restart``, ``heavy-tail``, ``leader-target``, ``swarm`` or ``pct``.
             branches: instants in virtual nanoseconds, each with the seed from which is drawn from then on.
+            only: the kinds of choices that may depart from calm, as labels begin with them: ``deliver``, ``timer``,
+                ``crash``, ``isolate`` …; all if there is none.
 
         Raises:
             ConvergenceUsageError: ``seed`` is not a whole number, or there is no such profile.
         """
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise ConvergenceUsageError(f"seed must be a whole number, not {seed!r}.")
-        return cls(seed=seed, kind="seeded", noise=check_noise(noise), branches=tuple(branches))
+        return cls(
+            seed=seed, kind="seeded", noise=check_noise(noise), branches=tuple(branches), only=tuple(only)
+        )
 
     @classmethod
     def of(cls, deviations: Mapping[str, int], *, seed: int = 0, faults: tuple[str, ...] = ()) -> Schedule:
@@ -137,7 +149,8 @@ class Schedule:
         """Put the schedule to work; ``stream`` makes a random stream from a seed."""
         if self.kind == "seeded":
             made = stream(self.seed)
-            return PriorityChoices(made) if self.noise == "pct" else SeededChoices(made)
+            drawn = PriorityChoices(made) if self.noise == "pct" else SeededChoices(made)
+            return SparseChoices(drawn, frozenset(self.only)) if self.only else drawn
         if self.kind == "listed":
             return RecordedChoices(dict(self.deviations))
         if self.kind == "tape":
@@ -149,7 +162,7 @@ class Schedule:
             words = f"seed {self.seed}" if self.noise == "uniform" else f"seed {self.seed}, {self.noise}"
             for at_ns, seed in self.branches:
                 words += f", from {format_ns(at_ns)} on seed {seed}"
-            return words
+            return f"{words}, only {', '.join(self.only)}" if self.only else words
         if self.is_calm:
             return "calm"
         if self.kind == "listed":
@@ -162,7 +175,8 @@ class Schedule:
         if self.kind == "seeded":
             noise = "" if self.noise == "uniform" else f", noise={self.noise!r}"
             branches = f", branches={self.branches!r}" if self.branches else ""
-            return f"Schedule.seeded({self.seed}{noise}{branches})"
+            only = f", only={self.only!r}" if self.only else ""
+            return f"Schedule.seeded({self.seed}{noise}{branches}{only})"
         if self.kind == "listed":
             faults = f", faults={self.faults!r}" if self.faults else ""
             return f"Schedule.of({dict(self.deviations)!r}, seed={self.seed}{faults})"

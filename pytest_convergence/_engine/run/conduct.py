@@ -111,6 +111,8 @@ class Conduct:
         limit_ns = options.timeout_ns() if timeout is None else to_ns(timeout, "timeout")
         if session.goal is not None and session.goal.timeout is not None:
             limit_ns = min(limit_ns, to_ns(session.goal.timeout))
+        if session.horizon_ns:
+            limit_ns = min(limit_ns, session.horizon_ns)
         self.timeout_ns = self.started_ns + limit_ns
         self.max_events = self.world.happened + options.get("max_events")
         self.after_step: Callable[[], None] | None = None

@@ -62,11 +62,10 @@ class Session(Standing, Stating, Hosts):
         goal: what the agents are to achieve, or ``None``.
         schedule: the schedule that the run follows.
         state: where the session stands.
-        is_recorded: whether the run is to record what its schedule chooses.
-        recorded: what it chose, once it runs, if it is recorded.
+        is_recorded: whether the run is to record what its schedule chooses; ``recorded`` holds that, once it runs.
         watchers: are given the watchers of its fabric when it begins, and may add their own to them, by kind of event.
-        takes_snapshots: whether what agents hold is to be kept after each step, for a report of the run.
-        snapshots: what they held, once it runs, if snapshots are taken.
+        takes_snapshots: whether what agents hold is to be kept after each step, for a report; ``snapshots`` holds that.
+        horizon_ns: the virtual nanoseconds after which nobody wants to know what becomes of the run; 0 for none.
     """
 
     def __init__(
@@ -95,6 +94,7 @@ class Session(Standing, Stating, Hosts):
         self.watchers: list[Callable[[dict[str, list[Any]]], None]] = []
         self.takes_snapshots = False
         self.snapshots: Snapshots | None = None
+        self.horizon_ns = 0
         self.properties: list[Property] = []
         self.conflict_handlers: list[Callable[[Conflict], Any]] = []
         self._finished_hook = finished

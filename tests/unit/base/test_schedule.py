@@ -14,6 +14,7 @@ from pytest_convergence.errors import ConvergenceUsageError
 SCHEDULES = st.one_of(
     st.just(Schedule.calm()),
     st.integers().map(Schedule.seeded),
+    st.builds(Schedule.seeded, st.integers(), only=st.sampled_from([("crash",), ("deliver", "stall")])),
     st.dictionaries(st.sampled_from(["deliver a→b #1", "stall a #2"]), st.integers(1, 9)).map(Schedule.of),
     st.binary(max_size=20).map(lambda tape: Schedule.from_tape(tape, seed=3, faults=("loss",))),
 )
@@ -31,6 +32,7 @@ def test_a_schedule_is_a_value(schedule: Schedule):
     [
         (Schedule.calm(), "calm", True),
         (Schedule.seeded(7), "seed 7", False),
+        (Schedule.seeded(7, only=("crash", "deliver")), "seed 7, only crash, deliver", False),
         (Schedule.of({}), "calm", True),
         (Schedule.of({"x #1": 1}), "calm but for 1 deviation", False),
         (Schedule.of({"x #1": 1, "x #2": 1}), "calm but for 2 deviations", False),

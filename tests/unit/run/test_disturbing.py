@@ -9,7 +9,7 @@ from pytest_convergence import ConvergenceEngine, Schedule, SimulatedAgent
 from pytest_convergence._engine.base.noise import NOISE_PROFILES
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.session import Session
-from pytest_convergence.errors import ConvergenceUsageError
+from pytest_convergence.errors import BudgetExceeded, ConvergenceUsageError
 
 
 async def busy(agent: SimulatedAgent) -> None:
@@ -174,3 +174,31 @@ def test_searches_freeze_a_minority_now_and_then_and_tell_who() -> None:
         told |= {words for label, words in session.recorded.words.items() if label == "freeze #1"}
     assert 2 <= len(told) <= 15
     assert all(words.endswith("down for good when the faults stop") for words in told)
+
+
+KINDS = ("deliver", "stall", "pause", "crash", "isolate", "partition")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_a_schedule_of_one_kind_nothing_else_deviates(kind: str) -> None:
+    found = set()
+    for noise in NOISE_PROFILES:
+        for seed in range(6):
+            session, _ = run(Schedule.seeded(seed, noise=noise, only=(kind,)), recorded=True)
+            assert session.recorded is not None
+            found |= {label.partition(" ")[0] for label in session.recorded.deviations}
+    assert found == {kind}
+
+
+@pytest.mark.parametrize("noise", NOISE_PROFILES)
+@pytest.mark.parametrize("only", [("deliver", "crash"), ("isolate",)], ids="-".join)
+def test_recording_changes_nothing_of_a_schedule_of_few_kinds(noise: str, only: tuple[str, ...]) -> None:
+    schedule = Schedule.seeded(3, noise=noise, only=only, branches=((1_000_000_000, 7),))
+    assert run(schedule)[1].trace.digest() == run(schedule, recorded=True)[1].trace.digest()
+
+
+def test_a_run_that_nobody_waits_for_ends_at_its_horizon() -> None:
+    session = ConvergenceEngine().create_session("noisy", agents=dict.fromkeys("abc", busy))
+    session.horizon_ns = 500_000_000
+    with pytest.raises(BudgetExceeded, match=r"0\.5 "):
+        session.run()
