@@ -91,7 +91,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "",
-        r"a real file descriptor|made outside the run|socket\.socket\.(accept|connect|send|recv)",
+        r"a real file descriptor|made outside the run|socket\.(socket\.)?(accept|connect|send|recv)",
         _REAL_SOCKET,
     ),
     (
