@@ -136,7 +136,7 @@ def summary(found: Compared) -> str:
 def table(compared: list[Compared]) -> str:
     """Draw the table, in Markdown."""
     rows = [
-        "| module | stock: pass | fail | skip | light host: pass | fail | process: pass | fail | in neither |",
+        "| module | stock: pass | fail | skip | loop of a world: pass | fail | process: pass | fail | in neither |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     here = [found for found in compared if found.stock]
