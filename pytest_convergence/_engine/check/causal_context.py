@@ -63,8 +63,8 @@ class _Checker:
         received = self._received.get(event.agent, seen)
         self._received[event.agent] = seen | end
         # Not everybody tells of each own write.
-        if without(seen, event.agent) == without(received, event.agent):
-            return None
+        if seen == received or without(seen, event.agent) == without(received, event.agent):
+            return None  # not everybody tells of each own write
         return _violation(event, "what it holds", received, seen)
 
     def finish(self, final: FinalState) -> None:

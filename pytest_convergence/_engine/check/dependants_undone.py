@@ -14,6 +14,7 @@ from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.facts import fact_of
 from pytest_convergence._engine.check.property import FinalState, Kind, Property, Scope, Violation
 from pytest_convergence._engine.check.rivalry import (
+    FACTS,
     KINDS,
     Id,
     Kept,
@@ -32,6 +33,7 @@ __all__ = ["DEPENDANTS_UNDONE"]
 
 class _Checker:
     kinds: Final = KINDS
+    facts: Final = FACTS
 
     def __init__(self, scope: Scope) -> None:
         self._writes = Writes()

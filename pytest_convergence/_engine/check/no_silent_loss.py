@@ -11,7 +11,7 @@ from typing import Final
 
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.property import FinalState, Kind, Property, Scope, Violation
-from pytest_convergence._engine.check.rivalry import KINDS, Id, Writes, Written, report_of
+from pytest_convergence._engine.check.rivalry import FACTS, KINDS, Id, Writes, Written, report_of
 from pytest_convergence._engine.state.paths import Path
 
 __all__ = ["NO_SILENT_LOSS"]
@@ -19,6 +19,7 @@ __all__ = ["NO_SILENT_LOSS"]
 
 class _Checker:
     kinds: Final = KINDS
+    facts: Final = FACTS
 
     def __init__(self, scope: Scope) -> None:
         self._writes = Writes()

@@ -10,13 +10,14 @@ from typing import Final
 
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.property import FinalState, Kind, Property, Scope, Violation
-from pytest_convergence._engine.check.rivalry import KINDS, Writes, report_of
+from pytest_convergence._engine.check.rivalry import FACTS, KINDS, Writes, report_of
 
 __all__ = ["PRIORITY_RULE"]
 
 
 class _Checker:
     kinds: Final = KINDS
+    facts: Final = FACTS
 
     def __init__(self, scope: Scope) -> None:
         self._writes = Writes()

@@ -18,6 +18,7 @@ from pytest_convergence._engine.state.paths import Path, overlap, parse_path
 from pytest_convergence._engine.state.updates import DELETED, Dot, Update, commute
 
 __all__ = [
+    "FACTS",
     "KINDS",
     "Id",
     "Kept",
@@ -33,6 +34,9 @@ __all__ = [
 
 KINDS: Final = frozenset({"observe", "state", "conflict"})
 """The kinds of events that speak of writes and of conflicts."""
+
+FACTS: Final = frozenset({"write", "conflict", "keep", "replica"})
+"""The facts that do, or that say what an agent has seen of them."""
 
 Id: TypeAlias = Hashable
 

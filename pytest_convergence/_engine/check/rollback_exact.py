@@ -11,7 +11,7 @@ from typing import Any, Final
 from pytest_convergence._engine.base.canonical import canonical
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.property import FinalState, Kind, Property, Scope, Violation
-from pytest_convergence._engine.check.rivalry import KINDS, Id, Report, Writes, Written, report_of
+from pytest_convergence._engine.check.rivalry import FACTS, KINDS, Id, Report, Writes, Written, report_of
 from pytest_convergence._engine.state.paths import overlap
 
 __all__ = ["ROLLBACK_EXACT"]
@@ -19,6 +19,7 @@ __all__ = ["ROLLBACK_EXACT"]
 
 class _Checker:
     kinds: Final = KINDS
+    facts: Final = FACTS
 
     def __init__(self, scope: Scope) -> None:
         self._writes = Writes()

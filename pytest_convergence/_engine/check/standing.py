@@ -14,7 +14,16 @@ from typing import Final
 
 from pytest_convergence._engine.base.trace import TraceEvent
 from pytest_convergence._engine.check.property import Checker, FinalState, Kind, Property, Scope, Violation
-from pytest_convergence._engine.check.rivalry import KINDS, Kept, Report, Writes, Written, kept_by, report_of
+from pytest_convergence._engine.check.rivalry import (
+    FACTS,
+    KINDS,
+    Kept,
+    Report,
+    Writes,
+    Written,
+    kept_by,
+    report_of,
+)
 from pytest_convergence._engine.state.paths import Path
 
 __all__ = ["standing_by"]
@@ -22,6 +31,7 @@ __all__ = ["standing_by"]
 
 class _Checker:
     kinds: Final = KINDS
+    facts: Final = FACTS
 
     def __init__(self, name: str, strategy: str, *, latest: bool) -> None:
         self._name = name
