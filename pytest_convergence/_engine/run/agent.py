@@ -286,9 +286,7 @@ class SimulatedAgent:
     def _box(self) -> Mailbox:
         if self._mailbox is None:
             self._alive("receive")
-            raise ConvergenceUsageError(
-                f"agent {self.name!r} runs a machine, which receives its messages itself."
-            )
+            raise ConvergenceUsageError(f"agent {self.name!r} runs a machine, which receives for itself.")
         return self._mailbox
 
     # -- handing work over -------------------------------------------------------------------------------------------
@@ -435,13 +433,10 @@ class SimulatedAgent:
 
     @property
     def fencing_token(self) -> int | None:
-        """The term in which this agent leads, by an election with terms; ``None`` while it does not lead.
+        """The term in which this agent leads; ``None`` while it does not lead, and by bully, which has no terms.
 
-        The bully algorithm gives none: it asks no quorum, so on both sides of a partition somebody may lead at the same
-        time, and no number that either could count would tell the resource which of the two to refuse.
-
-        Take it when the work begins, and pass it to the resource that the work changes: ``session.resource("store").apply(…,
-        token=token)`` refuses a leader that was replaced in the meantime.
+        Take it when the work begins, and pass it on: ``session.resource("store").apply(…, token=token)`` refuses a leader
+        that was replaced in the meantime.
         """
         return led_term(self.session, self.name)
 
