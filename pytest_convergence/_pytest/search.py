@@ -58,9 +58,11 @@ _HORIZON: Final = 1.5
 _FEW: Final = 3
 """Nobody looks for another schedule of a failure that takes no more deviations than that."""
 _MANY: Final = 30
-_LOOKS: Final = 100
+_LOOKS: Final = 50
 """Of a schedule that departs from calm in more ways than ``_MANY``, so many others are looked at, for one of fewer; and for
 so many, at least, where the reduction leaves more than ``_FEW``."""
+_ENOUGH: Final = 10
+"""A failure that so many of them have is one that dropping deviations will bring to few."""
 _PATIENCE: Final = 4
 """So many times as many runs as the first reduction took are spent on others. Runs are counted, and not seconds, so that the
 same failure is reduced to the same counterexample on a slow machine."""
@@ -202,11 +204,12 @@ class _Search:
     def _fewest(self, found: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
         """Of some schedules that fail in the same way, return the one that departs from calm in the fewest ways."""
         best = self._origin()
-        sorts = _Sorts(found)
+        sorts, failed = _Sorts(found), 0
         for _ in range(_LOOKS if any(map(_is_seeded, self._seeded)) else 0):
-            if len(found) <= _MANY or self.seconds > limit:
+            if len(found) <= _MANY or failed == _ENOUGH or self.seconds > limit:
                 break
             other = self._look_at_another(sorts)
+            failed += other is not None
             if other is not None and len(other) < len(found):
                 found, best = other, self._origin()
         self._return_to(best)
