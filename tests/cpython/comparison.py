@@ -103,9 +103,8 @@ def _explain(found: Compared, test: str) -> None:
     reasons = found.explained
     if verdict != other:
         reasons = found.as_process if verdict == "fail" else found.in_world
-    reason = (verdict == "fail" and reason_for(short, why)) or (
-        other == "fail" and reason_for(short, other_why)
-    )
+    # What fails as a process has to have a reason there: the other loop may have failed before it came so far.
+    reason = reason_for(short, why if verdict == "fail" else other_why)
     if reason:
         reasons[short] = reason
     else:
