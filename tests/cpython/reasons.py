@@ -57,8 +57,8 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     (
         r"test_drain_raises",
         r"Fatal read error|BudgetExceeded",
-        "Its client writes four bytes at a time and never waits, so the server's thread gets its turn when all buffers are full: "
-        "that takes more than ten seconds on a loaded machine, and passes where it gets sixty",
+        "Its client writes four bytes at a time and never waits, so the server's thread gets its turn when all buffers are "
+        "full: that takes more than ten seconds on a loaded machine, and passes where it gets sixty",
     ),
     (
         r"test_handshake_timeout_handler_leak",
