@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, final
@@ -69,6 +70,8 @@ same failure is reduced to the same counterexample on a slow machine."""
 _WORTH: Final = 20
 """Of kinds of deviations that bring about the failure alone, so many more schedules are looked at."""
 _MOST_IN_A_ROW: Final = 10
+_PER_LOOK: Final = 4
+"""Kinds of which there are few are looked at first, one look for so many deviations less: what they bring about is small."""
 _LARGE: Final = 4
 """Nobody reads a counterexample of more deviations: others are looked for until two thirds of the time are up."""
 
@@ -388,14 +391,15 @@ class _Sorts:
         self._costs: dict[_Sort, int] = {}
         self.learn(deviations)
         self._last = _Sort((), "")
-        self._costs[self._last] = 0
+        self._costs[self._last] = min(len(deviations) // _PER_LOOK, _WORTH)
 
     def learn(self, deviations: Sequence[Deviation]) -> None:
         """Try the kinds of these deviations too."""
-        kinds = tuple(dict.fromkeys(kind_of_label(one.label) for one in deviations))
-        alone = [_Sort((kind,), noise) for kind in kinds for noise in ("", "leader-target")]
-        for sort in (*alone, _Sort(kinds, "")):
-            self._costs.setdefault(sort, 0)
+        kinds = Counter(kind_of_label(one.label) for one in deviations)
+        for kind, number in kinds.items():
+            for noise in ("", "leader-target"):
+                self._costs.setdefault(_Sort((kind,), noise), min(number // _PER_LOOK, _WORTH))
+        self._costs.setdefault(_Sort(tuple(kinds), ""), min(len(deviations) // _PER_LOOK, _WORTH))
 
     def next(self) -> _Sort:
         """Return the one that has been tried least, for what it has brought."""
