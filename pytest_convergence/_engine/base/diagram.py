@@ -16,7 +16,7 @@ from pytest_convergence._engine.base.texts import text_of
 from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.base.trace import CANCELLED, READ_SLOWLY, Aside, TraceEvent
 
-__all__ = ["Notes", "numeral", "render", "with_asides", "words_of"]
+__all__ = ["Notes", "is_bookkeeping", "numeral", "render", "with_asides", "words_of"]
 
 _LEAST_WIDTH: Final = 14
 _TIME_WIDTH: Final = 12
@@ -54,6 +54,7 @@ _KEY: Final = {
     "↻": "↻ message to itself",
     _WOKEN: "⏱ woken by time (timer, sleep, timeout)",
 }
+_BOOKS: Final = frozenset({"told", "joined", "acked"})
 _MOST_NUMERALS: Final = 20
 _FIRST_ASIDE: Final = 1 << 48
 """An index that no event has."""
@@ -116,13 +117,14 @@ def render(
         notes: if there are any, the symbols are explained too, and it is said what time has brought about.
     """
     events = list(events)
-    rows = list(_folded(event for event in events if _is_shown(event, channels)))
+    numbers = {} if notes is None else notes.numbers
+    proof = {event.index for event in events if event.index in numbers and is_bookkeeping(event)}
+    rows = list(_folded(event for event in events if _is_shown(event, channels) or event.index in proof))
     lanes = [name for name in agents if any(_touches(event, name) for event, _ in rows)]
     if not lanes:
         return "(nothing to draw)"
     width = max(_LEAST_WIDTH, *(len(name) + 4 for name in lanes))
     lines = [" " * _TIME_WIDTH + "".join(name.center(width) for name in lanes).rstrip()]
-    numbers = {} if notes is None else notes.numbers
     woken = {} if notes is None else _woken_by_time(events)
     left_out = 0 if most is None else max(0, len(rows) - most)
     overtaken = _overtaken(event for event, _ in rows)
@@ -253,7 +255,14 @@ def _says_the_same(one: TraceEvent, other: TraceEvent) -> bool:
 def _is_shown(event: TraceEvent, channels: Sequence[str]) -> bool:
     if event.message is not None:
         return event.kind in _ARRIVALS and event.message.channel in channels
-    return event.kind not in _SILENT
+    return event.kind not in _SILENT and not is_bookkeeping(event)
+
+
+def is_bookkeeping(event: TraceEvent) -> bool:
+    """Whether an event is what a way of synchronising says of itself for its properties: a reader needs the messages."""
+    if event.kind != "observe" or event.detail is None:
+        return False
+    return event.detail.get("fact") in _BOOKS and ("upto" in event.detail or "seen" in event.detail)
 
 
 def _touches(event: TraceEvent, name: str) -> bool:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from pytest_convergence._engine.base.diagram import is_bookkeeping
 from pytest_convergence._engine.base.messages import Message
 from pytest_convergence._engine.base.texts import text_of
 from pytest_convergence._engine.base.time import format_ns
@@ -69,6 +70,8 @@ def sequence_diagram(story: Story) -> str:
 def _is_shown(event: TraceEvent) -> bool:
     if event.message is not None:
         return event.kind in ("receive", "lost") and event.message.channel in _CHANNELS
+    if is_bookkeeping(event):
+        return False
     return event.kind in _NOTED or event.kind in ("rule", "decide", "observe", "conflict")
 
 

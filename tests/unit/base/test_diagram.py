@@ -161,6 +161,17 @@ def test_evidence_is_numbered_and_drawn_however_old_it_is():
     ]
 
 
+def test_what_a_way_of_synchronising_keeps_account_of_is_drawn_only_where_it_proves_something():
+    of_the_system = {"fact": "joined", "way": "delta", "seen": {}}
+    events = [
+        TraceEvent(0, 0, "observe", "a", None, of_the_system),
+        TraceEvent(1, 1, "observe", "b", None, {"fact": "joined", "room": "hall"}),
+        TraceEvent(2, 2, "observe", "b", None, of_the_system),
+    ]
+    assert [row.partition("joined")[2] for row in _explained(*events) if "joined" in row] == ["(room='hall')"]
+    assert sum("joined" in row for row in _explained(*events, notes=Notes({2: 1}))) == 2
+
+
 def test_the_key_explains_what_is_drawn_and_what_is_not():
     events = (
         TraceEvent(1, 1, "receive", "b", Message("a", "b", 1, "say", 1)),
