@@ -27,10 +27,10 @@ invariant: Any = stateful.invariant
 agents = cst.ConvergenceStateMachine.agents
 
 
-def steps_of(machine: type[cst.ConvergenceStateMachine]) -> tuple[list[str], BaseException]:
+def steps_of(machine: type[cst.ConvergenceStateMachine], most: int = 12) -> tuple[list[str], BaseException]:
     """Run a machine that must fail; return the rules of its smallest example, and what it raised."""
     with pytest.raises(AssertionError) as caught:
-        run_state_machine_as_test(machine, settings=_FIXED)
+        run_state_machine_as_test(machine, settings=settings(_FIXED, stateful_step_count=most))
     lines = "\n".join(getattr(caught.value, "__notes__", ())).splitlines()
     steps = [line.removeprefix("state.") for line in lines if line.startswith("state.") or "= state." in line]
     return [step for step in steps if step != "teardown()"], caught.value
@@ -71,7 +71,9 @@ class Repaired(Registers):
 
 
 def test_a_tie_that_nobody_breaks_shrinks_to_two_writes_at_one_instant() -> None:
-    steps, error = steps_of(Registers)
+    # Of more steps, a tie of two third writes may be what is found: no single step of it can be left out, and whether
+    # Hypothesis leaves out two at once depends on what it drew, which depends on the constants of all local modules.
+    steps, error = steps_of(Registers, most=3)
     assert len(steps) == 3, steps
     assert steps[0].endswith("= state.begin(schedule=Schedule.calm())")
     one, other = (step.split("agent=")[1].split(",")[0] for step in steps[1:])
