@@ -181,9 +181,9 @@ def test_sessions_of_one_world_do_not_count_each_others_messages():
         await session.agents["a"].send("b", "comes, and is acknowledged", ack=True)
 
     async def is_slow(session: Session) -> None:
-        with session.network.delay(100):
+        with session.network.delay(5):
             await session.agents["a"].send("b", "is under way when the other session ends")
-            await session.sleep(50)
+            await session.sleep(2)
 
     async def both() -> list[Outcome]:
         swift, slow = make_session(agents=["a", "b"]), make_session(agents=["a", "b"])
