@@ -226,7 +226,8 @@ class Cast:
         """Whether every behaviour has returned or crashed."""
         conduct = self._conduct
         return all(
-            task.done()
+            task is _GONE  # the run is over: a host that ended with it asks once more
+            or task.done()
             or name in conduct.results
             or not conduct.fabric.nodes[name].life.alive
             or (name in conduct.session._hosts and conduct.session._hosts[name].rests)

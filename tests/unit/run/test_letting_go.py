@@ -82,3 +82,9 @@ def test_a_mailbox_that_was_let_go_of_is_awaited_in_vain() -> None:
     ConvergenceEngine().create_session("s", agents={"agent": agent}).run()
     with pytest.raises(RuntimeError, match="is over"):
         boxes[0].sleeper.__await__()
+
+
+def test_whether_all_have_returned_may_be_asked_when_the_run_is_over() -> None:
+    conduct = run()._conduct
+    assert conduct is not None
+    assert conduct.cast.all_returned()
