@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import signal
 import sys
@@ -115,9 +116,30 @@ class SimulatedHost:
             life = self._node("run").life
             life.process = self._stdin.begin(life, self._roots, self._output)
             strand = self._strand = Strand(loop, Program(self._main, self._roots))
+            life.process.main = strand
             strand.start()
-            return await strand.done
-        return await self._main()
+            try:
+                return await strand.done
+            except KeyboardInterrupt:
+                await self._die_of_signal()
+        return await self._run_here()
+
+    async def _run_here(self) -> Any:
+        """Run the program as a task of the world's loop; SIGINT cancels it first, as ``asyncio.run`` does."""
+        __tracebackhide__ = True
+        signals, task = signals_of(self._node("run")), asyncio.current_task()
+        signals.interruptible(task)
+        try:
+            return await self._main()
+        except asyncio.CancelledError:
+            if signals.was_interrupted and task is not None and task.uncancel() == 0:
+                await self._die_of_signal()
+            raise
+
+    async def _die_of_signal(self) -> None:
+        """Python ends a program that lets :exc:`KeyboardInterrupt` out as SIGINT ends others."""
+        signals_of(self._node("end")).die()
+        await asyncio.get_running_loop().create_future()  # the dead take no step
 
     @property
     def stdin(self) -> HostStdin:
@@ -242,8 +264,10 @@ class SimulatedHost:
     def send_signal(self, number: int) -> None:
         """Send its process a signal, as ``kill`` does: ``host.send_signal(signal.SIGTERM)`` asks most servers to end.
 
-        What the program has installed with ``signal.signal`` or ``loop.add_signal_handler`` takes it. Without a handler
-        most signals end the process at once, as :meth:`crash` does, and its kernel resets all connections.
+        What the program has installed with ``signal.signal`` or ``loop.add_signal_handler`` takes it. SIGINT raises
+        :exc:`KeyboardInterrupt` where the main thread of a process waits, and cancels the main task of ``asyncio.run``
+        first. Without a handler most other signals end the process at once, as :meth:`crash` does, and its kernel resets
+        all connections.
 
         Raises:
             AgentCrashedError: it has crashed.

@@ -17,7 +17,7 @@ from pytest_convergence._engine.sim.escapes import escape
 from pytest_convergence._engine.sim.owner import OWNER
 from pytest_convergence._engine.sim.strands import Strand, StrandEnded, current_strand
 
-__all__ = ["StrandLock", "cover_locks"]
+__all__ = ["StrandLock", "cover_locks", "is_inside_program"]
 
 _RealLock: Final = threading._allocate_lock  # type: ignore[attr-defined]
 _RealRLock: Final = threading.RLock
@@ -63,6 +63,10 @@ class StrandLock:
             left_ns = None if until_ns is None else max(0, until_ns - world.now_ns)
             try:
                 woken = strand.wait(left_ns)
+            except BaseException:  # a signal; what has woken it up may be meant for the next one
+                if not self._is_locked and self._waiting and strand not in self._waiting:
+                    self._waiting.popleft().wake_soon()
+                raise
             finally:
                 if strand in self._waiting:
                     self._waiting.remove(strand)
@@ -97,7 +101,7 @@ class StrandLock:
         return f"<StrandLock {'locked' if self._is_locked else 'unlocked'}>"
 
 
-def _is_inside() -> bool:
+def is_inside_program() -> bool:
     """Whether the caller is the program of a host, whose threads take turns."""
     if current_strand() is not None:
         return True
@@ -106,11 +110,11 @@ def _is_inside() -> bool:
 
 
 def _lock() -> Any:
-    return StrandLock() if _is_inside() else _RealLock()
+    return StrandLock() if is_inside_program() else _RealLock()
 
 
 def _rlock(*args: Any, **options: Any) -> Any:
-    return _PyRLock() if _is_inside() else _RealRLock(*args, **options)
+    return _PyRLock() if is_inside_program() else _RealRLock(*args, **options)
 
 
 class _KindOfLock(type):
@@ -131,7 +135,7 @@ class _SimpleQueue(_RealSimpleQueue):  # type: ignore[type-arg]
     __doc__ = _RealSimpleQueue.__doc__
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
-        if cls is _SimpleQueue and _is_inside():
+        if cls is _SimpleQueue and is_inside_program():
             return _PySimpleQueue()
         return super().__new__(cls, *args, **options)
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.choices import smaller
@@ -75,7 +75,7 @@ class Life:
         alive: whether its code runs. is_over: whether that ended with the run, and not by a crash.
         steps: how many steps the node has taken, over all its lives.
         fuse: the step before which the node wants to be asked.
-        strands: the threads of its program, once there are any.
+        strands: the threads of its program, once there are any. thread_numbers: by which these are named.
         executor: runs the functions that its program wants to run on threads, once there are any.
         holds: why it takes no step at present, as a sum of ``PAUSE``, ``OUTAGE``, ``STALL``; 0 for nothing.
         process: what its program has to itself, if it has a thread of its own.
@@ -93,6 +93,7 @@ class Life:
         "process",
         "steps",
         "strands",
+        "thread_numbers",
     )
 
     def __init__(self, node: Node, steps: int, fuse: int) -> None:
@@ -103,6 +104,7 @@ class Life:
         self.holds = 0
         self.executor: Executor | None = None
         self.strands: list[Strand] | None = None
+        self.thread_numbers: dict[str, Iterator[int]] | None = None
         self.process: Process | None = None
         self.parked: list[Ready] | None = None
 

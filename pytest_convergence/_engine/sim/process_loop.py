@@ -22,6 +22,7 @@ from pytest_convergence._engine.sim.strands import Strand, current_strand
 from pytest_convergence._engine.sim.tasks import new_task
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.sim.net.endpoint import KernelSocket
     from pytest_convergence._engine.sim.world import World
 
 __all__ = ["ProcessLoop", "StrandSelector", "wait_for_files"]
@@ -32,8 +33,21 @@ def wait_for_files(
 ) -> None:
     """Let a strand wait until one of the sockets is ready for what is wanted of it, or ``timeout`` seconds are over."""
     files = [table.files[number] for number in wanted if number in table.files]
-    if any(file.readiness() & wanted[file.number] for file in files):
-        return
+    world = strand.loop.world
+    until_ns = None if timeout is None else world.now_ns + round(max(timeout, 0) * NS_PER_SECOND)
+    while not any(file.readiness() & wanted[file.number] or not file.is_open for file in files):
+        left_ns = None if until_ns is None else max(0, until_ns - world.now_ns)
+        if not _wait_once(strand, table, files, wanted, left_ns) or left_ns == 0:
+            return
+
+
+def _wait_once(
+    strand: Strand,
+    table: Descriptors,
+    files: list[KernelSocket],
+    wanted: Mapping[int, int],
+    left_ns: int | None,
+) -> bool:
     before = [(file, file.key) for file in files]
     handle = StepHandle(strand.wake, (), strand.context)
     for file in files:
@@ -41,7 +55,7 @@ def wait_for_files(
         key = selectors.SelectorKey(file.number, file.number, mask, (handle, handle))
         table.watch(file.number, key)
     try:
-        strand.wait(None if timeout is None else round(max(timeout, 0) * NS_PER_SECOND))
+        return strand.wait(left_ns)
     finally:
         for file, key in before:
             if file.is_open:

@@ -22,6 +22,7 @@ from pytest_convergence._engine.sim.stdio import STDERR, STDOUT, Output, Stdin, 
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Life
+    from pytest_convergence._engine.sim.strands import Strand
 
 __all__ = ["Process", "fresh"]
 
@@ -97,14 +98,16 @@ class Process:
 
     Attributes:
         output: what it writes to its standard streams. stdin: what it reads.
+        main: its first thread, in which it handles signals.
     """
 
-    __slots__ = ("_handlers", "_level", "_modules", "_outer", "_streams", "output", "stdin")
+    __slots__ = ("_handlers", "_level", "_modules", "_outer", "_streams", "main", "output", "stdin")
 
     def __init__(
         self, life: Life, roots: tuple[str, ...], output: Output, typed: bytes, *, is_complete: bool
     ) -> None:
         self.output = output
+        self.main: Strand | None = None
         self.stdin = Stdin(life, typed, is_complete=is_complete)
         self._streams: tuple[Any, Any, Any] = (reader_of(self.stdin), writer_of(STDOUT), writer_of(STDERR))
         self._modules = _Modules(roots) if roots else None

@@ -7,14 +7,19 @@ does by default (signal(7)): most end the process, SIGSTOP and SIGCONT hold it a
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
+from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, final
 
+from pytest_convergence._engine.sim.strands import current_strand
 from pytest_convergence._engine.sim.world import OWNER
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Signals", "signals_of"]
 
+_OWN: Final = __name__.partition(".")[0] + "."
 _NAMES: Final = (
     "SIGKILL",
     "SIGSTOP",
@@ -46,9 +52,13 @@ _IGNORED_BY_PYTHON: Final = frozenset(
 
 @final
 class Signals:
-    """What the process of one host does about signals; each life begins with the defaults of Python."""
+    """What the process of one host does about signals; each life begins with the defaults of Python.
 
-    __slots__ = ("_handlers", "_life", "_node", "_on_loop", "_wakeup")
+    Attributes:
+        was_interrupted: whether SIGINT has cancelled the task that is its program.
+    """
+
+    __slots__ = ("_handlers", "_life", "_main_task", "_node", "_on_loop", "_wakeup", "was_interrupted")
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -56,12 +66,20 @@ class Signals:
         self._handlers: dict[int, Any] = {}
         self._on_loop: dict[int, Callable[[], object]] = {}
         self._wakeup = -1
+        self._main_task: asyncio.Task[Any] | None = None
+        self.was_interrupted = False
+
+    def interruptible(self, task: asyncio.Task[Any] | None) -> None:
+        """SIGINT cancels ``task``, which is the program of this life, the first time that it comes."""
+        self._present()
+        self._main_task = task
 
     def _present(self) -> None:
         """Forget what a former life has asked for."""
         if self._life is not self._node.life:
             self._life = self._node.life
             self._handlers, self._on_loop, self._wakeup = {}, {}, -1
+            self._main_task, self.was_interrupted = None, False
 
     def get(self, number: int) -> Any:
         """Return what handles a signal, as :func:`signal.getsignal` does."""
@@ -136,25 +154,67 @@ class Signals:
         handler = self.get(number)
         if callback is not None:
             self._run(callback)
-        elif callable(handler) and handler is not signal.default_int_handler:
-            if self._wakeup != -1:
-                self._run(self._wake, number)
-            if frame is None:
-                self._run(handler, number, None)
-            else:
-                handler(number, frame)
+        elif callable(handler) and self._call(number, handler, frame):
+            pass
         elif number in _HOLDING:
             node.pause()
         elif handler != signal.SIG_IGN and number not in _HARMLESS:
-            if node.stack is not None:
-                node.stack.silently = False  # only the process dies
-            node.crash()
+            self.die()
+
+    def die(self) -> None:
+        """The process ends at once, and its kernel lets the others know."""
+        if self._node.stack is not None:
+            self._node.stack.silently = False
+        self._node.crash()
+
+    def _call(self, number: int, handler: Any, frame: FrameType | None) -> bool:
+        """Let a function take it; in a process with threads of its own the first of them runs it, as in Python.
+
+        Returns:
+            Whether there is anybody to run it: ``KeyboardInterrupt`` can be raised only in a thread.
+        """
+        process = self._node.life.process
+        main = None if process is None or process.main is None or process.main.has_ended else process.main
+        if main is None and handler is signal.default_int_handler:
+            return self._interrupt()
+        if self._wakeup != -1:
+            self._run(self._wake, number)
+        here = current_strand()
+        if main is not None and here is not main:
+            main.interrupt(number, partial(self._handle, number))
+        elif frame is None:
+            self._run(handler, number, None)
+        else:
+            handler(number, frame)
+        return True
+
+    def _interrupt(self) -> bool:
+        """Cancel the program, as the handler of ``asyncio.run`` does; return whether it is the first time."""
+        if self.was_interrupted or self._main_task is None or self._main_task.done():
+            return False
+        self.was_interrupted = True
+        self._run(self._main_task.cancel)
+        return True
+
+    def _handle(self, number: int) -> None:
+        """The main thread has the baton: whatever takes the signal by now is called where the thread waits."""
+        handler = self.get(number)
+        if callable(handler):
+            handler(number, _program_frame())
 
     def _run(self, function: Callable[..., object], *args: Any) -> None:
         """Run it as a step of the host."""
         context = copy_context()
         context.run(OWNER.set, self._node.life)
         self._node.fabric.loop.call_soon(function, *args, context=context)
+
+
+def _program_frame() -> FrameType | None:
+    """The line of the program at which it waits."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith(_OWN):
+        frame = frame.f_back
+    return frame
 
 
 def signals_of(node: Node) -> Signals:

@@ -20,6 +20,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
+from pytest_convergence._engine.sim.main_thread import MainThread, forget_thread
 from pytest_convergence._engine.sim.owner import OWNER
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Strand:
         siblings: the strands of the same program, itself among them.
         joiners: strands that wait for its end.
         process: what its program has to itself, if it is one with threads of its own from the start.
+        main_thread: what ``threading`` has for it, if it is the first of a process.
     """
 
     __slots__ = (
@@ -61,6 +63,7 @@ class Strand:
         "_function",
         "_go",
         "_has_ended",
+        "_interrupts",
         "_is_lost",
         "_is_over",
         "_is_started",
@@ -71,6 +74,7 @@ class Strand:
         "ident",
         "joiners",
         "loop",
+        "main_thread",
         "process",
         "siblings",
     )
@@ -87,12 +91,14 @@ class Strand:
             self._is_thread
         ) = False
         self._unwindings = 0
+        self._interrupts: dict[int, Callable[[], object]] = {}
         self.ident = 0
         self.joiners: list[Strand] = []
         life = present_life()
         self._context.run(OWNER.set, life)
         self.siblings: list[Strand] = []
         self.process: Process | None = None
+        self.main_thread: MainThread | None = None
         if life is not None:
             self.siblings = life.strands = life.strands or self.siblings
             self.process = life.process
@@ -131,6 +137,15 @@ class Strand:
             self.loop.call_later(delay_us / 1e6, wake or self.wake, context=self._context)
         else:
             self.loop.call_soon(wake or self.wake, context=self._context)
+
+    def interrupt(self, number: int, handle: Callable[[], object]) -> None:
+        """A signal has come: the thread runs ``handle()`` where it waits, which may raise there, and waits on.
+
+        As with an operating system, a signal that comes again before it was handled is handled once.
+        """
+        if number not in self._interrupts:
+            self._interrupts[number] = handle
+            self.loop.call_soon(self.wake, context=self._context)
 
     @property
     def has_ended(self) -> bool:
@@ -184,13 +199,24 @@ class Strand:
         error: BaseException | None = None
         result: Any = None
         try:
-            result = self._context.copy().run(self._function)
+            if not self._is_thread:
+                self.main_thread = MainThread()
+            result = self._context.copy().run(self._run_function)
         except BaseException as raised:
             error = raised
         finally:
             _HERE.strand = None
-            _forget_dummy(self.ident)
+            forget_thread(self.ident)
             self._end(result, error)
+
+    def _run_function(self) -> Any:
+        self._handle_signals()
+        return self._function()
+
+    def _handle_signals(self) -> None:
+        while self._interrupts:
+            handle = self._interrupts.pop(next(iter(self._interrupts)))
+            handle()
 
     def _end(self, result: Any, error: BaseException | None) -> None:
         """Tell the world; the last thing that the thread does is to give the baton back."""
@@ -235,8 +261,12 @@ class Strand:
     def wait(self, timeout_ns: int | None = None) -> bool:
         """Give the baton back until somebody wakes the strand; return whether it was woken before the time was up.
 
+        It may be woken although nothing has come that it waits for: by a signal, or by what it has waited for before. So
+        who waits looks again, and waits on.
+
         Raises:
             StrandEnded: the run is over.
+            BaseException: what the handler of a signal has raised.
         """
         if self._is_over:
             self._end_at_last()
@@ -255,19 +285,20 @@ class Strand:
         finally:
             if timer is not None:
                 timer.cancel()
+        self._handle_signals()
         return not timed_out
+
+    def sleep(self, duration_ns: int) -> None:
+        """Wait for so long, whoever wakes it meanwhile."""
+        until_ns = self.loop.world.now_ns + duration_ns
+        while self.wait(max(0, until_ns - self.loop.world.now_ns)):
+            if self.loop.world.now_ns >= until_ns:
+                break
 
     @property
     def context(self) -> Context:
         """What its steps run in: it holds whose life it is."""
         return self._context
-
-
-def _forget_dummy(ident: int) -> None:
-    """Take away what ``threading`` has made up for a thread that it did not start, if somebody asked for it there."""
-    active = threading._active  # type: ignore[attr-defined]
-    if isinstance(active.get(ident), threading._DummyThread):
-        del active[ident]
 
 
 def current_strand() -> Strand | None:

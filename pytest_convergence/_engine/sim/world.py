@@ -238,7 +238,7 @@ class World:
         if strand is None:
             self.now_ns += duration_ns
         else:
-            strand.wait(duration_ns)
+            strand.sleep(duration_ns)
 
     def entropy(self) -> random.Random:
         """Return the private random stream of whoever runs, derived from the seed and the agent's name."""

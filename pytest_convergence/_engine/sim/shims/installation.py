@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Self, final
 
 from pytest_convergence._engine.sim.hashing import cover_hashes
 from pytest_convergence._engine.sim.locks import cover_locks
+from pytest_convergence._engine.sim.program_threads import cover_threads
 from pytest_convergence._engine.sim.shims import (
     clocks,
     entropy,
@@ -126,6 +127,7 @@ class Installation:
                     cover_locks()
                     cover_hashes()
                     self.installed = True
+        cover_threads()
         changed = not (_matches(self._modules) and self._is_intact())
         if changed or self._pending or self._awaited & sys.modules.keys():
             self._repair(changed)

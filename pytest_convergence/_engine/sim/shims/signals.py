@@ -33,6 +33,7 @@ def rows() -> Iterator[Row]:
     )
     yield row("signal:siginterrupt", "of a host: nothing to do; refused to all others", _siginterrupt)
     yield row("os:kill", _CLOSED, _kill)
+    yield row("_thread:interrupt_main", _CLOSED, _interrupt_main)
     for name in ("_exit", "abort"):
         yield row(f"os:{name}", "of a host: its own process ends", _end)
 
@@ -48,11 +49,13 @@ def _signal(_world: Any, original: Any, /, signalnum: Any, handler: Any) -> Any:
     if is_for_tool(frame):
         return original(signalnum, handler)
     own = _own()
-    return (
-        refuse(SIGNALS, "signal.signal", frame)
-        if own is None
-        else own.set(signal.Signals(signalnum), handler)
-    )
+    if own is None:
+        return refuse(SIGNALS, "signal.signal", frame)
+    strand = current_strand()
+    main = None if strand is None or strand.process is None else strand.process.main
+    if main is not strand:
+        raise ValueError("signal only works in main thread of the main interpreter")
+    return own.set(signal.Signals(signalnum), handler)
 
 
 def _getsignal(_world: Any, original: Any, /, signalnum: Any) -> Any:
@@ -94,6 +97,17 @@ def _raise_signal(_world: Any, original: Any, /, signum: Any) -> None:
     own = _own()
     if own is None:
         refuse(SIGNALS, "signal.raise_signal", frame)
+    own.deliver(signal.Signals(signum), frame)
+
+
+def _interrupt_main(_world: Any, original: Any, /, signum: int = signal.SIGINT) -> None:
+    frame = sys._getframe(2)
+    if is_for_tool(frame):
+        original(signum)
+        return
+    own = _own()
+    if own is None:
+        refuse(SIGNALS, "_thread.interrupt_main", frame)
     own.deliver(signal.Signals(signum), frame)
 
 

@@ -27,6 +27,10 @@ def rows() -> Iterator[Row]:
     submit = "concurrent.futures.thread:ThreadPoolExecutor.submit"
     yield Row(submit, closed, as_method(_submit), THREADS.name)
     yield Row("threading:Thread.join", closed, as_method(_join), THREADS.name)
+    known = "in a process of its own: of its own threads"
+    yield Row("threading:main_thread", known, delegate(_main_thread, RUNS, asked_world), THREADS.name)
+    yield Row("threading:enumerate", known, delegate(_enumerate, RUNS, asked_world), THREADS.name)
+    yield Row("threading:active_count", known, delegate(_active_count, RUNS, asked_world), THREADS.name)
     waits = "in a process of its own: others run meanwhile; else virtual time passes with a timeout, refused without"
     yield Row("threading:Condition.wait", waits, as_method(_condition_wait), WAITS.name)
 
@@ -83,12 +87,42 @@ def _join(_world: Any, original: Any, self: threading.Thread, timeout: float | N
             return original(self, timeout)
         return refuse(THREADS, "threading.Thread.join", frame)
     other = strand.of_thread(self.ident)
-    if other is not None and other is not strand and not other.has_ended:
-        other.joiners.append(strand)
-        if not strand.wait(None if timeout is None else round(max(timeout, 0) * NS_PER_SECOND)):
-            other.joiners.remove(strand)
-            return None
+    if other is not None and other is not strand and not _join_strand(strand, other, timeout):
+        return None
     return original(self, timeout)
+
+
+def _join_strand(strand: Strand, other: Strand, timeout: float | None) -> bool:
+    """Wait for the end of another thread of the program; return whether it has ended in time."""
+    world = strand.loop.world
+    until_ns = None if timeout is None else world.now_ns + round(max(timeout, 0) * NS_PER_SECOND)
+    while not other.has_ended:
+        other.joiners.append(strand)
+        try:
+            woken = strand.wait(None if until_ns is None else max(0, until_ns - world.now_ns))
+        finally:
+            other.joiners.remove(strand)
+        if not woken:
+            return other.has_ended
+    return True
+
+
+def _main_thread(_world: Any, original: Any, /) -> Any:
+    strand = current_strand()
+    main = None if strand is None or strand.process is None else strand.process.main
+    return original() if main is None else main.main_thread
+
+
+def _enumerate(_world: Any, original: Any, /) -> Any:
+    strand = current_strand()
+    if strand is None:
+        return original()
+    own = {each.ident for each in strand.siblings}
+    return [thread for thread in original() if thread.ident in own]
+
+
+def _active_count(_world: Any, original: Any, /) -> int:
+    return original() if current_strand() is None else len(threading.enumerate())
 
 
 def _condition_wait(world: Any, original: Any, self: Any, timeout: float | None = None) -> Any:
