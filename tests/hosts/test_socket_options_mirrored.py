@@ -235,3 +235,26 @@ def test_a_socket_object_that_gives_its_descriptor_away():
         return seen
 
     mirrored(body, [-1, "EBADF", True, 5, b"hello", True, True])
+
+
+def test_how_long_a_connection_may_be_silent_is_kept_and_inherited_and_has_limits():
+    async def body():
+        loop = asyncio.get_running_loop()
+        options = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT]
+        with listening() as waiting, unbound() as one:
+            seen = [
+                [fate_of(waiting.setsockopt, socket.IPPROTO_TCP, each, value) for each in options]
+                for value in (1, 127, 128, 32_767, 32_768, 0, -1)
+            ]
+            await loop.sock_connect(one, waiting.getsockname())
+            other, _ = await loop.sock_accept(waiting)
+            with other:
+                seen.append([other.getsockopt(socket.IPPROTO_TCP, each) for each in options])
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            one.setsockopt(socket.IPPROTO_TCP, options[0], 5)
+            seen.append(one.getsockopt(socket.IPPROTO_TCP, options[0]))
+        return seen
+
+    bad = "EINVAL"
+    taken = [[None, None, None]] * 2 + [[None, None, bad]] * 2 + [[bad, bad, bad]] * 3
+    mirrored(body, [*taken, [32_767, 32_767, 127], 5])

@@ -10,10 +10,12 @@ from typing import Any, Final, TypeAlias, final
 
 __all__ = [
     "ACCEPT",
+    "ALIVE",
     "CONNECT",
     "DATA",
     "DATAGRAM",
     "END",
+    "PROBE",
     "RESET",
     "UNREACHABLE",
     "WINDOW",
@@ -27,12 +29,14 @@ DATA: Final = "data"
 END: Final = "end"
 RESET: Final = "reset"
 WINDOW: Final = "window"
+PROBE: Final = "probe"
+ALIVE: Final = "alive"
 DATAGRAM: Final = "datagram"
 UNREACHABLE: Final = "unreachable"
-"""The kinds. The first six are TCP's (a connection asked for, granted, its bytes, their end, its abortion, more room), the
-last two UDP's and its ICMP answer."""
+"""The kinds. UDP has two, a datagram and its ICMP answer; all others are TCP's: a connection asked for, granted, its bytes,
+their end, its abortion, more room; whether the other end is there, and that it is."""
 
-WORDS: Final = {kind: f"tcp {kind}" for kind in (CONNECT, ACCEPT, DATA, END, RESET, WINDOW)} | {
+WORDS: Final = {kind: f"tcp {kind}" for kind in (CONNECT, ACCEPT, DATA, END, RESET, WINDOW, PROBE, ALIVE)} | {
     DATAGRAM: "udp",
     UNREACHABLE: "icmp unreachable",
 }

@@ -125,7 +125,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
             if ready or self._stopping:
                 due = events and events[0][0] <= (due_ns := world.now_ns)
             else:  # time jumps to the next event
-                if len(events) == world.background and not (world.idle() and (events or ready)):
+                if len(events) == world.background and not (world.goes_on() and (events or ready)):
                     return steps
                 if ready:
                     continue

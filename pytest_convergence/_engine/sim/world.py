@@ -26,6 +26,7 @@ from pytest_convergence.errors import BudgetExceeded, DeadlockError, LivelockErr
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.net.descriptors import Descriptors
     from pytest_convergence._engine.sim.net.endpoint import KernelSocket
+    from pytest_convergence._engine.sim.net.keepalive import KeepAlive
     from pytest_convergence._engine.sim.node import Life
     from pytest_convergence.errors import SimulationEscapeError
 
@@ -63,6 +64,7 @@ class World:
         idle: called when only background events are left; returns whether to go on with them.
         fail: called with what ended the run (a budget, a livelock); must make the run end.
         sessions, host: who shares this world at present, and what was there before them; the floor above keeps both.
+        vigils: connections that ask now and then whether their other end is there.
         upkeep, closers: called now and then, and when the run is over.
         escaped: called with whose code was refused something that leads out of the world, and with the error.
         after_step: called after every step while somebody asked for it (properties that must always hold).
@@ -98,6 +100,7 @@ class World:
         "suspended",
         "timeout_ns",
         "upkeep",
+        "vigils",
     )
 
     def __init__(
@@ -121,6 +124,7 @@ class World:
         self.sessions: list[Any] = []
         self.host: Any = None
         self.upkeep: list[Callable[[], None]] = []
+        self.vigils: dict[KeepAlive, None] = {}
         self.cancels = False
         self.closed = False
         self.closers: list[Callable[[], None]] = []
@@ -145,6 +149,7 @@ class World:
         self.upkeep.clear()
         self.host = None
         self.idle, self.fail = _nothing_left, _raise
+        self.vigils.clear()
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -164,6 +169,13 @@ class World:
         self.background -= 1
         function, argument = event
         function(argument)
+
+    def goes_on(self) -> bool:
+        """Only background events are left; return whether to go on with them.
+
+        A connection whose other end is gone will end by that, although nothing else keeps the world awake.
+        """
+        return (bool(self.vigils) and any(vigil.matters() for vigil in list(self.vigils))) or self.idle()
 
     def timer_cancelled(self) -> None:
         """A timer was cancelled that kept the world awake: it stays in the heap, but is nothing to wait for.

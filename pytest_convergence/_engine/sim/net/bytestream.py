@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_convergence._engine.base.packets import (
     ACCEPT,
+    ALIVE,
     CONNECT,
     DATA,
     END,
+    PROBE,
     RESET,
     WINDOW,
     WORDS,
@@ -23,6 +25,7 @@ from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.links import Link
+    from pytest_convergence._engine.sim.net.keepalive import KeepAlive
     from pytest_convergence._engine.sim.net.stack import Stack
 
 __all__ = ["CONNECTED", "CONNECTING", "FAILED", "FRESH", "LISTENING", "OVER", "ByteStream"]
@@ -51,6 +54,7 @@ class ByteStream(KernelSocket):
         ended: whether the other end has said that nothing follows.
         secret: whether its bytes are enciphered, as far as that is known.
         theirs: how much the other end may have under way; 0 if that is not known.
+        keep_alive: asks whether the other end is there, if its program wants that.
         connection: its number, of the host that asked for it.
     """
 
@@ -67,6 +71,7 @@ class ByteStream(KernelSocket):
         "_size",
         "connection",
         "ended",
+        "keep_alive",
         "read_shut",
         "room",
         "secret",
@@ -79,6 +84,7 @@ class ByteStream(KernelSocket):
         super().__init__(stack, family, socket.SOCK_STREAM, proto)
         self.state = FRESH
         self.connection = 0
+        self.keep_alive: KeepAlive | None = None
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._early: dict[int, Packet] = {}
@@ -131,6 +137,8 @@ class ByteStream(KernelSocket):
             size = self.room
         if not size:
             return 0
+        if self.keep_alive is not None:
+            self.keep_alive.heard()
         view = bytes(data[:size])
         if not self.secret:
             self.secret = is_handshake(view)
@@ -160,6 +168,8 @@ class ByteStream(KernelSocket):
     def receive(self, packet: Packet) -> None:
         """Take a packet of this connection."""
         kind = packet.kind
+        if self.keep_alive is not None:
+            self.keep_alive.heard()
         if kind == DATA:
             if packet.seq == self._expected and self.is_open:
                 self._take(packet, packet.data)
@@ -170,6 +180,7 @@ class ByteStream(KernelSocket):
                 self.state = CONNECTED
                 self.room = min(self.buffer(socket.SO_SNDBUF), packet.seq)
                 self.theirs = packet.sends
+                self.watch_over()
                 self.changed()
         elif kind == WINDOW:
             if packet.seq > self._read_there:
@@ -181,8 +192,13 @@ class ByteStream(KernelSocket):
                 self._end()
             elif packet.seq > self._expected:
                 self._early[packet.seq] = packet
+        elif kind == PROBE:
+            self.transmit(ALIVE, answers=packet)
         elif kind == RESET:
             self.fail(errno.ECONNREFUSED if self.state == CONNECTING else errno.ECONNRESET)
+
+    def watch_over(self) -> None:
+        """It is connected, or an option was set: see whether its program wants to know that the other end is there."""
 
     def _take_out_of_order(self, packet: Packet) -> None:
         if packet.seq + len(packet.data) <= self._expected:

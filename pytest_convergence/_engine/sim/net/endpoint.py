@@ -198,7 +198,7 @@ class KernelSocket:
         return value
 
     def setsockopt(self, level: int, name: int, value: Any) -> None:
-        """Keep an option; sizes of buffers, ``SO_LINGER``, ``SO_REUSEPORT`` and ``TCP_USER_TIMEOUT`` have an effect.
+        """Keep an option. Sizes of buffers, ``SO_LINGER``, ``SO_REUSEPORT`` and those about silence have an effect.
 
         Raises:
             OSError: it joins a group of multicast, which is not simulated.

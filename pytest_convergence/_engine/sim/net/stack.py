@@ -23,6 +23,7 @@ from pytest_convergence._engine.base.packets import (
     DATA,
     DATAGRAM,
     END,
+    PROBE,
     UNREACHABLE,
     WINDOW,
     WORDS,
@@ -296,6 +297,8 @@ class Stack:
         wait_ns, world = waits_ns[-1], self.node.fabric.world
         flow = self.flows.get((packet.source, packet.target))
         over_ns = None if flow is None else flow.loses_patience_in(waits_ns)
+        if flow is not None and flow.keep_alive is not None:
+            flow.keep_alive.heard(wait_ns)
         if over_ns is not None:
             world.at(world.now_ns + over_ns, self._give_up, (packet, errno.ETIMEDOUT))
         elif packet.attempt < (_CONNECT_RETRIES if first else _RETRIES):
@@ -395,7 +398,7 @@ class Stack:
     def _refuse(self, packet: Packet) -> None:
         """Nobody here knows what a packet is about."""
         known = (packet.target, packet.source, packet.connection) in self._lingering  # it comes a second time
-        if packet.kind in {CONNECT, DATA, END, ACCEPT} and not known:
+        if packet.kind in {CONNECT, DATA, END, ACCEPT, PROBE} and not known:
             self.transmit(packet.refusal())
 
     def _datagram(self, packet: Packet) -> None:

@@ -18,7 +18,7 @@ import errno
 import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.packets import ACCEPT, CONNECT, Address, Packet
 from pytest_convergence._engine.sim.net.bytestream import (
@@ -32,6 +32,7 @@ from pytest_convergence._engine.sim.net.bytestream import (
 )
 from pytest_convergence._engine.sim.net.descriptors import READ
 from pytest_convergence._engine.sim.net.endpoint import oserror
+from pytest_convergence._engine.sim.net.keepalive import KEEPALIVE_OPTIONS, KeepAlive
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.net.stack import Stack
@@ -80,7 +81,38 @@ class StreamSocket(ByteStream):
         """Answer ``getsockopt``."""
         if level == socket.SOL_SOCKET and name == getattr(socket, "SO_ACCEPTCONN", -1):
             return int(self.state == LISTENING)
+        if level == socket.IPPROTO_TCP and name in KEEPALIVE_OPTIONS and self.family != _UNIX:
+            return int(self.options.get((level, name), KEEPALIVE_OPTIONS[name][0]))
         return super().getsockopt(level, name)
+
+    def setsockopt(self, level: int, name: int, value: Any) -> None:
+        """Keep an option; those of keep-alive have their effect.
+
+        Raises:
+            OSError: the value is none that Linux takes.
+        """
+        if level == socket.IPPROTO_TCP and name in KEEPALIVE_OPTIONS:
+            if not 1 <= int(value) <= KEEPALIVE_OPTIONS[name][1]:
+                raise oserror(errno.EINVAL)
+            super().setsockopt(level, name, value)
+            self.watch_over()
+        else:
+            super().setsockopt(level, name, value)
+            if level == socket.SOL_SOCKET and name == socket.SO_KEEPALIVE:
+                self.watch_over()
+
+    def watch_over(self) -> None:
+        """It is connected, or an option was set: see whether its program wants to know that the other end is there."""
+        if self.family == _UNIX or self.state != CONNECTED:
+            return
+        if not self.options.get((socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
+            if self.keep_alive is not None:
+                self.keep_alive.end()
+                self.keep_alive = None
+            return
+        if self.keep_alive is None:
+            self.keep_alive = KeepAlive(self)
+        self.keep_alive.begin()
 
     def bind(self, address: Address) -> None:
         """Take an address."""
@@ -196,6 +228,7 @@ class StreamSocket(ByteStream):
         connection.state = CONNECTED
         connection.room = min(connection.buffer(socket.SO_SNDBUF), packet.seq)
         connection.theirs = packet.sends
+        connection.watch_over()
         stack.flows[packet.target, packet.source] = connection
         connection.transmit(ACCEPT, connection.buffer(socket.SO_RCVBUF), answers=packet)
         self.pending.append(connection)
