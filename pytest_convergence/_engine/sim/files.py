@@ -17,12 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
+from pytest_convergence._engine.sim.file_times import FileTimes
+
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.node import Node
 
 __all__ = ["HostFiles"]
 
 _PARTS: Final = 1_000
+_stat: Final = os.stat
 
 
 @final
@@ -58,18 +61,23 @@ class HostFiles:
     """The directory of one host.
 
     Attributes:
-        directory: where it is.
+        directory: where it is. times: stamps its files.
     """
 
-    __slots__ = ("_choices", "_durable", "_node", "_renamed", "directory")
+    __slots__ = ("_choices", "_durable", "_node", "_renamed", "directory", "times")
 
     def __init__(self, node: Node, directory: Path) -> None:
         self._node = node
         self.directory = directory
+        self.times = FileTimes(directory, self._clock_ns)
         self._durable = self._contents()
         self._renamed: list[tuple[str, str]] = []
         self._choices: dict[str, Callable[[], int]] = {}
         node.on_crash += (self._crash,)
+
+    def _clock_ns(self) -> int:
+        world = self._node.fabric.world
+        return world.epoch_ns + self._node.clock.wall_ns(world.now_ns)
 
     def _contents(self) -> dict[str, bytes]:
         return {
@@ -135,6 +143,7 @@ class HostFiles:
 
     def _crash(self) -> None:
         written = self._contents()
+        times = {name: _stat(self.directory / name).st_mtime_ns for name in written}
         if self._node.powerless:
             for old, new in self._renamed:
                 if self._choose(f"{old}→{new}"):
@@ -151,6 +160,10 @@ class HostFiles:
             copy = path.with_name(f"{path.name}.restored")
             copy.write_bytes(content)
             copy.replace(path)
+            self.times.stamp(path, times.get(name))
+        for path in (self.directory, *self.directory.rglob("*")):
+            if path.is_dir():
+                self.times.stamp(path)
         if self._node.powerless:
             self._durable = left
 

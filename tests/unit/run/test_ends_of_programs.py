@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import sys
 import time
@@ -153,20 +154,54 @@ def test_multicast_is_refused_as_on_a_machine_without_it() -> None:
     assert session.run().results["p"] == ["[Errno 19] No such device", unreachable, unreachable]
 
 
-def test_a_simulated_descriptor_cannot_be_opened_as_a_file_and_the_error_says_what_to_use() -> None:
+@pytest.mark.parametrize(
+    ("call", "use", "way_out"),
+    [
+        ("os.fdopen", lambda number: os.fdopen(number), "Use os.read and os.write"),  # noqa: PLW0108 - looked up when called
+        ("open", lambda number: open(number), "Use os.read and os.write"),  # noqa: PLW0108, SIM115
+        ("os.dup", lambda number: os.dup(number), "Use the socket itself"),  # noqa: PLW0108
+        ("os.dup2", lambda number: os.dup2(number, 99), "Use the socket itself"),
+        (
+            "socket.fromfd",
+            lambda number: socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM),
+            "Use the socket itself",
+        ),
+        ("socket.dup", lambda number: socket.socket(fileno=number).dup(), "Use the socket itself"),
+    ],
+)
+def test_a_simulated_descriptor_cannot_be_used_as_a_real_one_and_the_error_says_what_to_do(
+    call: str, use: Any, way_out: str
+) -> None:
     async def main() -> None:
-        reading, _ = os.pipe()
-        os.fdopen(reading)
+        with socket.socket() as sock:
+            use(sock.fileno())
 
     session = make_session()
     session.host("p", main)
-    with pytest.raises(
-        AgentError, match=r"os\.fdopen was called inside a run, at .* Use os\.read and os\.write"
-    ):
+    with pytest.raises(AgentError, match=rf"{re.escape(call)} was called inside a run, at .*{way_out}"):
         session.run()
 
+
+def test_a_program_may_try_to_copy_a_descriptor_and_go_without() -> None:
+    async def main() -> str:
+        with socket.socket() as sock:
+            try:
+                sock.dup()
+            except PermissionError:
+                return "went without"
+        return "copied"
+
+    session = make_session()
+    session.host("p", main, may_try=["socket.dup"])
+    assert session.run().results == {"p": "went without"}
+
+
+def test_real_descriptors_are_opened_and_copied_as_ever() -> None:
     async def real() -> str:
-        with os.fdopen(os.open(__file__, os.O_RDONLY)) as file:
+        number = os.open(__file__, os.O_RDONLY)
+        copy = os.dup(number)
+        os.close(number)
+        with os.fdopen(copy) as file:
             return file.readline()[:10]
 
     session = make_session()

@@ -20,7 +20,7 @@ from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
 from pytest_convergence._engine.sim.net.stack import Stack, asking_stack
 from pytest_convergence._engine.sim.net.stream import StreamSocket
 from pytest_convergence._engine.sim.process_loop import wait_for_files
-from pytest_convergence._engine.sim.shims.refusals import BLOCKING, DESCRIPTORS, refuse
+from pytest_convergence._engine.sim.shims.refusals import BLOCKING, COPIES, DESCRIPTORS, refuse
 from pytest_convergence._engine.sim.strands import current_strand
 
 __all__ = ["SimulatedSocket", "new_socket", "pair", "simulate", "wait_until_ready"]
@@ -325,8 +325,8 @@ class SimulatedSocket(socket.socket):
         return number
 
     def dup(self) -> Any:
-        """Refuse: two objects for one simulated socket are not simulated."""
-        raise oserror(errno.EMFILE)
+        """Refuse: a simulated socket has one descriptor."""
+        refuse(COPIES, "socket.dup", sys._getframe(1))
 
 
 class _Detached(KernelSocket):

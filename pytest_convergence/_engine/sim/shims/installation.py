@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 import time
 import warnings
@@ -59,6 +60,19 @@ def all_rows() -> Iterator[Row]:
     yield from tls.rows()
     yield from stdio.rows()
     yield from threads.rows()
+
+
+def _support_as_before(fresh: list[Patch]) -> None:
+    """What ``os`` says of its functions (``os.utime in os.supports_fd``) is true of their replacements."""
+    for functions in (
+        os.supports_dir_fd,
+        os.supports_effective_ids,
+        os.supports_fd,
+        os.supports_follow_symlinks,
+    ):
+        functions.update(
+            [patch.substitute for patch in fresh if _is_hashable(patch) and patch.captured in functions]
+        )
 
 
 class _Print(NamedTuple):
@@ -169,6 +183,7 @@ class Installation:
             entropy.cover_hidden_generator(
                 {patch.name: patch.shim for patch in fresh if patch.owner.module == "random"}
             )
+            _support_as_before(fresh)
             self.places += sweep({patch.captured: patch.substitute for patch in fresh if _is_hashable(patch)})
         self._remember()
 

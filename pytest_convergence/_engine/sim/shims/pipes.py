@@ -19,7 +19,7 @@ from pytest_convergence._engine.sim.net.stream import StreamSocket
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
 from pytest_convergence._engine.sim.shims.polling import number_of
-from pytest_convergence._engine.sim.shims.refusals import DESCRIPTORS, FILES, is_for_tool, refuse
+from pytest_convergence._engine.sim.shims.refusals import COPIES, DESCRIPTORS, FILES, is_for_tool, refuse
 from pytest_convergence._engine.sim.stdio import STDERR, STDOUT, write_bytes
 from pytest_convergence._engine.sim.strands import present_life
 
@@ -49,6 +49,12 @@ def rows() -> Iterator[Row]:
     yield row("os:write", f"{numbers}, but for the standard streams of a process of its own", _write)
     yield row("os:close", numbers, _close)
     yield row("os:fdopen", "of simulated descriptors: refused; of real ones as ever", _fdopen)
+    for name in ("dup", "dup2"):
+        yield row(
+            f"os:{name}",
+            "of simulated descriptors: refused; of real ones as ever",
+            partial(_dup, f"os.{name}"),
+        )
     yield row("os:set_blocking", numbers, _set_blocking)
     yield row("os:get_blocking", numbers, _get_blocking)
     if fcntl is not None:
@@ -56,9 +62,16 @@ def rows() -> Iterator[Row]:
 
 
 def _fdopen(_world: Any, original: Any, /, fd: Any, *args: Any, **options: Any) -> Any:
-    if isinstance(fd, int) and fd in asking_stack().descriptors.files:
+    if isinstance(fd, int) and fd >= FIRST_DESCRIPTOR:
         refuse(FILES, "os.fdopen", sys._getframe(2))
     return original(fd, *args, **options)
+
+
+def _dup(call: str, _world: Any, original: Any, /, fd: Any, *args: Any, **options: Any) -> int:
+    if isinstance(fd, int) and fd >= FIRST_DESCRIPTOR:
+        refuse(COPIES, call, sys._getframe(1))
+    made: int = original(fd, *args, **options)
+    return made
 
 
 def _pipe(call: str, _world: Any, original: Any, /, *flags: int) -> tuple[int, int]:
@@ -114,6 +127,9 @@ def _write(world: Any, original: Any, fd: Any, data: Any, /) -> int:
         if stream is not None and write_bytes(stream, bytes(data)):
             return len(data)
         real: int = original(fd, data)
+        life = present_life()
+        if life is not None and life.node.files is not None:
+            life.node.files.times.written(fd)
         return real
     end = _stream(file)
     view = memoryview(data).cast("B")
@@ -124,10 +140,13 @@ def _write(world: Any, original: Any, fd: Any, data: Any, /) -> int:
 
 def _close(world: Any, original: Any, fd: Any, /) -> None:
     file = _file(world, fd)
-    if file is None:
-        original(fd)
-    else:
+    if file is not None:
         file.close()
+        return
+    life = present_life()
+    if life is not None and life.node.files is not None:
+        life.node.files.times.written(fd)
+    original(fd)
 
 
 def _set_blocking(world: Any, original: Any, fd: Any, blocking: bool, /) -> None:

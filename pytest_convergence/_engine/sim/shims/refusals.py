@@ -22,10 +22,12 @@ from pytest_convergence.errors import ConvergenceUsageError, unknown_name
 
 __all__ = [
     "BLOCKING",
+    "COPIES",
     "DESCRIPTORS",
     "FILES",
     "LOOPS",
     "SIGNALS",
+    "SOCKETS",
     "THREADS",
     "TRYABLE",
     "UVLOOP",
@@ -91,12 +93,11 @@ SIGNALS: Final = _Kind(
         "os:killpg",
     ),
 )
-_SOCKETS: Final = _Kind(
+SOCKETS: Final = _Kind(
     "real sockets",
     "It was made outside the run: when the real network answers, and what, is not determined by the schedule.",
     "Make the socket inside the run, and it is a simulated one (session.host(…) gives it somebody to talk to), or do the "
     "I/O outside the run.",
-    functions=("socket:fromfd",),
     methods=(
         "socket:socket.__init__",
         *(
@@ -129,6 +130,11 @@ FILES: Final = _Kind(
     "Python's files work on real descriptors, in C, and this one is that of a simulated socket or pipe.",
     "Use os.read and os.write, or socket.makefile().",
 )
+COPIES: Final = _Kind(
+    "file descriptors",
+    "A simulated socket or pipe has one descriptor, and no second one.",
+    "Use the socket itself; socket.detach() and socket.socket(fileno=…) hand its descriptor on.",
+)
 LOOPS: Final = _Kind(
     "event loops",
     "A second event loop on this thread would run on real time.",
@@ -155,12 +161,16 @@ WAITS: Final = _Kind(
     "It would block the only thread of the world, and only another thread could end the wait.",
     "Use the asyncio counterpart (asyncio.Event, asyncio.Condition, asyncio.Queue, asyncio.Lock) and await it.",
 )
-_KINDS: Final = (THREADS, _PROCESSES, SIGNALS, _SOCKETS, DESCRIPTORS, _EPOLL, UVLOOP)
+_KINDS: Final = (THREADS, _PROCESSES, SIGNALS, SOCKETS, DESCRIPTORS, _EPOLL, UVLOOP)
 _TRIED: Final = (THREADS, _PROCESSES, SIGNALS, DESCRIPTORS, _EPOLL, LOOPS, UVLOOP)
 """What programs try in order to find out whether it is there, and can do without."""
 _REFUSED_ELSEWHERE: Final = (
+    "_thread.interrupt_main",
     "asyncio.events.new_event_loop",
     "concurrent.futures.thread.ThreadPoolExecutor.submit",
+    "open",
+    "os.dup",
+    "os.dup2",
     "os.fdopen",
     "os.kill",
     "os.pipe",
@@ -171,6 +181,7 @@ _REFUSED_ELSEWHERE: Final = (
     "signal.set_wakeup_fd",
     "signal.siginterrupt",
     "signal.signal",
+    "socket.dup",
     "threading.Thread.join",
     "threading.Thread.start",
     "uvloop.EventLoopPolicy",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from pytest_convergence._engine.base.time import NS_PER_SECOND
-from pytest_convergence._engine.sim.net.descriptors import READ, WRITE, descriptors_of
+from pytest_convergence._engine.sim.net.descriptors import FIRST_DESCRIPTOR, READ, WRITE, descriptors_of
 from pytest_convergence._engine.sim.net.facade import SimulatedSocket, new_socket, pair
 from pytest_convergence._engine.sim.net.stack import asking_stack
 from pytest_convergence._engine.sim.net.stream import StreamSocket
@@ -20,7 +20,15 @@ from pytest_convergence._engine.sim.process_loop import ProcessLoop, StrandSelec
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
 from pytest_convergence._engine.sim.shims.patching import Row, delegate
 from pytest_convergence._engine.sim.shims.polling import Poll, number_of
-from pytest_convergence._engine.sim.shims.refusals import DESCRIPTORS, LOOPS, UVLOOP, is_for_tool, refuse
+from pytest_convergence._engine.sim.shims.refusals import (
+    COPIES,
+    DESCRIPTORS,
+    LOOPS,
+    SOCKETS,
+    UVLOOP,
+    is_for_tool,
+    refuse,
+)
 from pytest_convergence._engine.sim.strands import current_strand
 
 __all__ = ["cover_sockets", "rows"]
@@ -51,6 +59,7 @@ def rows() -> Iterator[Row]:
     looks = "simulated sockets are looked at; without any, virtual time passes"
     yield row("select:select", looks, _select)
     yield row("select:poll", looks, _poll)
+    yield Row("socket:fromfd", "refused", delegate(_fromfd, RUNS, asked_world), SOCKETS.name)
     yield row("os:sendfile", "to a simulated socket: the bytes of the file are sent", _sendfile)
 
 
@@ -182,6 +191,14 @@ def _select(world: Any, original: Any, /, *args: Any) -> Any:
 
 def _poll(world: Any, original: Any, /) -> Any:
     return original() if is_for_tool(sys._getframe(1)) else Poll(world)
+
+
+def _fromfd(_world: Any, original: Any, /, fd: Any, *args: Any, **options: Any) -> Any:
+    frame = sys._getframe(1)
+    if is_for_tool(frame):
+        return original(fd, *args, **options)
+    is_simulated = isinstance(fd, int) and fd >= FIRST_DESCRIPTOR
+    return refuse(COPIES if is_simulated else SOCKETS, "socket.fromfd", frame)
 
 
 def _sendfile(
