@@ -75,7 +75,7 @@ class FileTimes:
 
     def __init__(self, directory: Path, clock: Callable[[], int]) -> None:
         self._clock = clock
-        self._roots = tuple({f"{each}{os.sep}" for each in (os.path.abspath(directory), directory.resolve())})
+        self._roots = f"{os.path.abspath(directory)}{os.sep}", f"{directory.resolve()}{os.sep}"
         self._open: dict[
             int, tuple[int, int, int]
         ] = {}  # descriptor of os.open -> which file it is, and its last stamp

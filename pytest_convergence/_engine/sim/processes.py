@@ -5,12 +5,14 @@
    crash loses it. All other modules, the standard library among them, are shared.
 2. *Standard streams*: ``sys.stdin``, ``sys.stdout`` and ``sys.stderr`` (:mod:`.stdio`).
 3. *The root of logging*: its handlers and its level, which ``logging.basicConfig`` sets.
+4. *The environment*: ``os.environ``, which begins as that of the test.
 """
 
 from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Process", "fresh"]
 
 _MISSING: Final = object()
+_ENVIRONMENT: Final[Any] = os.environ
+_ENVIRONMENT_OF_BYTES: Final[Any] = getattr(os, "environb", None)
 
 
 def fresh(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,7 +105,18 @@ class Process:
         main: its first thread, in which it handles signals.
     """
 
-    __slots__ = ("_handlers", "_level", "_modules", "_outer", "_streams", "main", "output", "stdin")
+    __slots__ = (
+        "_environment",
+        "_handlers",
+        "_level",
+        "_modules",
+        "_outer",
+        "_outer_environment",
+        "_streams",
+        "main",
+        "output",
+        "stdin",
+    )
 
     def __init__(
         self, life: Life, roots: tuple[str, ...], output: Output, typed: bytes, *, is_complete: bool
@@ -114,6 +129,8 @@ class Process:
         self._handlers = list(logging.root.handlers)
         self._level = logging.root.level
         self._outer: Any = None
+        self._environment = dict(_ENVIRONMENT._data)
+        self._outer_environment = _ENVIRONMENT._data
 
     def enter(self) -> None:
         """Its program goes on."""
@@ -122,6 +139,7 @@ class Process:
         sys.stdin, sys.stdout, sys.stderr = self._streams
         root.handlers = self._handlers
         _set_level(self._level)
+        self._outer_environment = _exchange_environment(self._environment)
         if self._modules is not None:
             self._modules.enter()
 
@@ -132,6 +150,7 @@ class Process:
             self._modules.leave()
         self._streams = sys.stdin, sys.stdout, sys.stderr
         self._handlers, self._level = root.handlers, root.level
+        self._environment = _exchange_environment(self._outer_environment)
         (sys.stdin, sys.stdout, sys.stderr), root.handlers, level = self._outer
         _set_level(level)
 
@@ -147,6 +166,15 @@ class Process:
             yield
         finally:
             sys.stdin, sys.stdout, sys.stderr = self._streams
+
+
+def _exchange_environment(data: dict[Any, Any]) -> dict[Any, Any]:
+    """Let ``os.environ`` show something else, whoever holds it; return what it has shown."""
+    before: dict[Any, Any] = _ENVIRONMENT._data
+    _ENVIRONMENT._data = data
+    if os.supports_bytes_environ:
+        _ENVIRONMENT_OF_BYTES._data = data
+    return before
 
 
 def _set_level(level: int) -> None:

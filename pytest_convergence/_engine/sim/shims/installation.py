@@ -20,6 +20,7 @@ from pytest_convergence._engine.sim.program_threads import cover_threads
 from pytest_convergence._engine.sim.shims import (
     clocks,
     entropy,
+    environment,
     files,
     listing,
     pipes,
@@ -51,6 +52,7 @@ def all_rows() -> Iterator[Row]:
     """Return every leak that is closed by a replacement."""
     yield from clocks.rows()
     yield from entropy.rows()
+    yield from environment.rows()
     yield from files.rows()
     yield from listing.rows()
     yield from pipes.rows()

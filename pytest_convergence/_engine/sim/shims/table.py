@@ -69,7 +69,11 @@ OTHERWISE: Final = tuple(
             "blocking calls of extension modules; locks and SimpleQueue of threads",
             "the real-time budget interrupts and names them",
         ),
-        ("not covered", "the machine's time zone, environment and files", "set them in the test"),
+        (
+            "not covered",
+            "the machine's time zone and files; the environment of agents, and of hosts without a process",
+            "set them in the test",
+        ),
         ("not covered", "threading.get_ident(), resource.getrusage()", "do not decide by them"),
     )
 )
