@@ -132,9 +132,12 @@ class SimulatedHost:
         try:
             return await self._main()
         except asyncio.CancelledError:
-            if signals.was_interrupted and task is not None and task.uncancel() == 0:
-                await self._die_of_signal()
-            raise
+            why = signals.leaving
+            if why is None or task is None or task.uncancel() > 0:
+                raise
+        if isinstance(why, SystemExit):
+            raise why
+        return await self._die_of_signal()
 
     async def _die_of_signal(self) -> None:
         """Python ends a program that lets :exc:`KeyboardInterrupt` out as SIGINT ends others."""

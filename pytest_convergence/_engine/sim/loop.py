@@ -224,6 +224,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
             task = getattr(handle._callback, "__self__", None)
             if isinstance(task, WorldTask):
                 task._log_traceback = False  # it leaves the loop: nobody misses it
+            life = handle._context.get(OWNER)
+            if isinstance(error, SystemExit) and life is not None and life.node.is_host:
+                signals_of(life.node).leave(error)  # a program ends its own process
+                return
             raise error
         self.call_exception_handler(
             {"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle}

@@ -55,10 +55,10 @@ class Signals:
     """What the process of one host does about signals; each life begins with the defaults of Python.
 
     Attributes:
-        was_interrupted: whether SIGINT has cancelled the task that is its program.
+        leaving: why the task that is its program was cancelled: it was interrupted, or a handler wants to leave.
     """
 
-    __slots__ = ("_handlers", "_life", "_main_task", "_node", "_on_loop", "_wakeup", "was_interrupted")
+    __slots__ = ("_handlers", "_life", "_main_task", "_node", "_on_loop", "_wakeup", "leaving")
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -67,7 +67,7 @@ class Signals:
         self._on_loop: dict[int, Callable[[], object]] = {}
         self._wakeup = -1
         self._main_task: asyncio.Task[Any] | None = None
-        self.was_interrupted = False
+        self.leaving: BaseException | None = None
 
     def interruptible(self, task: asyncio.Task[Any] | None) -> None:
         """SIGINT cancels ``task``, which is the program of this life, the first time that it comes."""
@@ -79,7 +79,7 @@ class Signals:
         if self._life is not self._node.life:
             self._life = self._node.life
             self._handlers, self._on_loop, self._wakeup = {}, {}, -1
-            self._main_task, self.was_interrupted = None, False
+            self._main_task, self.leaving = None, None
 
     def get(self, number: int) -> Any:
         """Return what handles a signal, as :func:`signal.getsignal` does."""
@@ -176,25 +176,37 @@ class Signals:
         process = self._node.life.process
         main = None if process is None or process.main is None or process.main.has_ended else process.main
         if main is None and handler is signal.default_int_handler:
-            return self._interrupt()
+            return self._leave(KeyboardInterrupt())
         if self._wakeup != -1:
             self._run(self._wake, number)
         here = current_strand()
         if main is not None and here is not main:
             main.interrupt(number, partial(self._handle, number))
         elif frame is None:
-            self._run(handler, number, None)
+            self._run(self._handle_here, handler, number)
         else:
             handler(number, frame)
         return True
 
-    def _interrupt(self) -> bool:
-        """Cancel the program, as the handler of ``asyncio.run`` does; return whether it is the first time."""
-        if self.was_interrupted or self._main_task is None or self._main_task.done():
+    def _leave(self, why: BaseException) -> bool:
+        """Cancel the program, as ``asyncio.run`` does; return whether it is the first time."""
+        if self.leaving is not None or self._main_task is None or self._main_task.done():
             return False
-        self.was_interrupted = True
+        self.leaving = why
         self._run(self._main_task.cancel)
         return True
+
+    def _handle_here(self, handler: Callable[..., object], number: int) -> None:
+        """Call a handler on the loop of the world, which what it raises to end its program must not end."""
+        try:
+            handler(number, None)
+        except (SystemExit, KeyboardInterrupt) as why:
+            self.leave(why)
+
+    def leave(self, why: BaseException) -> None:
+        """The program wants its process to end: cancel its main task, and let it clear up; the second time it ends at once."""
+        if not self._leave(why):
+            self.die()
 
     def _handle(self, number: int) -> None:
         """The main thread has the baton: whatever takes the signal by now is called where the thread waits."""

@@ -31,6 +31,7 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Self, final
 
 from pytest_convergence._engine.sim.shims.asking import TOOLS, is_tool, outside_world
+from pytest_convergence._engine.sim.strands import Strand
 from pytest_convergence.errors import BudgetExceeded
 
 __all__ = ["Guard", "Overrun", "Watchdog", "format_stack", "guard"]
@@ -159,7 +160,7 @@ class Guard:
         """Interrupt the thread of the run, again if the last time had no effect."""
         self._deadline = _monotonic() + _RETRY_SECONDS
         if not self.expired:
-            self.stack = format_stack(sys._current_frames().get(self.thread_id))
+            self.stack = format_stack(_running_frame(self.thread_id))
             self.expired = True
         self._tries += 1
         if self._tries == _TRIES_BEFORE_REPORT:
@@ -293,6 +294,16 @@ def _say(text: str) -> None:
     if sys.__stderr__ is not None:
         sys.__stderr__.write(f"\n{text}")
         sys.__stderr__.flush()
+
+
+def _running_frame(thread_id: int) -> FrameType | None:
+    """Where the run is: in a program with a thread of its own, if it is that which has the baton."""
+    frames = sys._current_frames()
+    frame = frames.get(thread_id)
+    if frame is None or frame.f_code is not Strand._hand_over.__code__:
+        return frame
+    strand: Strand = frame.f_locals["self"]
+    return frames.get(strand.ident, frame)
 
 
 def format_stack(frame: FrameType | None) -> str:

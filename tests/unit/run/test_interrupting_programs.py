@@ -198,18 +198,76 @@ def test_a_handler_runs_in_the_main_thread_with_its_frame_and_what_it_interrupts
     assert interrupt(program, SIGTERM)[0] == ([(SIGTERM, "program", True)], 5.0)
 
 
-def test_a_handler_that_exits_ends_the_program_in_good_order() -> None:
+@pytest.mark.parametrize("process", [False, True])
+def test_a_handler_that_exits_ends_the_program_in_good_order(process: bool) -> None:
     cleared: list[float] = []
 
-    def program() -> None:
+    def block() -> None:
         signal.signal(SIGTERM, lambda *_: sys.exit(0))
         try:
             time.sleep(60)
         finally:
             cleared.append(time.monotonic())
 
-    assert interrupt(program, SIGTERM) == (None, True)
+    async def wait() -> None:
+        signal.signal(SIGTERM, lambda *_: sys.exit(0))
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleared.append(time.monotonic())
+
+    assert interrupt(block if process else wait, SIGTERM, process=process) == (None, True)
     assert cleared == [2.0]
+
+
+def test_a_handler_on_the_loop_of_the_world_that_raises_keyboard_interrupt_ends_its_own_process() -> None:
+    def handle(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        signal.signal(SIGINT, handle)
+        await asyncio.sleep(60)
+
+    assert interrupt(main, SIGINT, process=False) == (None, False)
+
+
+@pytest.mark.parametrize("process", [False, True])
+@pytest.mark.parametrize("in_a_task", [False, True])
+def test_a_task_or_callback_that_exits_ends_the_program_and_nobody_else(
+    process: bool, in_a_task: bool
+) -> None:
+    cleared: list[str] = []
+
+    async def leave() -> None:
+        sys.exit()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        kept = loop.create_task(leave()) if in_a_task else loop.call_later(1, sys.exit)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            del kept
+            cleared.append("cleared up")
+
+    assert interrupt(main, process=process) == (None, True)
+    assert cleared == ["cleared up"]
+
+
+def test_a_program_that_exits_twice_clears_up_no_further() -> None:
+    cleared: list[str] = []
+
+    async def main() -> None:
+        for at in (1, 2):
+            asyncio.get_running_loop().call_later(at, sys.exit)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(60)
+            cleared.append("cleared up")
+
+    assert interrupt(main, process=False) == (None, False)
+    assert not cleared
 
 
 def test_the_main_thread_handles_what_another_one_raises() -> None:
