@@ -204,7 +204,7 @@ class Signals:
             self.leave(why)
 
     def leave(self, why: BaseException) -> None:
-        """The program wants its process to end: cancel its main task, and let it clear up; the second time it ends at once."""
+        """The program wants its process to end: cancel its main task, which may clear up; the second time end it at once."""
         if not self._leave(why):
             self.die()
 
