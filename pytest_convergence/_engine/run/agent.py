@@ -181,11 +181,11 @@ class SimulatedAgent:
         link.post(payload, type)
 
     def _route(self, to: str | SimulatedAgent) -> Link | Shown:
-        node = self._alive("send")
-        name = to if type(to) is str else getattr(to, "name", to)
-        agents = self.session.agents
-        if not isinstance(name, str) or name not in agents:
-            raise unknown_name("agent", name, agents)
+        if (node := self._node) is None or not node.life.fuse or OWNER.get() is not node.life:
+            node = self._alive("send")
+        name: Any = to if type(to) is str else getattr(to, "name", to)
+        if name not in self.session.agents:
+            raise unknown_name("agent", name, self.session.agents)
         return node.route(to, name)
 
     def _snapshot(self, payload: Any) -> Any:

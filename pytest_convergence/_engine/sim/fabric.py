@@ -192,12 +192,12 @@ class Fabric:
 
     def link(self, source: Node, target_name: str) -> Link:
         """Return the link from ``source`` to the node ``target_name``, made at its first use."""
-        links = source.links
-        link = links.get(target_name)
-        if link is not None:
-            return link
+        return source.links.get(target_name) or self.new_link(source, target_name)
+
+    def new_link(self, source: Node, target_name: str) -> Link:
+        """Make that link."""
         target = self.nodes[target_name]
-        link = links[target_name] = Link(
+        link = source.links[target_name] = Link(
             self, source, target if self.sequencer is None else self.sequencer.before(target)
         )
         if self.rules:

@@ -174,7 +174,8 @@ class Mailbox:
 
         If the step of the behaviour is what happens next, it happens at once, without a way through the loop's queue.
         """
-        sleeper, life, world, events = self.sleeper, self._life, self._world, self._events
+        sleeper, life = self.sleeper, self._life
+        world, events = self._world, self._events
         driver = sleeper.wake_up
         step = life.steps + 1
         if (
@@ -193,7 +194,8 @@ class Mailbox:
         sleeper.wake_up = None
         self.messages.append(message)
         # From here on it is what Driver.step does, without a call.
-        loop, task, awaited, raised = self._loop, driver._task, None, None
+        loop, task = self._loop, driver._task
+        awaited = raised = None
         try:
             _ENTER(loop, task)
             awaited = driver.context.run(driver._send, None)

@@ -37,6 +37,9 @@ __all__ = ["NEVER", "OUTAGE", "PAUSE", "STALL", "Life", "Node"]
 NEVER: Final = (1 << 30) - 1
 """A step that is not reached: as large as a number can be that CPython compares the short way. Beyond it each step asks."""
 
+_CROWD: Final = 256
+"""So many nodes have so many pairs that most exchange no second message: what was looked up once is not kept."""
+
 PAUSE: Final = 1
 OUTAGE: Final = 2
 STALL: Final = 4
@@ -257,12 +260,12 @@ class Node:
 
     def route(self, key: Any, name: str) -> Link | Shown:
         """Return what posts a message of the behaviour to ``name``, and remember it under ``key`` while that is safe."""
-        link = self.links.get(name) or self.fabric.link(self, name)
+        link = self.links.get(name) or self.fabric.new_link(self, name)
         if self.disks:
             disk = self.disks.get("user")
             if disk is not None and disk.dirty and self.fabric.watchers.get("send"):
                 return Shown(link)
-        if link.number:  # a thousand agents have a million links, and use most of them but once
+        if link.number or len(self.fabric.nodes) < _CROWD:
             self.routes[key] = link
         return link
 

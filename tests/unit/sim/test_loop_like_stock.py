@@ -56,6 +56,17 @@ async def timers_that_are_due_join_the_end_of_what_is_ready() -> Any:
 
 
 @body
+async def what_a_timer_schedules_runs_after_a_timer_that_was_due_with_it() -> list[Any]:
+    loop, log = asyncio.get_running_loop(), []
+    due, done = loop.time(), loop.create_future()
+    loop.call_at(due, lambda: (log.append("first"), loop.call_soon(log.append, "by the first")))
+    loop.call_at(due, lambda: (log.append("second"), done.set_result(None)))
+    await done  # nothing else is ready: the timers come straight from the heap
+    log.append("after")
+    return log
+
+
+@body
 async def a_cancelled_callback_does_not_run() -> list[Any]:
     loop, log = asyncio.get_running_loop(), []
     handle = loop.call_soon(log.append, "cancelled")
