@@ -19,6 +19,7 @@ from pytest_convergence._engine.sim.locks import cover_locks
 from pytest_convergence._engine.sim.program_threads import cover_threads
 from pytest_convergence._engine.sim.shims import (
     clocks,
+    databases,
     entropy,
     environment,
     files,
@@ -51,6 +52,7 @@ __all__ = ["InsideRun", "Installation", "all_rows", "install"]
 def all_rows() -> Iterator[Row]:
     """Return every leak that is closed by a replacement."""
     yield from clocks.rows()
+    yield from databases.rows()
     yield from entropy.rows()
     yield from environment.rows()
     yield from files.rows()
