@@ -11,7 +11,6 @@ _REAL_SOCKET = (
 )
 _REAL_PEER = r"test_(streams|sock_lowlevel|server|sendfile|events|unix_events|buffered_proto|sslproto|ssl|base_events)\."
 
-_MAIN_THREAD = "Python does this in its main thread alone, and the program of a host runs on another one"
 _NO_PROCESSES = "Processes run outside the schedule, and are refused"
 
 _REASONS: tuple[tuple[str, str, str], ...] = (
@@ -21,23 +20,8 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "Two objects for one simulated socket (socket.dup) are not simulated",
     ),
     (
-        "",
-        r"'ProcessLoop' object has no attribute 'shutdown_ag_run'",
-        "The test puts an event loop of its own beneath asyncio.run by a policy; a process has one kind of loop",
-    ),
-    (
-        "",
-        r"There is no current event loop in thread",
-        f"A loop is made on demand. {_MAIN_THREAD}",
-    ),
-    (
-        r"test_runners\..*(interrupt|signal_install|without_uncancel)",
-        "",
-        f"asyncio.run takes SIGINT. {_MAIN_THREAD}",
-    ),
-    (
-        r"test_check_thread|finalization_by_gc_in_other_thread|orphan_future_close_loop|sock_connect_resolve_using",
-        r"BudgetExceeded",
+        r"test_interrupt_wait|test_interrupt_call_soon|test_check_thread|finalization_by_gc_in_other_thread|orphan_future_close_loop|sock_connect_resolve_using",
+        r"BudgetExceeded|KeyboardInterrupt",
         "The selector of the test's loop is a mock, which never waits: nobody else gets a turn, and no time passes",
     ),
     (r"ipv6_scope", r"expected call not found", "Scopes of IPv6 addresses are not simulated"),
@@ -47,11 +31,6 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "The test puts a mock in place of the socket, which has no number that a simulated selector could look up",
     ),
     ("", r"ProcessPoolExecutor|subprocess\.|fork_exec|os\.(fork|posix_spawn)", _NO_PROCESSES),
-    (
-        r"test_child_watcher_replace_mainloop_existing",
-        r"is not <",
-        f"A policy tells its watcher of a new loop. {_MAIN_THREAD}",
-    ),
     (r"test_datagram_send_to_non_listening_address", r"TimeoutError", _REAL_SOCKET),
     (_REAL_PEER, r"111 != 98|SSL handshake is taking longer", _REAL_SOCKET),
     (

@@ -6,10 +6,12 @@
 2. *Standard streams*: ``sys.stdin``, ``sys.stdout`` and ``sys.stderr`` (:mod:`.stdio`).
 3. *The root of logging*: its handlers and its level, which ``logging.basicConfig`` sets.
 4. *The environment*: ``os.environ``, which begins as that of the test.
+5. *The policy of event loops* that the program sets; without one it has loops of the world.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import os
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Process", "fresh"]
 
 _MISSING: Final = object()
+_EVENTS: Final[Any] = asyncio.events
 _ENVIRONMENT: Final[Any] = os.environ
 _ENVIRONMENT_OF_BYTES: Final[Any] = getattr(os, "environb", None)
 
@@ -112,6 +115,8 @@ class Process:
         "_modules",
         "_outer",
         "_outer_environment",
+        "_outer_policy",
+        "_policy",
         "_streams",
         "main",
         "output",
@@ -131,6 +136,8 @@ class Process:
         self._outer: Any = None
         self._environment = dict(_ENVIRONMENT._data)
         self._outer_environment = _ENVIRONMENT._data
+        self._policy: Any = None
+        self._outer_policy: Any = None
 
     def enter(self) -> None:
         """Its program goes on."""
@@ -140,6 +147,9 @@ class Process:
         root.handlers = self._handlers
         _set_level(self._level)
         self._outer_environment = _exchange_environment(self._environment)
+        self._outer_policy = _EVENTS._event_loop_policy
+        if self._policy is not None:
+            _EVENTS._event_loop_policy = self._policy
         if self._modules is not None:
             self._modules.enter()
 
@@ -151,8 +161,17 @@ class Process:
         self._streams = sys.stdin, sys.stdout, sys.stderr
         self._handlers, self._level = root.handlers, root.level
         self._environment = _exchange_environment(self._outer_environment)
+        policy = _EVENTS._event_loop_policy
+        if policy is not self._outer_policy:
+            self._policy, _EVENTS._event_loop_policy = policy, self._outer_policy
         (sys.stdin, sys.stdout, sys.stderr), root.handlers, level = self._outer
         _set_level(level)
+
+    @property
+    def has_own_policy(self) -> bool:
+        """Whether its program makes its loops by a policy that it has brought along."""
+        policy = _EVENTS._event_loop_policy
+        return policy is not self._outer_policy and not type(policy).__module__.startswith("asyncio.")
 
     @contextmanager
     def outside(self) -> Iterator[None]:

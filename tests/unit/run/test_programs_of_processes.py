@@ -7,6 +7,7 @@ import select
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -283,3 +284,33 @@ def test_only_texts_can_be_typed() -> None:
     host = make_session().host("a", nothing, process=True)
     with pytest.raises(ConvergenceUsageError, match="not 3"):
         host.stdin.write(3)  # type: ignore[arg-type]
+
+
+class LoopOfTheProgram(asyncio.SelectorEventLoop):
+    """A loop that a program brings along."""
+
+
+class PolicyOfTheProgram(asyncio.DefaultEventLoopPolicy):
+    """Makes such loops."""
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return LoopOfTheProgram()
+
+
+def test_a_policy_of_event_loops_is_that_of_the_process_which_sets_it() -> None:
+    async def look() -> tuple[str, float]:
+        await asyncio.sleep(2)
+        return type(asyncio.get_running_loop()).__name__, time.monotonic()
+
+    def program(*, sets: bool) -> tuple[str, float]:
+        if sets:
+            asyncio.set_event_loop_policy(PolicyOfTheProgram())
+        time.sleep(1)
+        return asyncio.run(look())
+
+    before = asyncio.get_event_loop_policy()
+    session = make_session()
+    session.host("one", partial(program, sets=True), process=True)
+    session.host("other", partial(program, sets=False), process=True)
+    assert session.run().results == {"one": ("LoopOfTheProgram", 3.0), "other": ("ProcessLoop", 3.0)}
+    assert asyncio.get_event_loop_policy() is before

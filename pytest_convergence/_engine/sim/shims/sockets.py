@@ -83,9 +83,12 @@ def _new_selector(cls: Any, *_: Any, **__: Any) -> Any:
     return object.__new__(cls) if current_strand() is None else StrandSelector()
 
 
-def _new_event_loop(world: Any, _original: Any, /) -> Any:
-    if current_strand() is None:
+def _new_event_loop(world: Any, original: Any, /) -> Any:
+    strand = current_strand()
+    if strand is None:
         refuse(LOOPS, "asyncio.events.new_event_loop", sys._getframe(1))
+    if strand.process is not None and strand.process.has_own_policy:
+        return original()
     return ProcessLoop(world)
 
 
