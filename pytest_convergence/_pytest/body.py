@@ -15,6 +15,7 @@ import pytest
 from pytest_convergence._engine.run.compare import first_difference
 from pytest_convergence._engine.run.hosting import run_in_world
 from pytest_convergence._engine.run.lifecycle import SessionState
+from pytest_convergence._engine.sim.shims.collection import many_runs
 from pytest_convergence._pytest.async_fixtures import resolved, value_of
 from pytest_convergence._pytest.database import keep_failure, known_failures
 from pytest_convergence._pytest.examples import drawn_arguments
@@ -70,6 +71,13 @@ def call_body(item: pytest.Function, running: RunningTest) -> None:
         with _examples_on_the_loop(item, running):
             _call(item)
         return
+    with many_runs():
+        _explore(item, running)
+
+
+def _explore(item: pytest.Function, running: RunningTest) -> None:
+    __tracebackhide__ = True
+    plan = running.plan
     ways = _ways(item, plan)
     again = _checks_determinism(item, running)
     running.keeps_traces = again

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pytest
 
+from pytest_convergence._engine.sim.shims.collection import between_runs
 from pytest_convergence._pytest.async_fixtures import DEFERRED
 
 __all__ = ["SET_UP", "forget_output", "note_set_up", "renew_fixtures"]
@@ -39,8 +40,12 @@ def renew_fixtures(item: pytest.Function, between: Callable[[], None]) -> None:
     __tracebackhide__ = True
     noted = item.stash.setdefault(SET_UP, [])
     if all(_is_ours(item, definition) for definition, _ in noted):
+        keys = [definition.cached_result[1] for definition, _ in noted]
+        for definition, _ in noted:  # nobody is to hold the last session when its remains are collected
+            definition.cached_result = item.funcargs[definition.argname] = None
         between()
-        _make_anew(item, noted)
+        between_runs()
+        _make_anew(item, noted, keys)
         return
     deferred = item.stash.get(DEFERRED, {})
     while noted:
@@ -49,6 +54,7 @@ def renew_fixtures(item: pytest.Function, between: Callable[[], None]) -> None:
         definition.finish(request)
     between()
     item._initrequest()
+    between_runs()
     item.setup()
 
 
@@ -63,15 +69,15 @@ def _is_ours(item: pytest.Function, definition: Any) -> bool:
     )
 
 
-def _make_anew(item: pytest.Function, noted: list[tuple[Any, Any]]) -> None:
+def _make_anew(item: pytest.Function, noted: list[tuple[Any, Any]], keys: list[Any]) -> None:
     """Call the functions of our fixtures again, in the order in which they were set up."""
     __tracebackhide__ = True
-    for definition, request in noted:
+    for (definition, request), key in zip(noted, keys, strict=True):
         arguments = {
             name: request if name == "request" else item.funcargs[name] for name in definition.argnames
         }
         value = definition.func(**arguments)
-        definition.cached_result = (value, definition.cached_result[1], None)
+        definition.cached_result = (value, key, None)
         item.funcargs[definition.argname] = value
 
 

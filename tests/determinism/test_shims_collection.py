@@ -10,6 +10,8 @@ from pytest_convergence._engine.sim.shims.collection import (
     EVENTS_BEFORE_FIRST_POINT,
     EVENTS_PER_POINT,
     Collection,
+    between_runs,
+    many_runs,
 )
 
 
@@ -160,3 +162,68 @@ def test_the_points_depend_on_events_alone() -> None:
         return inside
 
     assert finalized_at(0) == finalized_at(5_000)
+
+
+def one_run() -> None:
+    collection = Collection()
+    collection.enter()
+    collection.leave()
+
+
+def test_in_a_search_what_a_run_leaves_is_collected_when_nobody_holds_it_any_more() -> None:
+    gc.collect()
+    with many_runs():
+        one_run()
+        session = Node()
+        garbage = weakref.ref(session)
+        kept: list[list[int]] = [
+            [] for _ in range(10_000)
+        ]  # the automatic collector would come here, too early
+        assert kept
+        del session
+        outlived = garbage() is not None
+        between_runs()
+        assert outlived
+        assert garbage() is None
+        assert gc.isenabled()
+
+
+def test_in_a_search_a_run_that_leaves_little_costs_no_collection() -> None:
+    with many_runs():
+        gc.collect()
+        one_run()
+        garbage = cycle()
+        between_runs()
+        assert garbage() is not None
+
+
+def test_a_second_run_under_one_schedule_finds_the_collector_as_the_first_did() -> None:
+    with many_runs():
+        one_run()
+        second = Collection()
+        second.enter()
+        second.point(EVENTS_BEFORE_FIRST_POINT)
+        garbage = cycle()
+        second.point(EVENTS_BEFORE_FIRST_POINT + EVENTS_PER_POINT)
+        second.leave()
+        assert garbage() is None
+    assert gc.isenabled()
+
+
+def test_after_a_search_that_fails_the_collector_is_on() -> None:
+    with pytest.raises(ValueError, match="found"), many_runs():
+        one_run()
+        raise ValueError("found")
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off_in_a_search_too() -> None:
+    gc.disable()
+    try:
+        with many_runs():
+            one_run()
+            between_runs()
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -10,6 +10,10 @@
 4. Leaving thaws, and switches the collector back on if it was on. Thawed objects count as old; when long runs have left
    enough of them, the next run is preceded by one full collection.
 
+5. In a search, where runs follow each other by the thousand, the automatic collector would come right after a run, while the
+   test still holds the session: what is garbage a moment later has then outlived one collection, and waits for a costlier
+   one. So what a run leaves is collected when the next is about to be made (:func:`many_runs`, :func:`between_runs`).
+
 Where the test has switched the collector off, that is respected, and objects that it has frozen stay frozen. An explicit
 ``gc.collect()`` inside a run does what it says, also to garbage that is older than the run.
 """
@@ -17,9 +21,11 @@ Where the test has switched the collector off, that is respected, and objects th
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, final
 
-__all__ = ["EVENTS_BEFORE_FIRST_POINT", "EVENTS_PER_POINT", "Collection"]
+__all__ = ["EVENTS_BEFORE_FIRST_POINT", "EVENTS_PER_POINT", "Collection", "between_runs", "many_runs"]
 
 EVENTS_BEFORE_FIRST_POINT: Final = 32_768
 """The first point of collection comes after so many events."""
@@ -51,6 +57,47 @@ _DEBT: Final = _Debt()
 
 
 @final
+class _Search:
+    """The search that goes on in this process.
+
+    Attributes:
+        goes_on: whether there is one.
+        is_owed: whether a run of it is over, and the collector not yet switched on again.
+    """
+
+    __slots__ = ("goes_on", "is_owed")
+
+    def __init__(self) -> None:
+        self.goes_on = self.is_owed = False
+
+    def tidy(self) -> None:
+        """Collect what the last run has left, if that is enough for the automatic collector, and switch that on."""
+        if self.is_owed:
+            self.is_owed = False
+            if gc.get_count()[0] > gc.get_threshold()[0]:
+                gc.collect(0)
+            gc.enable()
+
+
+_SEARCH: Final = _Search()
+
+between_runs: Final = _SEARCH.tidy
+"""Within :func:`many_runs`: nobody holds the session of the last run any more, and the next one is not made yet."""
+
+
+@contextmanager
+def many_runs() -> Iterator[None]:
+    """Many runs follow each other; :func:`between_runs` is called between them."""
+    outer = _SEARCH.goes_on
+    _SEARCH.goes_on = True
+    try:
+        yield
+    finally:
+        _SEARCH.goes_on = outer
+        _SEARCH.tidy()
+
+
+@final
 class Collection:
     """The collector during one run: :meth:`enter`, :meth:`point` every so often, :meth:`leave`."""
 
@@ -66,7 +113,8 @@ class Collection:
 
     def enter(self) -> None:
         """The run begins."""
-        if gc.isenabled():
+        if gc.isenabled() or _SEARCH.is_owed:
+            _SEARCH.is_owed = False
             if _DEBT.events > _EVENTS_PER_FULL_BETWEEN_RUNS:
                 _DEBT.events = 0
                 gc.collect()
@@ -100,4 +148,6 @@ class Collection:
             _DEBT.events += self._happened
         if self._was_enabled:
             self._was_enabled = False
-            gc.enable()
+            _SEARCH.is_owed = _SEARCH.goes_on
+            if not _SEARCH.goes_on:
+                gc.enable()
