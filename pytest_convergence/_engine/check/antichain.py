@@ -62,14 +62,19 @@ class _Checker:
 
     def _lost(self, path: Path, kept: set[Id], seen: Seen) -> Written | None:
         """Return a write to ``path`` that the agent has seen, that no other has, and that it does not keep."""
+        if isinstance(seen, frozenset) and not seen <= self._writes.by_id.keys():
+            return None  # nobody has told what that write has overwritten
         above = [each for size in range(1, len(path) + 1) for each in self._at.get(path[:size], ())]
         known = [each for each in above if _includes(seen, each)]
         for each in self._at.get(path, ()):
             if each.id in kept or each.value is DELETED or not _includes(seen, each):
                 continue
-            if not any(other.id != each.id and self._writes.has_seen(other, each) for other in known):
+            if not any(other.id != each.id and self._may_have_seen(other, each) for other in known):
                 return each
         return None
+
+    def _may_have_seen(self, later: Written, earlier: Written) -> bool:
+        return self._writes.has_seen(later, earlier) or not self._writes.are_told([later])
 
     def finish(self, final: FinalState) -> None:
         return None

@@ -126,7 +126,7 @@ class _Checker:
         )
 
     def _is_orphan(self, write: Written, members: list[Written], path: Path) -> bool:
-        if all(self._knows(write, member) for member in members):
+        if all(self._knows(write, member) for member in members) or not self._writes.are_told(members):
             return False
         to_ask, asked = list(write.derived), set(write.derived)
         while to_ask:

@@ -61,8 +61,12 @@ class _Checker:
 
     def _is_lost(self, write: Written, rival: Written) -> bool:
         """Whether two rivals were met by nobody who said so."""
-        told = write.id in self._reported and rival.id in self._reported
-        return not told and self._writes.are_rivals(write, rival)
+        is_reported = write.id in self._reported and rival.id in self._reported
+        return (
+            not is_reported
+            and self._writes.are_rivals(write, rival)
+            and self._writes.are_told([write, rival])
+        )
 
 
 NO_SILENT_LOSS: Final = Property(

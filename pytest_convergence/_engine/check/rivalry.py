@@ -198,6 +198,13 @@ class Writes:
             return earlier.update is not None and later.update.has_seen(earlier.update)
         return earlier.id in self._past(later)
 
+    def are_told(self, writes: Iterable[Written]) -> bool:
+        """Whether it is known all that the authors had seen: else two writes may only seem to be concurrent.
+
+        An agent that crashes between keeping a write and telling of it goes on from a write that nobody has told of.
+        """
+        return all(each.update is not None or self._past(each) <= self.by_id.keys() for each in writes)
+
     def _past(self, written: Written) -> set[Id]:
         known = self._after.get(written.id)
         if known is None:
@@ -209,7 +216,8 @@ class Writes:
                     known.add(each)
                     before = self.by_id.get(each)
                     to_ask += [] if before is None else before.seen
-            self._after[written.id] = known
+            if known <= self.by_id.keys():  # else more may be told of later
+                self._after[written.id] = known
         return known
 
     def are_rivals(self, one: Written, other: Written) -> bool:

@@ -52,7 +52,7 @@ class _Checker:
 
     def _ancestor(self, report: Report, members: list[Written]) -> tuple[Any] | None:
         """The value that all had seen at the path, as ``(value,)``; ``None`` where writes do not tell it alone."""
-        if len(members) < len(report.writes):
+        if len(members) < len(report.writes) or not self._writes.are_told(members):
             return None
         ids = {member.id for member in members}
         common = [

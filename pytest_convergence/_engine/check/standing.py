@@ -82,7 +82,7 @@ class _Checker:
     def _judge_report(self, report: Report, at_ns: int) -> Violation | None:
         members = self._writes.known(report.writes)
         winners = self._writes.known(report.winners)
-        if len(members) < len(report.writes) or not winners:
+        if len(members) < len(report.writes) or not winners or not self._writes.are_told(members):
             return None
         whose = {winner.agent for winner in winners}
         standing = self._writes.newest(members)
@@ -105,6 +105,8 @@ class _Checker:
                 for written in self._writes.by_id.values()
                 if written.path == path and written.agent in final.core
             ]
+            if not self._writes.are_told(about):
+                continue
             mine = self._writes.by_id.get(kept.id)
             if agent not in final.core or not about or mine is None or mine.agent not in final.core:
                 continue

@@ -101,6 +101,8 @@ def conflict(writes: list[str], **more: Any) -> tuple[str, dict[str, Any]]:
 
 
 RIVALS = (write("w0", "before"), write("w1", 1, ("w0",), by="a"), write("w2", 2, ("w0",), by="b"))
+STRANGERS = (write("w1", 1, by="a"), write("w2", 2, by="b"))
+UNTOLD = (write("w1", 1, by="a"), write("w2", 2, ("kept, and not told of before a crash",), by="b"))
 
 
 TOTAL = write("w3", 10, ("w1",), path="y", derived_from=["w1"])
@@ -115,8 +117,11 @@ KEPT = ("keep", {"path": "y", "write": "w3", "strategy": "rollback"})
         ("rollback_exact", [*RIVALS, conflict(["w1", "w2"], value="other", strategy="rollback")],
          "all had seen 'before'"),
         ("rollback_exact", [*RIVALS, conflict(["w1", "w2"], winner="w1", strategy="rollback")], "lets"),
-        ("rollback_exact", [*RIVALS[1:], conflict(["w1", "w2"], value="other", strategy="rollback")],
+        ("rollback_exact", [*STRANGERS, conflict(["w1", "w2"], value="other", strategy="rollback")],
          "all had seen None"),
+        ("no_silent_loss", STRANGERS, "in ignorance of each other"),
+        ("first_come_order", [*STRANGERS, conflict(["w1", "w2"], winner="w2", strategy="first-come")],
+         "a's 1 at x comes first"),
         ("dependants_undone", [*RIVALS, conflict(["w1", "w2"], value="before", strategy="rollback"), TOTAL, KEPT],
          "rolls x back and not a's 10 at y"),
         ("dependants_undone", [*RIVALS, TOTAL, write("w4", 11, ("w3",), path="y", derived_from=["w3"]),
@@ -171,7 +176,12 @@ def test_a_wrong_fact_is_caught(name: str, facts: list[tuple[str, dict[str, Any]
         ("fair_vote", [("verdict", {"conflict": "c", "winner": "a", "votes": {"a": "a", "b": None}})]),
         ("detect_exact", [*RIVALS, conflict(["w1", "w2"])]),
         ("no_silent_loss", [*RIVALS, conflict(["w1", "w2"])]),
-        ("no_silent_loss", [RIVALS[1], write("w2", 1, ("w0",), by="b")]),
+        ("no_silent_loss", [*RIVALS[:2], write("w2", 1, ("w0",), by="b")]),
+        ("no_silent_loss", UNTOLD),
+        ("first_come_order", [*UNTOLD, conflict(["w1", "w2"], winner="w2", strategy="first-come")]),
+        ("last_write_rule", [*UNTOLD, ("keep", {"path": "x", "write": "w1", "strategy": "last-write"})]),
+        ("rollback_exact", [*UNTOLD, conflict(["w1", "w2"], value="other", strategy="rollback")]),
+        ("dependants_undone", [*UNTOLD, TOTAL, KEPT, conflict(["w1", "w2"], value="other", strategy="rollback")]),
         ("deterministic_resolution", [*RIVALS, conflict(["w1", "w2"]), conflict(["w2", "w1"], winner="w1")]),
         ("last_write_rule", [("write", {}), ("keep", {}), ("conflict", {})]),
     ],

@@ -145,6 +145,22 @@ def test_siblings_without_what_was_seen_are_compared_with_each_other_alone() -> 
     assert judge("antichain", [*writes, one, fact("a", "siblings", path="p", writes=[])]) is None
 
 
+def test_a_sibling_may_have_been_overwritten_by_a_write_that_was_kept_and_not_told_of_before_a_crash() -> (
+    None
+):
+    first = fact("a", "write", id="a 1", path="p")
+    gone = fact("b", "siblings", path="p", writes=["b 2"], seen=["a 1", "b 1", "b 2"])
+    assert judge("antichain", [first, fact("b", "write", id="b 2", path="p", seen=["b 1"]), gone]) is None
+    told = fact("b", "write", id="b 1", path="p")
+    second = fact("b", "write", id="b 2", path="p", seen=["b 1"])
+    assert (
+        judge("antichain", [first, fact("a", "siblings", path="p", writes=["b 2"], seen=["a 1", "b 2"])])
+        is None
+    )
+    assert judge("antichain", [first, told, second, gone]) is not None
+    assert judge("antichain", [first, second, gone, told, gone]) is not None  # it is told of late
+
+
 # -- clocks -----------------------------------------------------------------------------------------------------------
 
 
