@@ -33,7 +33,7 @@ class _Checker:
     facts: Final = frozenset({"siblings", "write"})
 
     def __init__(self, scope: Scope) -> None:
-        self._writes = Writes()
+        self._writes = Writes(is_excerpt=scope.is_excerpt)
         self._at: dict[Path, deque[Written]] = {}
 
     def feed(self, event: TraceEvent) -> Violation | None:
@@ -62,7 +62,7 @@ class _Checker:
 
     def _lost(self, path: Path, kept: set[Id], seen: Seen) -> Written | None:
         """Return a write to ``path`` that the agent has seen, that no other has, and that it does not keep."""
-        if isinstance(seen, frozenset) and not seen <= self._writes.by_id.keys():
+        if isinstance(seen, frozenset) and not self._writes.has_told(seen):
             return None  # nobody has told what that write has overwritten
         above = [each for size in range(1, len(path) + 1) for each in self._at.get(path[:size], ())]
         known = [each for each in above if _includes(seen, each)]

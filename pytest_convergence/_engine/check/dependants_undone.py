@@ -36,7 +36,7 @@ class _Checker:
     facts: Final = FACTS
 
     def __init__(self, scope: Scope) -> None:
-        self._writes = Writes()
+        self._writes = Writes(is_excerpt=scope.is_excerpt)
         self._kept: dict[tuple[str, Path], Kept] = {}
         self._rollbacks: dict[tuple[str, Id], Report] = {}
         self._met: dict[

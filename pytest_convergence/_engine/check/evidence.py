@@ -9,6 +9,7 @@ stay.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from pytest_convergence._engine.base.trace import TraceEvent
@@ -42,7 +43,7 @@ def evidence(
         fed: list[TraceEvent] = []
         if not _proves(prop, scope, given, violation, final, fed):
             return ()
-        return tuple(_reduced(prop, scope, fed, violation, final))
+        return tuple(_reduced(prop, replace(scope, is_excerpt=True), fed, violation, final))
     except Exception:  # a checker of the user's may want what a part of a run does not have
         return ()
 

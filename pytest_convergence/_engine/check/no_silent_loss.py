@@ -22,7 +22,7 @@ class _Checker:
     facts: Final = FACTS
 
     def __init__(self, scope: Scope) -> None:
-        self._writes = Writes()
+        self._writes = Writes(is_excerpt=scope.is_excerpt)
         self._reported: set[Id] = set()
         self._standing: dict[Path, dict[Id, Written]] = {}
 

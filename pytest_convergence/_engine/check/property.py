@@ -77,6 +77,7 @@ class Scope:
         allowed: whether an input or a resolver could have produced a value; nothing is, by default.
         subject: what predicates of the user's are called with (the session).
         inputs: what the run was given for its pattern, by name.
+        is_excerpt: whether a checker is shown a part of a run: what it is not shown may have been told all the same.
     """
 
     agents: tuple[str, ...]
@@ -84,6 +85,7 @@ class Scope:
     allowed: Callable[[Any], bool] | None = None
     subject: Any = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    is_excerpt: bool = False
 
     @property
     def needed(self) -> int:

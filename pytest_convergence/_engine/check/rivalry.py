@@ -7,7 +7,7 @@ the same properties judge both.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Set
 from typing import Any, Final, NamedTuple, TypeAlias, final
 
 from pytest_convergence._engine.base.canonical import canonical
@@ -170,11 +170,12 @@ def kept_by(event: TraceEvent) -> Kept | None:
 
 @final
 class Writes:
-    """All writes of a run, and what happened before what."""
+    """All writes of a run, or of an excerpt of it, and what happened before what."""
 
-    __slots__ = ("_after", "by_id")
+    __slots__ = ("_after", "_is_excerpt", "by_id")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_excerpt: bool = False) -> None:
+        self._is_excerpt = is_excerpt
         self.by_id: dict[Id, Written] = {}
         self._after: dict[Id, set[Id]] = {}
 
@@ -203,7 +204,11 @@ class Writes:
 
         An agent that crashes between keeping a write and telling of it goes on from a write that nobody has told of.
         """
-        return all(each.update is not None or self._past(each) <= self.by_id.keys() for each in writes)
+        return all(each.update is not None or self.has_told(self._past(each)) for each in writes)
+
+    def has_told(self, ids: Set[Id]) -> bool:
+        """Whether somebody has told of each of these writes."""
+        return self._is_excerpt or ids <= self.by_id.keys()
 
     def _past(self, written: Written) -> set[Id]:
         known = self._after.get(written.id)

@@ -22,7 +22,7 @@ class _Checker:
     facts: Final = FACTS
 
     def __init__(self, scope: Scope) -> None:
-        self._writes = Writes()
+        self._writes = Writes(is_excerpt=scope.is_excerpt)
         self._disputed: set[Id] = set()
 
     def feed(self, event: TraceEvent) -> Violation | None:

@@ -33,11 +33,11 @@ class _Checker:
     kinds: Final = KINDS
     facts: Final = FACTS
 
-    def __init__(self, name: str, strategy: str, *, latest: bool) -> None:
+    def __init__(self, scope: Scope, name: str, strategy: str, *, latest: bool) -> None:
         self._name = name
         self._strategy = strategy
         self._latest = latest
-        self._writes = Writes()
+        self._writes = Writes(is_excerpt=scope.is_excerpt)
         self._kept: dict[tuple[str, Path], Kept] = {}
         self._last: dict[tuple[str, Path], Written] = {}
 
@@ -119,5 +119,5 @@ class _Checker:
 
 def standing_by(name: str, strategy: str, summary: str, *, latest: bool) -> Property:
     """Return the property that what stands by ``strategy`` is the latest (or the earliest) in the declared order."""
-    checker: Callable[[Scope], Checker] = lambda scope: _Checker(name, strategy, latest=latest)  # noqa: E731
+    checker: Callable[[Scope], Checker] = lambda scope: _Checker(scope, name, strategy, latest=latest)  # noqa: E731
     return Property(name, Kind.ALWAYS, summary, checker)
