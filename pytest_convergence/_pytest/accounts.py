@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from pytest_convergence._engine.base.choices import Domain, RecordedChoices
 from pytest_convergence._engine.base.schedule import Schedule
+from pytest_convergence._engine.base.survey import Survey
 from pytest_convergence._engine.run.lifecycle import SessionState
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.session import Session
 
-__all__ = ["Account", "Chosen", "Told", "chosen_by", "sendable", "unasked_by"]
+__all__ = ["Account", "Chosen", "Told", "chosen_by", "sendable", "survey_of", "unasked_by"]
 
 
 class Chosen(NamedTuple):
@@ -80,6 +81,11 @@ class Told(Protocol):
         ...
 
     @property
+    def survey(self) -> Survey | None:
+        """What else was recorded, if it was."""
+        ...
+
+    @property
     def unasked(self) -> Sequence[str]:
         """The labels of deviations that it was given, and did not come to."""
         ...
@@ -99,6 +105,15 @@ def chosen_by(session: Session) -> Mapping[str, Chosen] | None:
         label: Chosen(option, recorded.words[label], recorded.domains[label])
         for label, option in recorded.deviations.items()
     }
+
+
+def survey_of(session: Session) -> Survey | None:
+    """Return what else a session has recorded, if it has ended and was to."""
+    survey = None if session.recorded is None else session.recorded.survey
+    if survey is None or session.outcome is None or session._conduct is None:
+        return None
+    survey.read(session.outcome.trace, map(session._conduct.judge.evidence, session.outcome.violations))
+    return survey
 
 
 def unasked_by(session: Session) -> Sequence[str]:
@@ -123,6 +138,7 @@ class Account(NamedTuple):
     chosen: Mapping[str, Chosen] | None
     unasked: Sequence[str]
     digest: str
+    survey: Survey | None = None
 
     @classmethod
     def of(cls, told: Told, *, in_full: bool) -> Self:
@@ -142,6 +158,7 @@ class Account(NamedTuple):
             else {label: one._replace(domain=sendable(one.domain)) for label, one in chosen.items()},
             unasked=tuple(told.unasked),
             digest=told.digest if in_full else "",
+            survey=told.survey,
         )
 
 

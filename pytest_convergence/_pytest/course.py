@@ -23,6 +23,7 @@ class Course:
     Attributes:
         schedules: of the sessions, in the order in which they are made; sessions beyond them choose for themselves.
         recorded: whether what is chosen is recorded.
+        surveyed: whether it is also recorded when, and where else faults might have struck.
         takes_snapshots: whether what agents hold is kept after each step, for a report.
         horizon_ns: the virtual nanoseconds after which a session is given up; 0 for its own bound.
         fingerprint: of the run that the schedules were taken from; empty if that is not known.
@@ -31,6 +32,7 @@ class Course:
 
     schedules: Sequence[Schedule] = ()
     recorded: bool = False
+    surveyed: bool = False
     takes_snapshots: bool = False
     horizon_ns: int = 0
     fingerprint: str = ""
@@ -53,6 +55,7 @@ class Course:
         """Let a session follow it, the ``number``-th of its run (from 0)."""
         if number < len(self.schedules):
             session.schedule = self.schedules[number]
-        session.is_recorded = self.recorded
+        session.is_recorded = self.recorded or self.surveyed
+        session.is_surveyed = self.surveyed
         session.takes_snapshots = self.takes_snapshots
         session.horizon_ns = self.horizon_ns

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import pytest
 
+from pytest_convergence._engine.base.survey import Survey
 from pytest_convergence._engine.run.lifecycle import SessionState
 from pytest_convergence._engine.run.options import SessionOptions
 from pytest_convergence._engine.run.session import Session
-from pytest_convergence._pytest.accounts import Account, Chosen, Told, chosen_by, unasked_by
+from pytest_convergence._pytest.accounts import Account, Chosen, Told, chosen_by, survey_of, unasked_by
 from pytest_convergence._pytest.course import Course
 from pytest_convergence._pytest.marker import Plan, known_names
 from pytest_convergence._pytest.options import SETTINGS
@@ -116,6 +117,11 @@ class Made:
     def chosen(self) -> Mapping[str, Chosen] | None:
         """Its departures from calm, if they were recorded."""
         return chosen_by(self.session)
+
+    @property
+    def survey(self) -> Survey | None:
+        """What else was recorded."""
+        return survey_of(self.session)
 
     @property
     def unasked(self) -> Sequence[str]:

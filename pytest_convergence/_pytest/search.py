@@ -5,11 +5,14 @@
 2. The deviations of all sessions of the test are shrunk together (:mod:`pytest_convergence.explore.shrinking`): each
    candidate is a run of the whole body with renewed fixtures. A candidate counts only if the *same* failure comes about:
    the same property, the same exception from the same line.
-3. Where much is left, other schedules with the same failure are looked for and reduced too, for some time: the one that was
+3. Where more than two deviations are left, one or two others are thought out that may fail as well
+   (:mod:`pytest_convergence.explore.synthesis`), and long faults are put in the place of several short ones
+   (:mod:`pytest_convergence.explore.coarsening`).
+4. Where much is left, other schedules with the same failure are looked for and reduced too, for some time: the one that was
    found first is seldom the one that needs the least. Most of them draw only some of the kinds of deviations that the
    failing ones hold (:mod:`pytest_convergence._engine.base.sparse`): three agents that are cut off in turn say more than
    the same among three hundred messages that are late.
-4. The minimal run is made twice. Its error is the test's; what led to it is told in a section of the report.
+5. The minimal run is made twice. Its error is the test's; what led to it is told in a section of the report.
 """
 
 from __future__ import annotations
@@ -17,16 +20,15 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, final
 
 import pytest
 
 from pytest_convergence._engine.base.choices import split_label
 from pytest_convergence._engine.base.schedule import Schedule
-from pytest_convergence._engine.base.sparse import kind_of_label
+from pytest_convergence._engine.base.survey import Survey
 from pytest_convergence._engine.base.time import NS_PER_SECOND
 from pytest_convergence._engine.base.tokens import Recorded, write_token
 from pytest_convergence._pytest.course import Course
@@ -43,9 +45,12 @@ from pytest_convergence._pytest.running_test import (
     evidence_of,
     stood_of,
 )
+from pytest_convergence._pytest.sorts import Sorts
 from pytest_convergence.errors import PropertyViolation
+from pytest_convergence.explore.coarsening import Coarsener
 from pytest_convergence.explore.counterexample import Counterexample, Told
 from pytest_convergence.explore.shrinking import Deviation, Shrinker
+from pytest_convergence.explore.synthesis import synthesize
 from pytest_convergence.explore.wording import sentence
 
 __all__ = ["Once", "counterexample_of"]
@@ -56,6 +61,8 @@ _FARTHEST_STEP: Final = 16
 _MOST_EARLIER: Final = 40
 _HORIZON: Final = 1.5
 """A run that has not violated the property after so many times as long as the one that did is not worth its time."""
+_SMALL: Final = 2
+"""What takes no more deviations than that is small enough for anybody."""
 _FEW: Final = 3
 """Nobody looks for another schedule of a failure that takes no more deviations than that."""
 _MANY: Final = 30
@@ -67,11 +74,6 @@ _ENOUGH: Final = 10
 _PATIENCE: Final = 4
 """So many times as many runs as the first reduction took are spent on others. Runs are counted, and not seconds, so that the
 same failure is reduced to the same counterexample on a slow machine."""
-_WORTH: Final = 20
-"""Of kinds of deviations that bring about the failure alone, so many more schedules are looked at."""
-_MOST_IN_A_ROW: Final = 10
-_PER_LOOK: Final = 4
-"""Kinds of which there are few are looked at first, one look for so many deviations less: what they bring about is small."""
 _LARGE: Final = 4
 """Nobody reads a counterexample of more deviations: others are looked for until two thirds of the time are up."""
 
@@ -90,6 +92,7 @@ class _Search:
         self._began = time.perf_counter()
         self._bases: tuple[Recorded, ...] = ()
         self._domains: dict[tuple[int, str], Any] = {}
+        self._stems: dict[tuple[int, str], Any] = {}
         self.words: dict[tuple[int, str], str] = {}
         self.error: BaseException | None = None
         self.replayed: list[str] = []
@@ -168,7 +171,10 @@ class _Search:
         """Return the least part of ``found`` that still fails, each as weak as it may be."""
         limit = self._item.config.stash[SETTINGS].shrink_seconds
         found = self._fewest(found, limit / 5)
-        least = self._shrinker(limit / 3).drop(found)
+        least = self._shrinker(self.seconds + limit / 10).drop(found)
+        least = self._synthesize(least, self.seconds + limit / 5)
+        least = self._shrinker(limit / 2).drop(least)
+        least = self._coarsen(least, self.seconds + limit / 6)
         least = self._reduce_others(least, limit * 2 / 3)
         least = self._shrinker(limit).shrink(least)  # what there was no time for, and elsewhere
         self.is_minimal = self.seconds < limit
@@ -185,11 +191,50 @@ class _Search:
             may_move=lambda: self.seconds < (began + limit) / 2,  # it is no less minimal without
         )
 
+    def _coarsen(self, least: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
+        """Put long faults in the place of several short deviations, as far as that helps; until ``limit``."""
+        if not _SMALL < len(least) <= _MANY:
+            return least
+
+        def may_go_on() -> bool:
+            return self.seconds < limit
+
+        return Coarsener(self.fails, self._shrinker(limit).drop, self.survey, may_go_on).coarsen(least)
+
+    def _synthesize(self, least: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
+        """Return one or two deviations that somebody may think out who knows this failure, if they fail; until ``limit``."""
+        if len(least) <= _SMALL:
+            return least
+        for number, (failing, calm) in enumerate(zip(self.survey(least), self.survey(()), strict=False)):
+            if failing is not None and calm is not None:
+                found = synthesize(
+                    self.fails, failing.decisive, calm, number, failing.ends_ns, lambda: self.seconds < limit
+                )
+                if found is not None:
+                    return found
+        return least
+
+    def survey(self, deviations: tuple[Deviation, ...]) -> Sequence[Survey | None]:
+        """Run under these deviations, and return what each session was like."""
+        course = replace(self.course(deviations), surveyed=True, horizon_ns=self._horizon_ns)
+        if self._fails_again(course) and self._horizon_ns:
+            self._horizon_ns = min(self._horizon_ns, int(_HORIZON * self._lasted_ns))
+        surveys = [told.survey for told in self._running.run.followers]
+        for number, survey in enumerate(surveys):
+            for stem, domain in () if survey is None else survey.faults.items():
+                self._stems[number, stem] = domain
+        return surveys
+
+    def _domain(self, deviation: Deviation) -> Any:
+        """What might be chosen instead of a deviation; ``None`` if nobody knows."""
+        known = self._domains.get((deviation.session, deviation.label))
+        return known or self._stems.get((deviation.session, split_label(deviation.label)[0]))
+
     def _reduce_others(self, least: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
         """Return the least part of another schedule that fails in the same way, if it is smaller; until ``limit``."""
         best = self._origin()
         runs, looks = self._begun, self._looks
-        sorts = _Sorts(least)
+        sorts = Sorts(least)
         while len(least) > _FEW and self.seconds < limit and any(map(_is_seeded, self._seeded)):
             is_enough = self._looks >= looks + _LOOKS and self._begun > (1 + _PATIENCE) * runs
             if is_enough and len(least) <= _LARGE:
@@ -198,6 +243,7 @@ class _Search:
             if found is None:
                 continue
             smaller = self._shrinker(limit, runs).drop(found)
+            smaller = self._coarsen(smaller, limit)
             if len(smaller) < len(least):
                 least, best = smaller, self._origin()
                 sorts.learn(least)
@@ -207,7 +253,7 @@ class _Search:
     def _fewest(self, found: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
         """Of some schedules that fail in the same way, return the one that departs from calm in the fewest ways."""
         best = self._origin()
-        sorts, failed = _Sorts(found), 0
+        sorts, failed = Sorts(found), 0
         for _ in range(_LOOKS if any(map(_is_seeded, self._seeded)) else 0):
             if len(found) <= _MANY or failed == _ENOUGH or self.seconds > limit:
                 break
@@ -218,7 +264,7 @@ class _Search:
         self._return_to(best)
         return found
 
-    def _look_at_another(self, sorts: _Sorts) -> tuple[Deviation, ...] | None:
+    def _look_at_another(self, sorts: Sorts) -> tuple[Deviation, ...] | None:
         """Run a schedule of other seeds, and perhaps of fewer kinds; return its deviations if it fails in the same way."""
         only, noise = sorts.next()
         self._domains, self.words = {}, {}
@@ -316,14 +362,15 @@ class _Search:
         shown = recorded and (settings.steps or settings.report is not None)
         return Course(tuple(schedules), recorded=recorded, takes_snapshots=shown)
 
-    def fails(self, deviations: Sequence[Deviation]) -> bool:
-        """Whether the same failure comes about under these deviations alone."""
+    def fails(self, deviations: Sequence[Deviation], horizon_ns: int = 0) -> bool:
+        """Whether the same failure comes about under these deviations alone, and before a horizon if one is given."""
         self._runs += 1
-        return self._fails_again(replace(self.course(deviations), horizon_ns=self._horizon_ns))
+        horizon_ns = min(horizon_ns or self._horizon_ns, self._horizon_ns)
+        return self._fails_again(replace(self.course(deviations), horizon_ns=horizon_ns))
 
     def weaker(self, deviation: Deviation) -> Sequence[int]:
         """Options that depart less from calm."""
-        domain = self._domains.get((deviation.session, deviation.label))
+        domain = self._domain(deviation)
         return () if domain is None else tuple(domain.weaker(deviation.option))
 
     def elsewhere(self, deviation: Deviation) -> Sequence[Deviation]:
@@ -331,7 +378,7 @@ class _Search:
         stem, step = split_label(deviation.label)
         if stem.partition(" ")[0] not in _AT_STEPS:
             return ()
-        domain = self._domains.get((deviation.session, deviation.label))
+        domain = self._domain(deviation)
         found = []
         for away in range(1, _FARTHEST_STEP + 1):
             for other in (step - away, step + away):
@@ -346,7 +393,7 @@ class _Search:
         stem, number = split_label(deviation.label)
         if stem.partition(" ")[0] not in _AT_STEPS | {"deliver"}:
             return (deviation,)
-        domain = self._domains.get((deviation.session, deviation.label))
+        domain = self._domain(deviation)
         found = []
         for other in range(1, min(number, _MOST_EARLIER) + 1):
             label = f"{stem} #{other}"
@@ -368,49 +415,6 @@ class _Search:
             return "the test passes"
         state = ended[-1].state.value
         return f"the test passes{'' if ended[-1].converged else ', though the agents do not agree'} ({state})"
-
-
-class _Sort(NamedTuple):
-    """Which kinds of choices may deviate, all if empty, and by which noise, that of the schedule if empty."""
-
-    only: tuple[str, ...]
-    noise: str
-
-
-@final
-class _Sorts:
-    """Which kinds of choices may deviate in schedules that are looked at: each kind alone, all of these, and any at all.
-
-    They are drawn as in the schedule that has failed, and those of one kind also by noise that aims.
-
-    Args:
-        deviations: those of a schedule that fails; their kinds are the ones that may matter.
-    """
-
-    def __init__(self, deviations: Sequence[Deviation]) -> None:
-        self._costs: dict[_Sort, int] = {}
-        self.learn(deviations)
-        self._last = _Sort((), "")
-        self._costs[self._last] = min(len(deviations) // _PER_LOOK, _WORTH)
-
-    def learn(self, deviations: Sequence[Deviation]) -> None:
-        """Try the kinds of these deviations too."""
-        kinds = Counter(kind_of_label(one.label) for one in deviations)
-        for kind, number in kinds.items():
-            for noise in ("", "leader-target"):
-                self._costs.setdefault(_Sort((kind,), noise), min(number // _PER_LOOK, _WORTH))
-        self._costs.setdefault(_Sort(tuple(kinds), ""), min(len(deviations) // _PER_LOOK, _WORTH))
-
-    def next(self) -> _Sort:
-        """Return the one that has been tried least, for what it has brought."""
-        self._last = min(self._costs, key=self._costs.__getitem__)
-        self._costs[self._last] += 1
-        return self._last
-
-    def fails(self) -> None:
-        """Hear that the schedule has failed: more of these are worth a look, but not so many that no others have one."""
-        least = min(self._costs.values())
-        self._costs[self._last] = max(self._costs[self._last] - _WORTH, least - _MOST_IN_A_ROW)
 
 
 def _is_seeded(schedule: Schedule) -> bool:

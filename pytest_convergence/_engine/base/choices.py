@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.base.directing import Director
+    from pytest_convergence._engine.base.survey import Survey
 
 __all__ = [
     "CalmChoices",
@@ -298,12 +299,14 @@ class RecordingChoices:
         domains: label -> what might have been chosen there.
         director: of the inner choices, if they have one.
         hear: called with each deviation as it comes about: its label, option, words and domain.
+        survey: is told when each comes about, and where faults may strike, if anybody wants to know.
     """
 
-    __slots__ = ("_inner", "deviations", "director", "domains", "hear", "words")
+    __slots__ = ("_inner", "deviations", "director", "domains", "hear", "survey", "words")
 
-    def __init__(self, inner: Choices) -> None:
+    def __init__(self, inner: Choices, survey: Survey | None = None) -> None:
         self._inner = inner
+        self.survey = survey
         self.deviations: dict[str, int] = {}
         self.words: dict[str, str] = {}
         self.domains: dict[str, Domain] = {}
@@ -317,11 +320,15 @@ class RecordingChoices:
         self.deviations[label] = option
         self.words[label] = domain.describe(option)
         self.domains[label] = domain
+        if self.survey is not None:
+            self.survey.chosen(label)
         if self.hear is not None:
             self.hear(label, option, self.words[label], domain)
 
     def every(self, stem: str, domain: Domain) -> Callable[[], int]:
         """Answer as the inner choices do."""
+        if self.survey is not None:
+            self.survey.may_strike(stem, domain)
         inner = self._inner.every(stem, domain)
         count = 0
 
@@ -337,6 +344,8 @@ class RecordingChoices:
 
     def rare(self, stem: str, rate: float, domain: Domain) -> Next:
         """Answer as the inner choices do; it is kept when it has come about."""
+        if self.survey is not None:
+            self.survey.may_strike(stem, domain)
         return self._inner.rare(stem, rate, domain)
 
     def struck(self, stem: str, number: int, option: int, domain: Domain) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from pytest_convergence._engine.base.choices import Choices, RecordingChoices
 from pytest_convergence._engine.base.noise import STEADY, noise_of
+from pytest_convergence._engine.base.survey import Survey
 from pytest_convergence._engine.run.hosting import stream
 from pytest_convergence._engine.sim.fabric import Fabric
 from pytest_convergence._engine.sim.faults import SKEW, Partitions, StepPlan, end_outages, skew_offset_seconds
@@ -61,7 +62,8 @@ class Disturbing:
         self.scheduled: Choices = schedule.choices(self._make_stream)
         self.choices = self.scheduled
         if session.is_recorded:
-            self.choices = session.recorded = RecordingChoices(self.scheduled)
+            survey = Survey() if session.is_surveyed else None
+            self.choices = session.recorded = RecordingChoices(self.scheduled, survey)
         self._isolations = Isolations(list(session.agents))
         self._partitions: Partitions | None = None
         self._fabric: Fabric | None = None
@@ -74,7 +76,9 @@ class Disturbing:
         """Return what is in store for an agent's steps; nothing under a calm schedule."""
         if self._session.schedule.kind == "calm":
             return None
-        return StepPlan(self.choices, name, self.kinds, self.noise, self._isolations)
+        recorded = self._session.recorded
+        survey = None if recorded is None else recorded.survey
+        return StepPlan(self.choices, name, self.kinds, self.noise, self._isolations, survey)
 
     def skew_clocks(self) -> None:
         """Set the agents' clocks off, if that is among the faults."""

@@ -62,7 +62,7 @@ class Session(Standing, Stating, Hosts):
         goal: what the agents are to achieve, or ``None``.
         schedule: the schedule that the run follows.
         state: where the session stands.
-        is_recorded: whether the run is to record what its schedule chooses; ``recorded`` holds that, once it runs.
+        is_recorded, is_surveyed: whether the run is to record what its schedule chooses, and when; ``recorded`` holds that.
         watchers: are given the watchers of its fabric when it begins, and may add their own to them, by kind of event.
         takes_snapshots: whether what agents hold is to be kept after each step, for a report; ``snapshots`` holds that.
         horizon_ns: the virtual nanoseconds after which nobody wants to know what becomes of the run; 0 for none.
@@ -89,7 +89,7 @@ class Session(Standing, Stating, Hosts):
         self.pattern = bounded(self.pattern, self.goal)
         self.initial_states = self._initial_states()
         self.schedule: Schedule = self._choose_schedule(seed_from or self.name)
-        self.is_recorded = False
+        self.is_recorded = self.is_surveyed = False
         self.recorded: RecordingChoices | None = None
         self.watchers: list[Callable[[dict[str, list[Any]]], None]] = []
         self.takes_snapshots = False

@@ -230,6 +230,21 @@ class FateDomain:
         same = [each << 2 | kind for each in smaller(delay_ns)]
         return (*late, *same) if kind == OVERTAKEN else tuple(same)
 
+    def lasting(self, duration_ns: int) -> tuple[int, ...]:
+        """Late by so much, or as late as the network may deliver, and lost; as far as it does such things."""
+        options = []
+        if self._on_time < self._tail_from:
+            options.append(OVERTAKEN | min(duration_ns, self._stretch_ns) << 2)
+        elif self._spread_ns:
+            options.append(min(duration_ns, self._spread_ns) << 2)
+        if self._lost_from < 1:
+            options.append(LOST)
+        return tuple(options)
+
+    def companions(self, option: int) -> tuple[str, ...]:
+        """Nobody: it concerns one message."""
+        return ()
+
     def describe(self, option: int) -> str:
         """Say the fate in words."""
         kind, delay_ns = option & 3, option >> 2

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 from pytest_convergence._engine.base.choices import Choices, Domain, Next, Span, smaller
 from pytest_convergence._engine.base.noise import STEADY, Noise
 from pytest_convergence._engine.base.sparse import forbidden
+from pytest_convergence._engine.base.survey import Survey
 from pytest_convergence._engine.base.time import NS_PER_SECOND, format_ns
 from pytest_convergence._engine.sim.isolating import Isolation, Isolations
 from pytest_convergence._engine.sim.node import NEVER, OUTAGE, STALL
@@ -100,6 +101,14 @@ class _Outage:
         u /= self._usual
         return 1 + int(u * u * self._greatest_us)  # short outages are the more telling ones
 
+    def lasting(self, duration_ns: int) -> tuple[int, ...]:
+        """Name the option of that length."""
+        return (max(1, duration_ns // 1_000),)
+
+    def companions(self, option: int) -> tuple[str, ...]:
+        """Nobody."""
+        return ()
+
     def describe(self, option: int) -> str:
         return f"{self._words} {format_ns(option * 1_000)}"
 
@@ -140,6 +149,9 @@ class _Waiting(NamedTuple):
 class StepPlan:
     """What the schedule has in store for the steps of one node.
 
+    Args:
+        survey: is told of each step, if anybody wants to know when each was taken.
+
     Attributes:
         next_step: the step before which something happens.
     """
@@ -153,6 +165,7 @@ class StepPlan:
         "_name",
         "_near_sends",
         "_next",
+        "_survey",
         "_waiting",
         "next_step",
     )
@@ -164,8 +177,10 @@ class StepPlan:
         kinds: frozenset[str],
         noise: Noise = STEADY,
         isolations: Isolations | None = None,
+        survey: Survey | None = None,
     ) -> None:
         self._choices = choices
+        self._survey = survey
         self._isolations = isolations
         self._name = name
         self._near_sends = noise.near_sends
@@ -183,7 +198,7 @@ class StepPlan:
             self._domains = {**self._domains, ISOLATE: isolations.domain(name)}
             self._ask(ISOLATE, 0.0)
         self.next_step = NEVER
-        self._aim()
+        self._aim(0)
 
     def _ask(self, kind: str, rate: float) -> None:
         following = self._choices.rare(f"{kind} {self._name}", rate, self._domains[kind])
@@ -198,8 +213,11 @@ class StepPlan:
         else:
             self._due[kind] = due
 
-    def _aim(self) -> None:
-        self.next_step = min((step for step, _ in self._due.values()), default=NEVER)
+    def _aim(self, step: int) -> None:
+        """Find the next step at which something happens, after ``step``."""
+        self.next_step = min((at for at, _ in self._due.values()), default=NEVER)
+        if self._survey is not None:
+            self.next_step = min(self.next_step, step + 1)
 
     def strike(self, life: Life, kind: str, u: float, steps: int) -> None:
         """Plan a fault for the step after the next ``steps`` of a life, instead of the next one that is due of its kind.
@@ -219,7 +237,7 @@ class StepPlan:
         self._aim_at(life)
 
     def _aim_at(self, life: Life) -> None:
-        self._aim()
+        self._aim(life.steps)
         if life.fuse:
             life.fuse = self.next_step
 
@@ -260,8 +278,10 @@ class StepPlan:
     def disturb(self, node: Node, life: Life) -> bool:
         """Do what was planned for this step; return whether the step must wait, or will never run."""
         step = life.steps
+        if self._survey is not None:
+            self._survey.step(node.fabric.world.now_ns, self._name, step)
         kind, option, isolate = self._draw(step)
-        self._aim()
+        self._aim(step)
         if isolate:
             self._isolate(node, step, isolate)
         if self._near_sends:
@@ -276,7 +296,7 @@ class StepPlan:
             if self._crashes >= MOST_CRASHES:
                 self._next.pop("crash")
                 self._due.pop("crash", None)
-                self._aim()
+                self._aim(step)
             node.crash()
             world.at(world.now_ns + option * 1_000, _restart, life)
         elif kind == "pause":

@@ -48,6 +48,11 @@ class Isolation:
             way, u = 1 + int(scaled), scaled % 1
         return 1 + way + self._ways * int(_LEAST_MS * (_GREATEST_MS / _LEAST_MS) ** u ** (1 / _LONGEST_OF))
 
+    def lasting(self, duration_ns: int) -> tuple[int, ...]:
+        """Name the options of that length: alone, and with each of the others."""
+        ways = range(self._ways if len(self._others) > 1 else 1)
+        return tuple(1 + way + self._ways * max(1, duration_ns // _MS) for way in ways)
+
     def companions(self, option: int) -> list[str]:
         way = (option - 1) % self._ways
         return [self._others[way - 1]] if way else []

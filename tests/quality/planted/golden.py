@@ -46,7 +46,6 @@ SMALLEST: Final = {
     "07-counts-votes-and-not-voters": 3,
     "08-takes-the-vote-of-an-older-term": 2,  # see HAND_MADE
     "10-late-append-truncates": 1,
-    "11-aborts-alone-after-prepared": 2,
     "12-decision-not-durable": 2,
     "13-duplicate-yes-votes-counted": 2,
     "16-dedup-in-memory": 2,

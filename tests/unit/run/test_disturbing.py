@@ -24,11 +24,13 @@ async def busy(agent: SimulatedAgent) -> None:
 FAULTS = ["crash", "pause", "partition"]
 
 
-def run(schedule: Schedule, *, recorded: bool = False, agents: str = "abc") -> tuple[Session, Outcome]:
+def run(
+    schedule: Schedule, *, recorded: bool = False, surveyed: bool = False, agents: str = "abc"
+) -> tuple[Session, Outcome]:
     session = ConvergenceEngine().create_session(
         "noisy", agents=dict.fromkeys(agents, busy), network="lossy", faults=FAULTS, schedule=schedule
     )
-    session.is_recorded = recorded
+    session.is_recorded, session.is_surveyed = recorded, surveyed
     return session, session.run()
 
 
@@ -49,6 +51,25 @@ def test_what_a_profile_has_done_comes_again_by_its_deviations_alone(noise: str)
 def test_recording_changes_nothing(noise: str) -> None:
     schedule = Schedule.seeded(3, noise=noise, branches=((1_000_000_000, 7), (2_000_000_000, 8)))
     assert run(schedule)[1].trace.digest() == run(schedule, recorded=True)[1].trace.digest()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_survey_changes_nothing_and_knows_every_step(seed: int) -> None:
+    """A fault is looked for before each step, where otherwise nobody would."""
+    session, first = run(Schedule.seeded(seed), recorded=True)
+    assert session.recorded is not None
+    again = Schedule.of(session.recorded.deviations, seed=seed)
+    surveyed, same = run(again, recorded=True, surveyed=True)
+    assert same.trace.digest() == first.trace.digest()
+    assert surveyed.recorded is not None
+    survey = surveyed.recorded.survey
+    assert survey is not None
+    for name in "abc":
+        numbers = [step.number for step in survey.steps if step.agent == name]
+        assert numbers == list(range(1, len(numbers) + 1))
+    assert survey.moments.keys() == session.recorded.deviations.keys()
+    assert {"crash a", "pause b", "isolate c", "deliver a→b"} <= survey.faults.keys()
+    assert not any(stem.startswith("stall") for stem in survey.faults)
 
 
 def test_a_branch_is_like_its_trunk_up_to_where_it_leaves() -> None:

@@ -1,0 +1,154 @@
+"""Thinks out small schedules that may fail as a large one does: one or two faults at the instants that decide.
+
+Reduction finds the smallest part of what a search has drawn. The smallest counterexample may be no part of that: no noise
+cuts off whoever *votes*, for instance. But most bugs of distributed programs need only a few faults at the right place (Yuan
+et al., "Simple testing can prevent most critical failures", OSDI 2014: three events are enough in nine of ten), and any
+failure, however large, shows which place that is:
+
+1. *What decides* are the messages after which the agents said the facts that prove the violation: a vote, if two became
+   leader. Their types are taken from the failing run.
+2. *Where it is decided* in a calm run are the instants at which the first messages of these types are sent and received.
+3. Two faults are tried at once: outages (cut off alone or with another, paused, crashed) at steps of these instants, and
+   these messages late or lost. Pairs are drawn, but the same each time. Where one of the two would be enough, the reduction
+   of what is found will tell.
+
+Every candidate is a real run, in which the same property must be violated.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
+from typing import Final, NamedTuple
+
+from pytest_convergence._engine.base.choices import split_label
+from pytest_convergence._engine.base.survey import Lasting, Sent, Survey
+from pytest_convergence.explore.shrinking import Deviation
+
+__all__ = ["synthesize"]
+
+Deviations = tuple[Deviation, ...]
+
+_MOST_OF_A_TYPE: Final = 6
+_MOST_STEPS: Final = 40
+_MOST_DRAWN: Final = 6_000
+_MOST_TRIED: Final = 600
+_LONG: Final = 4
+"""In half of the pairs faults last at most so many times as long as a calm run takes until these messages are there; in
+the others anything from a millisecond to the length of the known failure, each order of magnitude as often."""
+_SHORT: Final = 0.5
+_LEAST_NS: Final = 1_000_000
+_AFTERWARDS: Final = 1.5
+"""A run is given up after so many times the instant at which the last fault is over."""
+_COSTLY: Final = 4
+"""What takes longer than so many times the usual run is tried the less often, the longer it takes."""
+_TOGETHER: Final = 0.7
+"""Odds that both last equally long: who was cut off comes back as the late message comes."""
+
+
+def synthesize(
+    fails: Callable[[Deviations, int], bool],
+    decisive: Set[str],
+    calm: Survey,
+    session: int,
+    lasted_ns: int,
+    may_go_on: Callable[[], bool],
+) -> Deviations | None:
+    """Return two deviations that fail in the same way, if any are found.
+
+    Args:
+        fails: runs with the given deviations only, up to a horizon in virtual nanoseconds, and says whether the same failure
+            comes about.
+        decisive: the types of the messages that decided the known failure.
+        calm: what the run without any deviation is like.
+        session: which session of the test these are, counted from 0.
+        lasted_ns: how long the known failure took, in virtual nanoseconds.
+        may_go_on: whether there is time left; asked before each run.
+    """
+    first = _first(decisive, calm)
+    instants = [max(one.sent_ns, one.received_ns) for one in first]
+    if not instants:
+        return None
+    outages, messages = list(_outages(first, calm)), list(_fates(first, calm))
+    decided_ns = max(instants)
+    usual_ns = (1 + _LONG) * decided_ns
+    stream, tried = random.Random(0), 0
+    for candidate, length_ns in _pairs(outages, messages, session, stream, decided_ns, lasted_ns):
+        if tried >= _MOST_TRIED or not may_go_on():
+            break
+        over_ns = decided_ns + length_ns
+        if stream.random() * over_ns > _COSTLY * usual_ns:
+            continue  # in the time that it takes, many shorter ones are tried
+        tried += 1
+        if fails(candidate, int(_AFTERWARDS * over_ns)):
+            return candidate
+    return None
+
+
+class _Site(NamedTuple):
+    """Where something may happen: the label, and what may be chosen there."""
+
+    label: str
+    domain: Lasting
+
+
+def _pairs(
+    outages: Sequence[_Site],
+    messages: Sequence[_Site],
+    session: int,
+    stream: random.Random,
+    decided_ns: int,
+    lasted_ns: int,
+) -> Iterator[tuple[Deviations, int]]:
+    """Draw pairs, each with the length of the longer one: half of them an outage and a message, if there are both."""
+
+    def length_ns() -> int:
+        if stream.random() < _SHORT:
+            return int(stream.random() * _LONG * decided_ns)
+        return int(_LEAST_NS * (max(lasted_ns, _LEAST_NS) / _LEAST_NS) ** stream.random())
+
+    sorts = [
+        each
+        for each in ((outages, messages), (outages, outages), (outages, messages), (messages, messages))
+        if all(each)
+    ]
+    for sites in itertools.islice(itertools.cycle(sorts), _MOST_DRAWN if sorts else 0):
+        pair = [stream.choice(each) for each in sites]
+        lengths = [length_ns() for _ in pair]
+        if stream.random() < _TOGETHER:
+            lengths = lengths[:1] * 2
+        options = [site.domain.lasting(length) for site, length in zip(pair, lengths, strict=True)]
+        if pair[0].label != pair[1].label and all(options):
+            chosen = zip(pair, options, strict=True)
+            yield (
+                tuple(Deviation(session, site.label, stream.choice(each)) for site, each in chosen),
+                max(lengths),
+            )
+
+
+def _first(decisive: Set[str], calm: Survey) -> list[Sent]:
+    """The first messages of each type that decides."""
+    count: Counter[str] = Counter()
+    found = []
+    for message in calm.sent:
+        count[message.type] += 1
+        if message.type in decisive and count[message.type] <= _MOST_OF_A_TYPE:
+            found.append(message)
+    return found
+
+
+def _fates(messages: Sequence[Sent], calm: Survey) -> Iterator[_Site]:
+    for message in messages:
+        domain = calm.faults.get(split_label(message.label)[0])
+        if domain is not None:
+            yield _Site(message.label, domain)
+
+
+def _outages(messages: Sequence[Sent], calm: Survey) -> Iterator[_Site]:
+    instants = {at_ns for one in messages for at_ns in (one.sent_ns, one.received_ns)}
+    steps = [step for step in calm.steps if step.at_ns in instants][:_MOST_STEPS]
+    for stem, domain in calm.faults.items():
+        _, _, agent = stem.partition(" ")
+        yield from (_Site(f"{stem} #{step.number}", domain) for step in steps if step.agent == agent)
