@@ -221,7 +221,7 @@ class Writes:
                     known.add(each)
                     before = self.by_id.get(each)
                     to_ask += [] if before is None else before.seen
-            if known <= self.by_id.keys():  # else more may be told of later
+            if self.has_told(known):  # else more may be told of later
                 self._after[written.id] = known
         return known
 

@@ -76,14 +76,12 @@ class FileTimes:
     def __init__(self, directory: Path, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._roots = f"{os.path.abspath(directory)}{os.sep}", f"{directory.resolve()}{os.sep}"
-        self._open: dict[
-            int, tuple[int, int, int]
-        ] = {}  # descriptor of os.open -> which file it is, and its last stamp
+        # Of each descriptor of os.open: which file it is, and its last stamp.
+        self._open: dict[int, tuple[int, int, int]] = {}
         now_ns = clock()
         for path in (directory, *directory.rglob("*")):
-            if (
-                _stat(path, follow_symlinks=False).st_mtime_ns > now_ns
-            ):  # from before the run, whose clock runs later
+            # What is there from before the run, whose clock may run later.
+            if _stat(path, follow_symlinks=False).st_mtime_ns > now_ns:
                 self.stamp(path)
 
     def covers(self, path: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, Final
 
 from pytest_convergence._engine.sim.shims.asking import RUNS, asked_world
@@ -90,24 +91,20 @@ def _siginterrupt(_world: Any, original: Any, /, signalnum: Any, flag: bool) -> 
 
 
 def _raise_signal(_world: Any, original: Any, /, signum: Any) -> None:
-    frame = sys._getframe(2)
-    if is_for_tool(frame):
-        original(signum)
-        return
-    own = _own()
-    if own is None:
-        refuse(SIGNALS, "signal.raise_signal", frame)
-    own.deliver(signal.Signals(signum), frame)
+    _deliver("signal.raise_signal", original, signum, sys._getframe(2))
 
 
 def _interrupt_main(_world: Any, original: Any, /, signum: int = signal.SIGINT) -> None:
-    frame = sys._getframe(2)
+    _deliver("_thread.interrupt_main", original, signum, sys._getframe(2))
+
+
+def _deliver(call: str, original: Any, signum: Any, frame: FrameType) -> None:
     if is_for_tool(frame):
         original(signum)
         return
     own = _own()
     if own is None:
-        refuse(SIGNALS, "_thread.interrupt_main", frame)
+        refuse(SIGNALS, call, frame)
     own.deliver(signal.Signals(signum), frame)
 
 
