@@ -79,7 +79,7 @@ def alarms(
         session = ConvergenceEngine().create_session(f"seed {seed}", **chosen)
         try:
             outcome = session.run(scenario, **_of(inputs or {}, seed))
-        except RunFailure as failure:
+        except (RunFailure, TimeoutError, AssertionError) as failure:
             found[seed] = f"{type(failure).__name__}: {failure}"
             continue
         if not accept(outcome):

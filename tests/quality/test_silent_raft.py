@@ -41,6 +41,11 @@ def test_a_replicated_log_is_silent(network: str, lease: bool) -> None:
     silent({"pattern": pattern, "agents": AGENTS, "network": network}, scenario=workload)
 
 
+def test_a_log_is_silent_where_a_commit_takes_eleven_minutes() -> None:
+    pattern = LeaderFollower(replicate=True, max_entries=2)
+    silent({"pattern": pattern, "agents": AGENTS, "network": "chaos"}, scenario=workload, seeds=(90, 137))
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_log_of_an_election_without_pre_vote_is_silent(network: str) -> None:
     pattern = LeaderFollower(replicate=True, pre_vote=False)
