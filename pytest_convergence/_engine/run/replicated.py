@@ -26,8 +26,8 @@ _LOST: Final = object()
 PATIENCE_SECONDS: Final = 3_600
 """For so many virtual seconds a proposal or a read waits, unless told otherwise.
 
-Correct replicas must not come near it: under `chaos`, whose messages take up to two seconds, five agents with the default timing
-may need eleven minutes to elect and commit.
+Correct replicas must not come near it: under `chaos`, whose messages take up to two seconds, five agents with the default
+timing may need eleven minutes to elect and commit.
 """
 
 
