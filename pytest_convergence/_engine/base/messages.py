@@ -7,7 +7,7 @@ import operator
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, final
 
-from pytest_convergence._engine.base.packets import Packet
+from pytest_convergence._engine.base.packets import Packet, Segment
 
 __all__ = ["ATOMS", "CHANNELS", "FrozenDict", "InFlight", "Message", "MessageKind", "Stamped", "snapshot"]
 
@@ -156,7 +156,9 @@ class FrozenDict(dict[str, Any]):
         return FrozenDict, (dict(self),)
 
 
-ATOMS: Final = frozenset({int, float, str, bytes, bool, type(None), complex, range, Packet, FrozenDict})
+ATOMS: Final = frozenset(
+    {int, float, str, bytes, bool, type(None), complex, range, Packet, Segment, FrozenDict}
+)
 """Types whose values nobody can change: they need no snapshot."""
 
 

@@ -29,7 +29,8 @@ from pytest_convergence._engine.sim.escapes import escape
 from pytest_convergence._engine.sim.handles import Ready, StepHandle, TimerStep
 from pytest_convergence._engine.sim.net.descriptors import abandon
 from pytest_convergence._engine.sim.order import LiveGenerators, order_sets_of_asyncio
-from pytest_convergence._engine.sim.selector import READ, WRITE, WorldSelector
+from pytest_convergence._engine.sim.reading import wake_readers
+from pytest_convergence._engine.sim.selector import WorldSelector
 from pytest_convergence._engine.sim.signals import signals_of
 from pytest_convergence._engine.sim.stock import stock_attributes
 from pytest_convergence._engine.sim.strands import current_strand
@@ -37,7 +38,6 @@ from pytest_convergence._engine.sim.tasks import WorldTask, new_task
 from pytest_convergence._engine.sim.world import OWNER, World
 
 if TYPE_CHECKING:
-    from pytest_convergence._engine.sim.net.endpoint import KernelSocket
     from pytest_convergence._engine.sim.node import Life
     from pytest_convergence._engine.sim.watchdog import Guard
 
@@ -123,7 +123,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         events, fire, pop, popleft = world.events, self._fire, heapq.heappop, ready.popleft
         while True:
             if world.hot:
-                self._poll_sockets(world.hot)
+                wake_readers(self, world.hot)
             if ready or self._stopping:
                 due = events and events[0][0] <= (due_ns := world.now_ns)
             else:  # time jumps to the next event
@@ -196,31 +196,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         except BaseException as error:
             self._callback_failed(timer, error)
         if world.hot:  # with this the next turn would begin
-            self._poll_sockets(world.hot)
-
-    def _poll_sockets(self, hot: dict[int, KernelSocket]) -> None:
-        """Make ready whoever waits for a socket that is ready, as asyncio's ``_process_events`` does.
-
-        Who is paused is left out: it is told when it goes on.
-        """
-        enqueue = self._ready_append
-        for number, file in list(hot.items()):
-            key = file.key
-            mask = key.events & file.readiness()
-            waiters = key.data
-            if type(waiters) is not tuple:  # somebody else's selector, which looks by itself
-                del hot[number]
-                continue
-            reader, writer = waiters
-            for waiter, wanted in ((reader, READ), (writer, WRITE)):
-                if waiter is None or not mask & wanted:
-                    continue
-                if waiter._cancelled:
-                    (self._remove_reader if wanted == READ else self._remove_writer)(number)  # type: ignore[attr-defined]
-                elif (waiter._context.get(OWNER) or self.driver).fuse:
-                    enqueue(waiter)
-                else:
-                    hot.pop(number, None)
+            wake_readers(self, world.hot)
 
     def forget_transport(self, number: int, *, is_over: bool = True) -> None:
         """A socket is closed; if its program ``is_over``, nobody is to be told that it had not closed its transport."""

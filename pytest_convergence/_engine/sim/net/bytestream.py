@@ -13,18 +13,21 @@ from pytest_convergence._engine.base.packets import (
     CONNECT,
     DATA,
     END,
+    HANDSHAKE_BYTE,
     PROBE,
     RESET,
     WINDOW,
     WORDS,
     Packet,
+    Segment,
     is_handshake,
 )
-from pytest_convergence._engine.sim.net.descriptors import READ, WRITE
 from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
+from pytest_convergence._engine.sim.reading import reads_at_once
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.links import Link
+    from pytest_convergence._engine.sim.loop import WorldLoop
     from pytest_convergence._engine.sim.net.keepalive import KeepAlive
     from pytest_convergence._engine.sim.net.stack import Stack
 
@@ -43,6 +46,7 @@ _GRANTED_AT: Final = 65_536
 """So many bytes are read before the other end is told, or half of the buffer where that is less."""
 
 _UNIX: Final = getattr(socket, "AF_UNIX", -1)
+_DATA_WORD: Final = WORDS[DATA]
 
 
 class ByteStream(KernelSocket):
@@ -53,22 +57,21 @@ class ByteStream(KernelSocket):
         room: how many bytes more may be under way or unread at the other end.
         ended: whether the other end has said that nothing follows.
         secret: whether its bytes are enciphered, as far as that is known.
+        unread: what has come and was not read.
         theirs: how much the other end may have under way; 0 if that is not known.
         keep_alive: asks whether the other end is there, if its program wants that.
         connection: its number, of the host that asked for it.
     """
 
     __slots__ = (
-        "_chunks",
         "_early",
-        "_enough",
         "_expected",
-        "_read",
+        "_hot",
         "_read_there",
         "_reported",
         "_route",
         "_sent",
-        "_size",
+        "_until_told",
         "connection",
         "ended",
         "keep_alive",
@@ -77,6 +80,7 @@ class ByteStream(KernelSocket):
         "secret",
         "state",
         "theirs",
+        "unread",
         "write_shut",
     )
 
@@ -85,13 +89,12 @@ class ByteStream(KernelSocket):
         self.state = FRESH
         self.connection = 0
         self.keep_alive: KeepAlive | None = None
-        self._chunks: deque[bytes] = deque()
-        self._size = 0
+        self.unread: deque[bytes] = deque()
         self._early: dict[int, Packet] = {}
         self._expected = 0
-        self._read = 0
         self._reported = 0
-        self._enough = 0  # asked for at the first read: buffers may be set until then
+        self._until_told = 0  # reckoned at the first read: buffers may be set until then
+        self._hot = stack.descriptors.hot
         self._route: Link | None = None
         self._read_there = 0
         self._sent = 0
@@ -113,10 +116,15 @@ class ByteStream(KernelSocket):
         if kind is CONNECT or kind is ACCEPT:
             packet.sends = self.buffer(socket.SO_SNDBUF)
         route = self._route
-        if route is not None:
+        if route is None:
+            self._put_on_its_way(packet)
+        else:
             route.post(packet, WORDS[kind], "net")
-        elif self.family == _UNIX:  # one copy from process to process: it is there at once
-            peer = self.stack.flows.get((remote, local))
+
+    def _put_on_its_way(self, packet: Packet) -> None:
+        """Send a packet as long as no link is known that it could take."""
+        if self.family == _UNIX:  # one copy from process to process: it is there at once
+            peer = self.stack.flows.get((packet.target, packet.source))
             if peer is not None:
                 peer.receive(packet)
         else:
@@ -128,31 +136,58 @@ class ByteStream(KernelSocket):
         Raises:
             OSError: not connected, reset or closed by the other end, or closed for writing.
         """
-        if self.error and self.family != _UNIX:
-            self.take_error()
-        if self.state != CONNECTED or self.write_shut:
+        if self.write_shut or self.state != CONNECTED:
             return self._cannot_send()
         size = len(data)
-        if size > self.room:
-            size = self.room
+        room = self.room
+        if size >= room or size > LONGEST_PACKET:
+            return self._send_much(bytes(data[: max(room, 0)]))
         if not size:
             return 0
         if self.keep_alive is not None:
             self.keep_alive.heard()
-        view = bytes(data[:size])
+        if type(data) is not bytes:
+            data = bytes(data)
+        if data[0] == HANDSHAKE_BYTE and not self.secret:
+            self.secret = is_handshake(data)
+        self.room = room - size
+        self._send_segment(data)
+        return size
+
+    def _send_segment(self, data: bytes) -> None:
+        segment = Segment()
+        segment.source = self.local  # both are known: it is connected
+        segment.target = self.remote
+        segment.seq = sent = self._sent
+        segment.data = data
+        segment.secret = self.secret
+        segment.connection = self.connection
+        self._sent = sent + len(data)
+        route = self._route
+        if route is None:
+            self._put_on_its_way(segment)
+        else:
+            route.post(segment, _DATA_WORD, "net")
+
+    def _send_much(self, data: bytes) -> int:
+        """Send what fills the room, or is more than one packet."""
+        if not data:
+            return 0
+        if self.keep_alive is not None:
+            self.keep_alive.heard()
         if not self.secret:
-            self.secret = is_handshake(view)
+            self.secret = is_handshake(data)
+        size = len(data)
         self.room -= size
         for start in range(0, size, LONGEST_PACKET):
-            piece = view[start : start + LONGEST_PACKET] if size > LONGEST_PACKET else view
-            place = self._sent
-            self._sent += len(piece)
-            self.transmit(DATA, place, piece)
+            self._send_segment(data[start : start + LONGEST_PACKET])
         if self.room <= 0:
             self.changed()
         return size
 
     def _cannot_send(self) -> int:
+        if self.error and self.family != _UNIX:
+            self.take_error()
         if self.state == CONNECTING:
             return 0
         raise oserror(errno.ENOTCONN if self.family == _UNIX and self.state == FRESH else errno.EPIPE)
@@ -164,6 +199,25 @@ class ByteStream(KernelSocket):
             self.transmit(END, self._sent)
 
     # -- receiving -----------------------------------------------------------------------------------------------------
+
+    def follow(self, packet: Packet, loop: WorldLoop | None) -> bool:
+        """Take a packet of bytes if these are the next ones, and say so; who waits for them may read in the same event."""
+        if packet.seq != self._expected or not self.is_open or self._early:
+            return False
+        if self.keep_alive is not None:
+            self.keep_alive.heard()
+        if packet.secret:
+            self.secret = True
+        data = packet.data
+        self._expected += len(data)
+        self.unread.append(data)
+        if (
+            self.key is not None
+            and self.state == CONNECTED
+            and (loop is None or not reads_at_once(loop, self))
+        ):
+            self.changed()
+        return True
 
     def receive(self, packet: Packet) -> None:
         """Take a packet of this connection."""
@@ -214,8 +268,7 @@ class ByteStream(KernelSocket):
         if packet.secret:
             self.secret = True
         self._expected += len(data)
-        self._chunks.append(data)
-        self._size += len(data)
+        self.unread.append(data)
         if self._early:
             following = self._early.pop(self._expected, None)
             if following is not None:
@@ -257,7 +310,7 @@ class ByteStream(KernelSocket):
         Raises:
             OSError: the connection was reset, or there is none.
         """
-        chunks = self._chunks
+        chunks = self.unread
         if not chunks or peek:
             return self._recv_slowly(size, peek=peek)
         first = chunks[0]
@@ -268,17 +321,15 @@ class ByteStream(KernelSocket):
         else:
             chunks[0] = first[size:]
             first = first[:size]
-        length = len(first)
-        self._size -= length
-        self._read += length
-        if self._read - self._reported >= self._enough:
+        self._until_told = left = self._until_told - len(first)
+        if left <= 0:
             self._grant()
-        if not chunks and self.key is not None:
-            self.stack.descriptors.changed(self)
+        if not chunks and self._hot:
+            self.changed()
         return first
 
     def _gather(self, first: bytes, size: int) -> bytes:
-        chunks, parts, left = self._chunks, [first], size - len(first)
+        chunks, parts, left = self.unread, [first], size - len(first)
         while chunks and left:
             chunk = chunks.popleft()
             if len(chunk) > left:
@@ -289,8 +340,8 @@ class ByteStream(KernelSocket):
         return b"".join(parts)
 
     def _recv_slowly(self, size: int, *, peek: bool) -> bytes | None:
-        if self._chunks and peek:
-            return b"".join(self._chunks)[:size]
+        if self.unread and peek:
+            return b"".join(self.unread)[:size]
         if self.state in {FRESH, LISTENING}:
             raise oserror(errno.EINVAL if self.family == _UNIX else errno.ENOTCONN)
         if self.ended and self.error != errno.ECONNRESET:  # the end had come before what went wrong
@@ -298,32 +349,20 @@ class ByteStream(KernelSocket):
         self.take_error()
         return b"" if self.ended or self.read_shut or self.state in {OVER, FAILED} else None
 
-    @property
-    def has_unread(self) -> bool:
-        """Whether bytes have come that nobody has read."""
-        return bool(self._chunks)
-
     def _grant(self) -> None:
         """Tell the other end how much was read, so that it may send as much more."""
         # No more than the other end can send: it would wait for room, and this one for enough to speak of.
-        self._enough = min(_GRANTED_AT, self.buffer(socket.SO_RCVBUF) // 2, self.theirs or _GRANTED_AT)
-        if self._read - self._reported < self._enough:
+        enough = min(_GRANTED_AT, self.buffer(socket.SO_RCVBUF) // 2, self.theirs or _GRANTED_AT)
+        read = self._expected - sum(map(len, self.unread))
+        self._until_told = self._reported + enough - read
+        if self._until_told > 0:
             return
-        self._reported = self._read
+        self._reported = read
+        self._until_told = enough
         if not self.ended and self.state == CONNECTED:
-            self.transmit(WINDOW, self._read)
+            self.transmit(WINDOW, read)
 
     # -- the end -------------------------------------------------------------------------------------------------------
-
-    def readiness(self) -> int:
-        """Return what it is ready for."""
-        state = self.state
-        if state == CONNECTED:
-            ready = READ if self._size or self.ended or self.read_shut or self.error else 0
-            return ready | WRITE if self.room > 0 or self.write_shut or self.error else ready
-        if state == CONNECTING:
-            return READ | WRITE if self.error else 0
-        return READ | WRITE
 
     def abort(self) -> None:
         """End it by a reset: what was not read there yet, and not sent again yet, is lost."""

@@ -7,13 +7,15 @@ for others.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, final
 
 from pytest_convergence._engine.base.choices import Domain, smaller
 from pytest_convergence._engine.base.packets import RESET, Packet
 from pytest_convergence._engine.base.time import format_ns
 from pytest_convergence._engine.base.trace import READ_SLOWLY, Aside
+from pytest_convergence._engine.sim.links import answers
+from pytest_convergence._engine.sim.node import NEVER
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.fabric import Fabric
@@ -196,16 +198,21 @@ class _Threat:
 class _Direction:
     """What is in store for the bytes from one host to another."""
 
-    __slots__ = ("answers", "count", "cut", "late", "reset", "slow")
+    __slots__ = ("answers", "count", "cuts", "due", "late", "reset", "slow")
 
     def __init__(self, fabric: Fabric, sender: str, name: str) -> None:
         conditions, link = fabric.conditions, f"{sender}→{name}"
         self.count = 0
         self.answers = 0
-        self.cut: Callable[[], int] = fabric.choices.every(f"cut {link}", _CUT)
+        self.cuts: Iterator[int] = answers(fabric.choices.every(f"cut {link}", _CUT))
         self.reset = _Threat(fabric, f"reset {link}", conditions.reset, _RESET)
         self.late = _Threat(fabric, f"late {link}", conditions.late_answer, _LATE)
         self.slow = _Threat(fabric, f"slow {link}", conditions.slow_read, _SLOW)
+        self.look_ahead()
+
+    def look_ahead(self) -> None:
+        """Find the number of the next packet with bytes that is in for more than a cut."""
+        self.due = min(NEVER if each.next is None else each.next[0] for each in (self.reset, self.slow))
 
 
 @final
@@ -224,21 +231,25 @@ class Disturbance:
         fabric = self._fabric
         if fabric.is_calm:
             return packet
-        direction = self._direction(sender)
-        direction.count += 1
-        if direction.reset.next is not None:
-            option = direction.reset.strikes(direction.count)
-            if option:
-                self._reset(stack, option, packet)
-                return None
-        if direction.slow.next is not None and self._is_read_slowly(stack, sender, direction, packet):
+        direction = self._directions.get(sender) or self._direction(sender)
+        direction.count = count = direction.count + 1
+        if count >= direction.due and self._is_struck(stack, sender, direction, packet):
             return None
-        option = direction.cut()
+        option = next(direction.cuts)
         if not option or len(packet.data) < 2:
             return packet
         first, rest = _divide(packet, place_in(len(packet.data), option))
         self._comes_after(_PAUSE_NS, stack, rest)
         return first
+
+    def _is_struck(self, stack: Stack, sender: str, direction: _Direction, packet: Packet) -> bool:
+        """Let the connection be reset, or the packet be read bit by bit, if that is to be."""
+        option = direction.reset.strikes(direction.count)
+        if option:
+            self._reset(stack, option, packet)
+        is_struck = bool(option) or self._is_read_slowly(stack, sender, direction, packet)
+        direction.look_ahead()
+        return is_struck
 
     def late_ns(self, stack: Stack, sender: str, packet: Packet) -> int:
         """Return by how much a packet with bytes comes late, in nanoseconds; only answers do."""

@@ -223,17 +223,17 @@ class SimulatedSocket(socket.socket):
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Read what is there, up to ``bufsize`` bytes."""
         kernel = self._kernel
-        if type(kernel) is StreamSocket:
-            if bufsize < 0:
-                raise ValueError("negative buffersize in recv")
-            if not kernel.is_open:
-                raise oserror(errno.EBADF)
-            while (
-                data := kernel.recv(bufsize, peek=bool(flags & _PEEK)) if flags else kernel.recv(bufsize)
-            ) is None:
-                self._wait("recv", READ)
-            return data
-        return self.recvfrom(bufsize, flags)[0]
+        if type(kernel) is not StreamSocket:
+            return self.recvfrom(bufsize, flags)[0]
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recv")
+        if not kernel.is_open:
+            raise oserror(errno.EBADF)
+        while (
+            data := kernel.recv(bufsize, peek=bool(flags & _PEEK)) if flags else kernel.recv(bufsize)
+        ) is None:
+            self._wait("recv", READ)
+        return data
 
     def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
         """Read a datagram and its sender; of a stream, what is there."""
@@ -270,10 +270,9 @@ class SimulatedSocket(socket.socket):
         kernel = self._kernel
         if type(kernel) is not StreamSocket:
             return self.sendto(data)
-        if not kernel.is_open:
-            raise oserror(errno.EBADF)
-        if type(data) is bytes:
-            return self._send(kernel, data)
+        if type(data) is bytes and kernel.is_open:
+            return kernel.send(data) or self._send(kernel, data)
+        self._open()
         # Let go of at once: the caller may want to resize its buffer while it handles the error.
         with memoryview(data) as whole, whole.cast("B") as view:
             return self._send(kernel, view)

@@ -29,9 +29,10 @@ from pytest_convergence._engine.base.packets import (
     WORDS,
     Address,
     Packet,
+    Segment,
 )
 from pytest_convergence._engine.base.time import NS_PER_SECOND
-from pytest_convergence._engine.base.trace import RECEIVE
+from pytest_convergence._engine.base.trace import AGENT_SHIFT, RECEIVE
 from pytest_convergence._engine.sim.net.bytestream import CONNECTING, ByteStream
 from pytest_convergence._engine.sim.net.datagram import DatagramSocket
 from pytest_convergence._engine.sim.net.descriptors import Descriptors, abandon, descriptors_of
@@ -45,6 +46,7 @@ from pytest_convergence._engine.sim.net.directory import (
 from pytest_convergence._engine.sim.net.disturbance import SILENCE, Disturbance
 from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
 from pytest_convergence._engine.sim.net.ports import Ports
+from pytest_convergence._engine.sim.net.retries import is_sent_again, waits_ns
 from pytest_convergence._engine.sim.net.stream import StreamSocket
 from pytest_convergence._engine.sim.strands import present_life
 
@@ -55,11 +57,6 @@ if TYPE_CHECKING:
 __all__ = ["Stack", "asking_stack", "stack_of"]
 
 LOOPBACK_NS: Final = 20_000
-_RETRY_NS: Final = NS_PER_SECOND // 5
-_CONNECT_RETRY_NS: Final = NS_PER_SECOND
-_LONGEST_RETRY_NS: Final = 120 * NS_PER_SECOND
-_RETRIES: Final = 15
-_CONNECT_RETRIES: Final = 6
 _NO_ROUTE_NS: Final = 3 * NS_PER_SECOND
 _SURE: Final = frozenset({CONNECT, ACCEPT, DATA, END, WINDOW})
 """What is sent again when it is lost."""
@@ -93,6 +90,8 @@ class Stack:
         "_disturbance",
         "_lingering",
         "_next_unnamed",
+        "_reading_loop",
+        "_received_code",
         "descriptors",
         "directory",
         "flows",
@@ -124,6 +123,9 @@ class Stack:
         self._boots = 0
         self._connections = 0
         self._next_unnamed = 0
+        # Where an order of deliveries is laid down, several may be made in one go, so nobody reads in between.
+        self._reading_loop = node.fabric.loop if node.fabric.sequencer is None else None
+        self._received_code = RECEIVE | node.index << AGENT_SHIFT
         self._disturbance = Disturbance(node.fabric, node.name)
         self._after_crash = node.fabric.choices.every(f"silence {node.name}", SILENCE)
         self.silently: bool | None = None
@@ -289,19 +291,15 @@ class Stack:
             if packet.answers is not None:
                 self.unanswered(packet.answers)
             return
-        first = packet.kind == CONNECT
-        waits_ns = [
-            min((_CONNECT_RETRY_NS if first else _RETRY_NS) << attempt, _LONGEST_RETRY_NS)
-            for attempt in range(packet.attempt + 1)
-        ]
-        wait_ns, world = waits_ns[-1], self.node.fabric.world
+        waits = waits_ns(packet)
+        wait_ns, world = waits[-1], self.node.fabric.world
         flow = self.flows.get((packet.source, packet.target))
-        over_ns = None if flow is None else flow.loses_patience_in(waits_ns)
+        over_ns = None if flow is None else flow.loses_patience_in(waits)
         if flow is not None and flow.keep_alive is not None:
             flow.keep_alive.heard(wait_ns)
         if over_ns is not None:
             world.at(world.now_ns + over_ns, self._give_up, (packet, errno.ETIMEDOUT))
-        elif packet.attempt < (_CONNECT_RETRIES if first else _RETRIES):
+        elif is_sent_again(packet):
             world.at(world.now_ns + wait_ns, self._send_again, (self._boots, packet))
         else:
             world.at(world.now_ns + wait_ns, self._give_up, (packet, errno.ETIMEDOUT))
@@ -338,17 +336,28 @@ class Stack:
     def _arrive(self, message: InFlight) -> None:
         """A message of the network has come."""
         fabric = self.node.fabric
-        packet: Packet | None = message[2]
-        assert packet is not None
-        if packet.kind == DATA:
+        packet: Any = message[2]
+        if type(packet) is not Segment and packet.kind != DATA:
+            fabric.mark(RECEIVE, self.node, message)
+            self.receive(packet)
+            return
+        if fabric.conditions.late_answer:
             late_ns = self._disturbance.late_ns(self, message[0], packet)
             if late_ns:
                 fabric.world.at(fabric.world.now_ns + late_ns, self._arrive_late, message)
                 return
-        fabric.mark(RECEIVE, self.node, message)
-        if packet.kind == DATA:
-            packet = self._disturbance.disturb(self, message[0], packet)
-        if packet is not None:
+        record = fabric.record
+        if record is not None:  # fabric.mark(), without a call
+            record((fabric.world.now_ns, self._received_code, message[6]))
+        packet = self._disturbance.disturb(self, message[0], packet)
+        if packet is None:
+            return
+        flow = self.flows.get((packet.target, packet.source))
+        if (
+            flow is None
+            or flow.connection != packet.connection
+            or not flow.follow(packet, self._reading_loop)
+        ):
             self.receive(packet)
 
     def _arrive_late(self, message: InFlight) -> None:

@@ -30,7 +30,7 @@ from pytest_convergence._engine.sim.net.bytestream import (
     OVER,
     ByteStream,
 )
-from pytest_convergence._engine.sim.net.descriptors import READ
+from pytest_convergence._engine.sim.net.descriptors import READ, WRITE
 from pytest_convergence._engine.sim.net.endpoint import oserror
 from pytest_convergence._engine.sim.net.keepalive import KEEPALIVE_OPTIONS, KeepAlive
 
@@ -68,9 +68,15 @@ class StreamSocket(ByteStream):
 
     def readiness(self) -> int:
         """Return what it is ready for."""
-        if self.state == LISTENING:
+        state = self.state
+        if state == CONNECTED:
+            ready = READ if self.unread or self.ended or self.read_shut or self.error else 0
+            return ready | WRITE if self.room > 0 or self.write_shut or self.error else ready
+        if state == CONNECTING:
+            return READ | WRITE if self.error else 0
+        if state == LISTENING:
             return READ if self.pending else 0
-        return super().readiness()
+        return READ | WRITE
 
     @property
     def is_connected(self) -> bool:
@@ -281,8 +287,8 @@ class StreamSocket(ByteStream):
             peer = self.stack.flows.get((self.remote, self.local))
             self.leave()
             if peer is not None:
-                peer.hang_up(with_unread=self.has_unread)
-        elif self.has_unread or self.options.get((socket.SOL_SOCKET, socket.SO_LINGER)) == _NO_LINGER:
+                peer.hang_up(with_unread=bool(self.unread))
+        elif self.unread or self.options.get((socket.SOL_SOCKET, socket.SO_LINGER)) == _NO_LINGER:
             self.abort()
         else:
             self.finish()
