@@ -17,6 +17,7 @@ from pytest_convergence._engine.sim.conditions import DUPLICATED, OVERTAKEN
 from pytest_convergence._engine.sim.conditions import LOST as FATE_LOST
 
 if TYPE_CHECKING:
+    from pytest_convergence._engine.base.packets import Packet
     from pytest_convergence._engine.sim.fabric import Fabric
     from pytest_convergence._engine.sim.node import Node
     from pytest_convergence._engine.sim.rules import Rule
@@ -93,8 +94,6 @@ class Link:
             self._last_ns = at_ns
         if channel == "user":
             take = target.take
-        elif channel == "net":
-            take = target.arrive
         else:
             fabric.protocol_sent += 1
             world.background += 1
@@ -102,9 +101,33 @@ class Link:
         heappush(world.events, (at_ns, next(world.numbers), take, message))
         return message
 
+    def carry(self, packet: Packet, kind: str) -> None:
+        """Send a packet of the sockets: as :meth:`post` does, without what packets have no need of."""
+        fabric, target = self._fabric, self.target
+        source, world = self.source, fabric.world
+        self.number = number = self.number + 1
+        fabric.uid = uid = fabric.uid + 1
+        now_ns = world.now_ns
+        message: InFlight = (source.name, target.name, packet, kind, number, now_ns, uid, None, "net")
+        record = fabric.record
+        if record is not None:
+            record((now_ns, source.sent_code, uid))
+            keep = fabric.keep  # as in post(); a packet never changes
+            keep(message)
+        fate = next(self._fates)
+        if fate & 3 or self.rules:
+            self.judge(Message._make(message), fate, self.rules)
+            return
+        at_ns = now_ns + fabric.base_ns + (fate >> 2)
+        if at_ns < self._last_ns:
+            at_ns = self._last_ns
+        else:
+            self._last_ns = at_ns
+        heappush(world.events, (at_ns, next(world.numbers), target.arrive, message))
+
     def _post_slowly(self, message: Message, fate: int) -> None:
         fabric = self._fabric
-        if message.channel not in {"user", "net"}:
+        if message.channel != "user":
             fabric.protocol_sent += 1
         self.judge(message, fate, self.rules)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_convergence._engine.sim.net.descriptors import READ, WRITE
 from pytest_convergence._engine.sim.owner import OWNER
@@ -25,6 +25,10 @@ def wake_readers(loop: WorldLoop, hot: dict[int, KernelSocket]) -> None:
     """
     enqueue = loop._ready_append
     for number, file in list(hot.items()):
+        reader = file.reader
+        if reader is not None and not reader._cancelled and (reader._context.get(OWNER) or loop.driver).fuse:
+            enqueue(reader)  # it is in the table because there is something to read
+            continue
         key = file.key
         mask = key.events & file.readiness()
         waiters = key.data
@@ -43,25 +47,22 @@ def wake_readers(loop: WorldLoop, hot: dict[int, KernelSocket]) -> None:
                 hot.pop(number, None)
 
 
-def reads_at_once(loop: WorldLoop, file: ByteStream) -> bool:
+def reads_at_once(loop: WorldLoop, file: ByteStream, reader: Any) -> bool:
     """Let whoever waits for bytes that have come take them, if that is what happens next; return whether it was done.
 
     So it is with a timer whose step comes next: the way through the queue of what is ready would lead to the same.
     """
-    world, key = loop.world, file.key
-    events, waiters = world.events, key.data
+    world = loop.world
+    events = world.events
     if (
         loop._ready
         or world.hot
-        or key.events != READ
         or (events and events[0][0] <= world.now_ns)
-        or type(waiters) is not tuple
         or world.happened > world.max_events - _LAST_STEPS
         or world.after_step is not None
         or loop._stopping
     ):
         return False
-    reader = waiters[0]
     context = reader._context
     life = context.get(OWNER) or loop.driver
     if reader._cancelled or not life.fuse:
@@ -70,7 +71,10 @@ def reads_at_once(loop: WorldLoop, file: ByteStream) -> bool:
     world.happened += 1
     if step < life.fuse or life.node.may_step(life, reader):
         try:
-            context.run(reader._callback, *reader._args)
+            if reader._args:
+                context.run(reader._callback, *reader._args)
+            else:  # as asyncio's transports have it
+                context.run(reader._callback)
         except BaseException as error:
             loop._callback_failed(reader, error)
     if file.unread:

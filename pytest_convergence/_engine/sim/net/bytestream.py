@@ -119,7 +119,7 @@ class ByteStream(KernelSocket):
         if route is None:
             self._put_on_its_way(packet)
         else:
-            route.post(packet, WORDS[kind], "net")
+            route.carry(packet, WORDS[kind])
 
     def _put_on_its_way(self, packet: Packet) -> None:
         """Send a packet as long as no link is known that it could take."""
@@ -138,10 +138,10 @@ class ByteStream(KernelSocket):
         """
         if self.write_shut or self.state != CONNECTED:
             return self._cannot_send()
-        size = len(data)
         room = self.room
-        if size >= room or size > LONGEST_PACKET:
-            return self._send_much(bytes(data[: max(room, 0)]))
+        size = len(data)
+        if size > LONGEST_PACKET or size > room:
+            return self._send_in_parts(bytes(data[: max(room, 0)]))
         if not size:
             return 0
         if self.keep_alive is not None:
@@ -150,40 +150,28 @@ class ByteStream(KernelSocket):
             data = bytes(data)
         if data[0] == HANDSHAKE_BYTE and not self.secret:
             self.secret = is_handshake(data)
-        self.room = room - size
-        self._send_segment(data)
-        return size
-
-    def _send_segment(self, data: bytes) -> None:
+        self.room = room = room - size
         segment = Segment()
         segment.source = self.local  # both are known: it is connected
         segment.target = self.remote
         segment.seq = sent = self._sent
+        self._sent = sent + size
         segment.data = data
         segment.secret = self.secret
         segment.connection = self.connection
-        self._sent = sent + len(data)
         route = self._route
         if route is None:
             self._put_on_its_way(segment)
         else:
-            route.post(segment, _DATA_WORD, "net")
-
-    def _send_much(self, data: bytes) -> int:
-        """Send what fills the room, or is more than one packet."""
-        if not data:
-            return 0
-        if self.keep_alive is not None:
-            self.keep_alive.heard()
-        if not self.secret:
-            self.secret = is_handshake(data)
-        size = len(data)
-        self.room -= size
-        for start in range(0, size, LONGEST_PACKET):
-            self._send_segment(data[start : start + LONGEST_PACKET])
-        if self.room <= 0:
+            route.carry(segment, _DATA_WORD)
+        if not room:
             self.changed()
         return size
+
+    def _send_in_parts(self, data: bytes) -> int:
+        return sum(
+            self.send(data[start : start + LONGEST_PACKET]) for start in range(0, len(data), LONGEST_PACKET)
+        )
 
     def _cannot_send(self) -> int:
         if self.error and self.family != _UNIX:
@@ -211,12 +199,12 @@ class ByteStream(KernelSocket):
         data = packet.data
         self._expected += len(data)
         self.unread.append(data)
-        if (
-            self.key is not None
-            and self.state == CONNECTED
-            and (loop is None or not reads_at_once(loop, self))
-        ):
-            self.changed()
+        if self.key is not None and self.state == CONNECTED:
+            reader = self.reader
+            if reader is None:
+                self.changed()
+            elif loop is None or not reads_at_once(loop, self, reader):
+                self._hot[self.number] = self
         return True
 
     def receive(self, packet: Packet) -> None:
@@ -313,19 +301,22 @@ class ByteStream(KernelSocket):
         chunks = self.unread
         if not chunks or peek:
             return self._recv_slowly(size, peek=peek)
-        first = chunks[0]
-        if len(first) <= size:
-            chunks.popleft()
-            if chunks and len(first) < size:
-                first = self._gather(first, size)
-        else:
-            chunks[0] = first[size:]
-            first = first[:size]
-        self._until_told = left = self._until_told - len(first)
+        first = chunks.popleft()
+        length = len(first)
+        if length > size:
+            chunks.appendleft(first[size:])
+            first, length = first[:size], size
+        elif chunks and length < size:
+            first = self._gather(first, size)
+            length = len(first)
+        self._until_told = left = self._until_told - length
         if left <= 0:
             self._grant()
         if not chunks and self._hot:
-            self.changed()
+            if self.reader is None or self.ended or self.read_shut or self.error:
+                self.changed()
+            else:
+                self._hot.pop(self.number, None)
         return first
 
     def _gather(self, first: bytes, size: int) -> bytes:

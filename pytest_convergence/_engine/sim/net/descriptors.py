@@ -54,6 +54,9 @@ class Descriptors:
         file = self.files.get(number)
         if file is not None:
             file.key = key
+            file.reader = None
+            if key is not None and key.events == READ and type(key.data) is tuple:
+                file.reader = key.data[0]
             self.changed(file)
 
     def changed(self, file: KernelSocket) -> None:

@@ -65,6 +65,7 @@ class KernelSocket:
         local, remote: its addresses, ``None`` as long as it has none.
         error: what goes wrong at the next call, as an ``errno``; 0 for nothing.
         key: who waits for it (a selector's key), or ``None``.
+        reader: what is to be run when there is something to read, if the loop waits for nothing else of it.
         is_open: whether the program has not closed it.
         is_nonblocking: whether calls by its number give ``EAGAIN`` instead of waiting (``O_NONBLOCK``).
     """
@@ -80,6 +81,7 @@ class KernelSocket:
         "number",
         "options",
         "proto",
+        "reader",
         "remote",
         "stack",
     )
@@ -94,6 +96,7 @@ class KernelSocket:
         self.remote: Address | None = None
         self.error = 0
         self.key: Any = None
+        self.reader: Any = None
         self.is_open = True
         self.is_nonblocking = False
         self.options: dict[tuple[int, int], Any] = {}
@@ -240,6 +243,6 @@ class KernelSocket:
     def vanish(self) -> None:
         """Its process is gone, and nobody is told."""
         self.is_open = False
-        self.key = None
+        self.key = self.reader = None
         self.stack.descriptors.close(self.number)
         self.stack.forget_transport(self.number)

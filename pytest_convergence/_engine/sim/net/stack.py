@@ -264,7 +264,7 @@ class Stack:
         if target.stack is None:
             stack_of(target)
         link = self.node.fabric.link(self.node, target.name)
-        link.post(packet, WORDS[packet.kind], "net")
+        link.carry(packet, WORDS[packet.kind])
         return link
 
     def loop_back(self, packet: Packet) -> None:
@@ -349,9 +349,10 @@ class Stack:
         record = fabric.record
         if record is not None:  # fabric.mark(), without a call
             record((fabric.world.now_ns, self._received_code, message[6]))
-        packet = self._disturbance.disturb(self, message[0], packet)
-        if packet is None:
-            return
+        if not fabric.is_calm:
+            packet = self._disturbance.disturb(self, message[0], packet)
+            if packet is None:
+                return
         flow = self.flows.get((packet.target, packet.source))
         if (
             flow is None

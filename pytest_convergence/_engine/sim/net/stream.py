@@ -269,7 +269,7 @@ class StreamSocket(ByteStream):
         if not self.is_open:
             return
         self.is_open = False
-        self.key = None
+        self.key = self.reader = None
         self.stack.descriptors.close(self.number)
         self.stack.node.fabric.loop.forget_transport(self.number, is_over=False)
         if self.state == LISTENING:
