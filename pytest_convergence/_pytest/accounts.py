@@ -76,6 +76,11 @@ class Told(Protocol):
         ...
 
     @property
+    def events(self) -> int:
+        """How many steps were taken in its run, if it has ended."""
+        ...
+
+    @property
     def chosen(self) -> Mapping[str, Chosen] | None:
         """Its departures from calm by label, ``None`` if they were not recorded."""
         ...
@@ -135,6 +140,7 @@ class Account(NamedTuple):
     has_ended: bool
     converged: bool
     virtual_seconds: float
+    events: int
     chosen: Mapping[str, Chosen] | None
     unasked: Sequence[str]
     digest: str
@@ -153,6 +159,7 @@ class Account(NamedTuple):
             has_ended=told.has_ended,
             converged=told.converged,
             virtual_seconds=told.virtual_seconds,
+            events=told.events,
             chosen=None
             if chosen is None
             else {label: one._replace(domain=sendable(one.domain)) for label, one in chosen.items()},

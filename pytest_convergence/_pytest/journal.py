@@ -106,6 +106,7 @@ def accounts_of(told: list[Begun | Departed]) -> list[Account]:
             has_ended=False,
             converged=False,
             virtual_seconds=0.0,
+            events=0,
             chosen=chosen[number],
             unasked=(),
             digest="",

@@ -114,6 +114,11 @@ class Made:
         return 0.0 if self.outcome is None else self.outcome.metrics.virtual_seconds
 
     @property
+    def events(self) -> int:
+        """How many steps were taken in its run, if it has ended."""
+        return 0 if self.outcome is None else self.outcome.metrics.events
+
+    @property
     def chosen(self) -> Mapping[str, Chosen] | None:
         """Its departures from calm, if they were recorded."""
         return chosen_by(self.session)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import functools
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, final
@@ -49,6 +48,7 @@ from pytest_convergence._pytest.sorts import Sorts
 from pytest_convergence.errors import PropertyViolation
 from pytest_convergence.explore.coarsening import Coarsener
 from pytest_convergence.explore.counterexample import Counterexample, Told
+from pytest_convergence.explore.effort import Effort, MayGoOn
 from pytest_convergence.explore.shrinking import Deviation, Shrinker
 from pytest_convergence.explore.synthesis import synthesize
 from pytest_convergence.explore.wording import sentence
@@ -89,7 +89,7 @@ class _Search:
         self._running = running
         self._once = once
         self._here = here
-        self._began = time.perf_counter()
+        self._effort = Effort(item.config.stash[SETTINGS].shrink_seconds)
         self._bases: tuple[Recorded, ...] = ()
         self._domains: dict[tuple[int, str], Any] = {}
         self._stems: dict[tuple[int, str], Any] = {}
@@ -98,20 +98,14 @@ class _Search:
         self.replayed: list[str] = []
         self.is_minimal = True
         self._runs = 0
-        self._begun = 0
+        self._passed: dict[tuple[Any, ...], int] = {}  # what has not failed, and until which horizon
         self._wanted: Signature = ()
         self._seeded: tuple[Schedule, ...] = ()
         self._looks = 0
         self._horizon_ns = 0
 
-    @property
-    def seconds(self) -> float:
-        """Real seconds so far."""
-        return time.perf_counter() - self._began
-
     def run(self, course: Course, *, here: bool = False) -> BaseException | None:
         """Run the body once more, and ``here`` if the run is to be told of; return what went wrong."""
-        self._begun += 1
         running = self._running
         begin = functools.partial(running.begin_run_again, course)
         forget_output(self._item.config)
@@ -120,6 +114,8 @@ class _Search:
             (self._here if here else self._once)(self._item, running)
         except FAILURES as error:
             return error
+        finally:
+            self._effort.ran(sum(told.events for told in running.run.followers))
         return None
 
     def record(self, error: BaseException) -> tuple[Deviation, ...] | None:
@@ -169,47 +165,47 @@ class _Search:
 
     def shrink(self, found: tuple[Deviation, ...]) -> tuple[Deviation, ...]:
         """Return the least part of ``found`` that still fails, each as weak as it may be."""
-        limit = self._item.config.stash[SETTINGS].shrink_seconds
-        found = self._fewest(found, limit / 5)
-        least = self._shrinker(self.seconds + limit / 10).drop(found)
-        least = self._synthesize(least, self.seconds + limit / 5)
-        least = self._shrinker(limit / 2).drop(least)
-        least = self._coarsen(least, self.seconds + limit / 6)
-        least = self._reduce_others(least, limit * 2 / 3)
-        least = self._shrinker(limit).shrink(least)  # what there was no time for, and elsewhere
-        self.is_minimal = self.seconds < limit
+        effort = self._effort
+        found = self._fewest(found, effort.part(1 / 5))
+        least = self._shrinker(effort.part(1 / 10)).drop(found)
+        least = self._synthesize(least, effort.part(1 / 5))
+        least = self._shrinker(effort.until(1 / 2)).drop(least)
+        least = self._coarsen(least, effort.part(1 / 6))
+        least = self._reduce_others(least, effort.until(2 / 3))
+        least = self._shrinker(lambda: effort.is_left).shrink(
+            least
+        )  # what there was no time for, and elsewhere
+        self.is_minimal = effort.is_left
         return least
 
-    def _shrinker(self, limit: float, runs: float = math.inf) -> Shrinker:
-        began, most = self.seconds, self._begun + runs
+    def _shrinker(self, may_go_on: MayGoOn, runs: float = math.inf) -> Shrinker:
+        most = self._effort.runs + runs
         return Shrinker(
             self.fails,
             self.weaker,
-            lambda: self._begun < most and self.seconds < limit,
+            lambda: self._effort.runs < most and may_go_on(),
             elsewhere=self.elsewhere,
             earlier=self.earlier,
-            may_move=lambda: self.seconds < (began + limit) / 2,  # it is no less minimal without
+            may_move=self._effort.half_of_the_rest(),  # it is no less minimal without
         )
 
-    def _coarsen(self, least: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
-        """Put long faults in the place of several short deviations, as far as that helps; until ``limit``."""
+    def _coarsen(self, least: tuple[Deviation, ...], may_go_on: MayGoOn) -> tuple[Deviation, ...]:
+        """Put long faults in the place of several short deviations, as far as that helps."""
         if not _SMALL < len(least) <= _MANY:
             return least
+        horizon_ns = self._horizon_ns
+        coarser = Coarsener(self.fails, self._shrinker(may_go_on).drop, self.survey, may_go_on).coarsen(least)
+        if coarser == least:
+            self._horizon_ns = horizon_ns  # runs that were of no use have failed sooner, perhaps
+        return coarser
 
-        def may_go_on() -> bool:
-            return self.seconds < limit
-
-        return Coarsener(self.fails, self._shrinker(limit).drop, self.survey, may_go_on).coarsen(least)
-
-    def _synthesize(self, least: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
-        """Return one or two deviations that somebody may think out who knows this failure, if they fail; until ``limit``."""
-        if len(least) <= _SMALL:
+    def _synthesize(self, least: tuple[Deviation, ...], may_go_on: MayGoOn) -> tuple[Deviation, ...]:
+        """Return one or two deviations that somebody may think out who knows this failure, if they fail."""
+        if len(least) <= _SMALL or not may_go_on():
             return least
         for number, (failing, calm) in enumerate(zip(self.survey(least), self.survey(()), strict=False)):
             if failing is not None and calm is not None:
-                found = synthesize(
-                    self.fails, failing.decisive, calm, number, failing.ends_ns, lambda: self.seconds < limit
-                )
+                found = synthesize(self.fails, failing.decisive, calm, number, failing.ends_ns, may_go_on)
                 if found is not None:
                     return found
         return least
@@ -217,8 +213,8 @@ class _Search:
     def survey(self, deviations: tuple[Deviation, ...]) -> Sequence[Survey | None]:
         """Run under these deviations, and return what each session was like."""
         course = replace(self.course(deviations), surveyed=True, horizon_ns=self._horizon_ns)
-        if self._fails_again(course) and self._horizon_ns:
-            self._horizon_ns = min(self._horizon_ns, int(_HORIZON * self._lasted_ns))
+        if self._fails_again(course):
+            self._lower_horizon()
         surveys = [told.survey for told in self._running.run.followers]
         for number, survey in enumerate(surveys):
             for stem, domain in () if survey is None else survey.faults.items():
@@ -230,32 +226,32 @@ class _Search:
         known = self._domains.get((deviation.session, deviation.label))
         return known or self._stems.get((deviation.session, split_label(deviation.label)[0]))
 
-    def _reduce_others(self, least: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
-        """Return the least part of another schedule that fails in the same way, if it is smaller; until ``limit``."""
+    def _reduce_others(self, least: tuple[Deviation, ...], may_go_on: MayGoOn) -> tuple[Deviation, ...]:
+        """Return the least part of another schedule that fails in the same way, if it is smaller."""
         best = self._origin()
-        runs, looks = self._begun, self._looks
+        runs, looks = self._effort.runs, self._looks
         sorts = Sorts(least)
-        while len(least) > _FEW and self.seconds < limit and any(map(_is_seeded, self._seeded)):
-            is_enough = self._looks >= looks + _LOOKS and self._begun > (1 + _PATIENCE) * runs
+        while len(least) > _FEW and may_go_on() and any(map(_is_seeded, self._seeded)):
+            is_enough = self._looks >= looks + _LOOKS and self._effort.runs > (1 + _PATIENCE) * runs
             if is_enough and len(least) <= _LARGE:
                 break
             found = self._look_at_another(sorts)
             if found is None:
                 continue
-            smaller = self._shrinker(limit, runs).drop(found)
-            smaller = self._coarsen(smaller, limit)
+            smaller = self._shrinker(may_go_on, runs).drop(found)
+            smaller = self._coarsen(smaller, may_go_on)
             if len(smaller) < len(least):
                 least, best = smaller, self._origin()
                 sorts.learn(least)
         self._return_to(best)
         return least
 
-    def _fewest(self, found: tuple[Deviation, ...], limit: float) -> tuple[Deviation, ...]:
+    def _fewest(self, found: tuple[Deviation, ...], may_go_on: MayGoOn) -> tuple[Deviation, ...]:
         """Of some schedules that fail in the same way, return the one that departs from calm in the fewest ways."""
         best = self._origin()
         sorts, failed = Sorts(found), 0
         for _ in range(_LOOKS if any(map(_is_seeded, self._seeded)) else 0):
-            if len(found) <= _MANY or failed == _ENOUGH or self.seconds > limit:
+            if len(found) <= _MANY or failed == _ENOUGH or not may_go_on():
                 break
             other = self._look_at_another(sorts)
             failed += other is not None
@@ -344,7 +340,7 @@ class _Search:
             return f"{words}."
         return (
             f"{words}; shrunk from {len(found)} to {len(least)} deviation{'s' * (len(least) != 1)} in {self._runs} "
-            f"run{'s' * (self._runs != 1)}, {self.seconds:.2g} s."
+            f"run{'s' * (self._runs != 1)}, {self._effort.seconds:.2g} s."
         )
 
     def course(self, deviations: Sequence[Deviation], *, recorded: bool = False) -> Course:
@@ -364,9 +360,23 @@ class _Search:
 
     def fails(self, deviations: Sequence[Deviation], horizon_ns: int = 0) -> bool:
         """Whether the same failure comes about under these deviations alone, and before a horizon if one is given."""
-        self._runs += 1
         horizon_ns = min(horizon_ns or self._horizon_ns, self._horizon_ns)
-        return self._fails_again(replace(self.course(deviations), horizon_ns=horizon_ns))
+        candidate = (self._bases, *deviations)
+        until_ns = self._passed.get(candidate)
+        if until_ns is not None and horizon_ns <= until_ns:
+            return False
+        self._runs += 1
+        fails = self._fails_again(replace(self.course(deviations), horizon_ns=horizon_ns))
+        if fails:
+            self._lower_horizon()
+        else:
+            self._passed[candidate] = horizon_ns
+        return fails
+
+    def _lower_horizon(self) -> None:
+        """The last run has failed: none that takes much longer is worth its time any more."""
+        if self._horizon_ns:
+            self._horizon_ns = min(self._horizon_ns, int(_HORIZON * self._lasted_ns))
 
     def weaker(self, deviation: Deviation) -> Sequence[int]:
         """Options that depart less from calm."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+
+from pytest_convergence._pytest import search
+from pytest_convergence.explore.effort import Effort
 
 SURVEY = """
 import pytest
@@ -125,3 +130,75 @@ def test_what_decided_a_failure_is_disturbed_by_other_faults(
     result.stdout.fnmatch_lines(
         ["violated: election_safety: *", "It takes [12] deviation*", "  - *cut off for * at its step *"]
     )
+
+
+def _smallest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tick: float) -> str:
+    """Return what is told of a failure that is reduced while the real clock goes on so far whenever it is read."""
+    seconds = 0.0
+
+    def now() -> float:
+        nonlocal seconds
+        seconds += tick
+        return seconds
+
+    monkeypatch.setattr(search, "Effort", partial(Effort, now=now))
+    options = ("--convergence-profile=uniform", "--convergence-shrink-seconds=0.5")
+    told = str(pytester.runpytest_inprocess("-p", "convergence", *options).stdout.str())
+    return told.partition("It takes ")[2].partition("What contradicts")[0]
+
+
+def test_how_far_a_failure_is_reduced_does_not_depend_on_the_speed_of_the_machine(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+):
+    pytester.makepyfile(TWO_LEADERS)
+    told = _smallest(pytester, monkeypatch, 0.0)
+    assert "deviation" in told
+    assert "the time to shrink was up" not in told
+    # So little time is not enough for all that may be tried; by real time alone the slow one would come to more.
+    assert told == _smallest(pytester, monkeypatch, 0.001)
+
+
+GIVES_UP = """
+import pytest
+from pytest_convergence import Network
+
+async def owner(agent):
+    agent.observe("own", task="work", token=1)
+    for number in range(2_000):
+        await agent.send("sink", number)
+        try:
+            await agent.receive(timeout=0.5)
+        except TimeoutError:
+            agent.observe("release", task="work", token=1)
+            return
+
+async def sink(agent):
+    async for message in agent.inbox:
+        await agent.send("owner", message.payload)
+
+@pytest.mark.convergence(
+    agents={"owner": owner, "sink": sink},
+    network=Network(latency=(0.001, 0.05), loss=0.01),
+    properties=["no_lost_owner"],
+    schedules=20,
+)
+def test_work(convergence_session):
+    with open(HORIZONS, "a") as file:
+        print(convergence_session.horizon_ns, file=file)
+    convergence_session.run()
+"""
+
+
+def test_runs_that_take_much_longer_than_the_smallest_that_has_failed_are_given_up(pytester: pytest.Pytester):
+    """What fails in the end fails the sooner, the less comes late; so later candidates are worth less time."""
+    path = pytester.path / "horizons"
+    pytester.makepyfile(GIVES_UP.replace("HORIZONS", repr(str(path))))
+    result = pytester.runpytest_inprocess("-p", "convergence", "--convergence-profile=uniform")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["violated: no_lost_owner: *", "It takes 1 deviation from the calm schedule:"]
+    )
+    horizons = [int(line) for line in path.read_text().splitlines()]
+    limited = [each for each in horizons if each]
+    assert limited == sorted(limited, reverse=True)
+    assert limited[-1] < limited[0] / 2

@@ -231,12 +231,14 @@ class FateDomain:
         return (*late, *same) if kind == OVERTAKEN else tuple(same)
 
     def lasting(self, duration_ns: int) -> tuple[int, ...]:
-        """Late by so much, or as late as the network may deliver, and lost; as far as it does such things."""
+        """Late by so much, or as late as the network may deliver; its copy so late; lost: as far as the network does it."""
         options = []
         if self._on_time < self._tail_from:
             options.append(OVERTAKEN | min(duration_ns, self._stretch_ns) << 2)
         elif self._spread_ns:
             options.append(min(duration_ns, self._spread_ns) << 2)
+        if self._duplicated_from < self._lost_from:
+            options.append(DUPLICATED | min(duration_ns, self._stretch_ns) << 2)
         if self._lost_from < 1:
             options.append(LOST)
         return tuple(options)

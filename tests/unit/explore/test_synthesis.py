@@ -113,10 +113,12 @@ def test_messages_of_links_that_cannot_be_disturbed_are_left_alone() -> None:
         (Network(latency=0.001), []),
         (Network(latency=(0.001, 0.5)), ["delayed 40 ms"]),
         (Network(latency=0.001, loss=0.1), ["lost"]),
+        (Network(latency=0.01, duplicate=0.1), ["duplicated, the copy 40 ms later"]),
+        (Network(latency=0.001, duplicate=0.1), ["duplicated, the copy 4 ms later"]),
         (LATE, ["overtaken 40 ms", "lost"]),
     ],
 )
-def test_a_message_is_late_or_lost_as_far_as_the_network_does_such_things(
+def test_a_message_is_late_or_twice_or_lost_as_far_as_the_network_does_such_things(
     network: Network, words: list[str]
 ) -> None:
     domain = FateDomain(network)
