@@ -8,6 +8,7 @@ is the outer bound, for programs that take long over a step.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final, final
@@ -16,10 +17,15 @@ __all__ = ["Effort", "MayGoOn"]
 
 MayGoOn = Callable[[], bool]
 """Tells whether there is something left of a share."""
-_PER_SECOND: Final = 20_000
-"""So many steps of agents stand for a second: a processor of a small virtual machine takes about twice as many."""
-_PER_RUN: Final = 30
+_PER_SECOND: Final = 6_000
+"""So many steps of agents stand for a second: a processor of a small virtual machine takes two to five times as many."""
+_PER_RUN: Final = 100
 """So many stand for what a run takes to begin and to end."""
+
+_SLOWER: Final = 2.0
+"""A share may take so many times as long in real time, where runs take that much longer than is thought."""
+_BUT_THE_LAST: Final = 2 / 3
+"""So much of the real time may be taken by all shares together; the rest is for what comes last."""
 
 
 @final
@@ -58,19 +64,21 @@ class Effort:
 
     def part(self, share: float) -> MayGoOn:
         """Return what tells whether there is something left of that share of the whole, which begins now."""
-        return self._bound(self._work + share * self._whole, self.seconds + share * self._limit)
+        return self._bound(self._work + share * self._whole, self.seconds + _SLOWER * share * self._limit)
 
     def until(self, share: float) -> MayGoOn:
         """Return what tells whether less than that share of the whole was spent, from the very beginning on."""
-        return self._bound(share * self._whole, share * self._limit)
+        return self._bound(share * self._whole, math.inf)
 
     def half_of_the_rest(self) -> MayGoOn:
         """Return what tells whether there is something left of half of what is left now."""
-        return self._bound((self._work + self._whole) / 2, (self.seconds + self._limit) / 2)
+        work, seconds = (self._work + self._whole) / 2, (self.seconds + self._limit) / 2
+        return lambda: self._work < work and self.seconds < seconds
 
     @property
     def _whole(self) -> float:
         return self._limit * _PER_SECOND
 
     def _bound(self, work: float, seconds: float) -> MayGoOn:
+        seconds = min(seconds, _BUT_THE_LAST * self._limit)
         return lambda: self._work < work and self.seconds < seconds

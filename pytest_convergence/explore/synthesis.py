@@ -9,8 +9,10 @@ failure, however large, shows which place that is:
    leader. Their types are taken from the failing run.
 2. *Where it is decided* in a calm run are the instants at which the first messages of these types are sent and received.
 3. Two faults are tried at once: outages (cut off alone or with another, paused, crashed) at steps of these instants, and
-   these messages late or lost. Pairs are drawn, but the same each time. Where one of the two would be enough, the reduction
-   of what is found will tell.
+   these messages late, twice or lost. Pairs are drawn, but the same each time. Where one of the two would be enough, the
+   reduction of what is found will tell.
+4. Every third time one fault is tried alone, and there are few such: so it may strike later as well, for instance when the
+   same messages have more to say.
 
 Every candidate is a real run, in which the same property must be violated.
 """
@@ -20,8 +22,8 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from typing import Final, NamedTuple, Self
 
 from pytest_convergence._engine.base.choices import split_label
 from pytest_convergence._engine.base.survey import Lasting, Sent, Survey
@@ -32,7 +34,10 @@ __all__ = ["synthesize"]
 Deviations = tuple[Deviation, ...]
 
 _MOST_OF_A_TYPE: Final = 6
+_MOST_ON_A_LINK: Final = 16
+"""So many of a type, on each link, may be struck by a fault that is alone."""
 _MOST_STEPS: Final = 40
+_MOST_LATER_STEPS: Final = 160
 _MOST_DRAWN: Final = 6_000
 _MOST_TRIED: Final = 600
 _LONG: Final = 4
@@ -56,7 +61,7 @@ def synthesize(
     lasted_ns: int,
     may_go_on: Callable[[], bool],
 ) -> Deviations | None:
-    """Return two deviations that fail in the same way, if any are found.
+    """Return one or two deviations that fail in the same way, if any are found.
 
     Args:
         fails: runs with the given deviations only, up to a horizon in virtual nanoseconds, and says whether the same failure
@@ -67,18 +72,19 @@ def synthesize(
         lasted_ns: how long the known failure took, in virtual nanoseconds.
         may_go_on: whether there is time left; asked before each run.
     """
-    first = _first(decisive, calm)
-    instants = [max(one.sent_ns, one.received_ns) for one in first]
-    if not instants:
+    deciding = [message for message in calm.sent if message.type in decisive]
+    first = _first(deciding, lambda one: one.type, _MOST_OF_A_TYPE)
+    if not first:
         return None
-    outages, messages = list(_outages(first, calm)), list(_fates(first, calm))
-    decided_ns = max(instants)
+    early = _Sites.of(first, calm, _MOST_STEPS)
+    later = _first(deciding, _link_and_type, _MOST_ON_A_LINK)
+    late = _Sites.of(later, calm, _MOST_LATER_STEPS)
+    decided_ns = max(map(_over_ns, first))
     usual_ns = (1 + _LONG) * decided_ns
     stream, tried = random.Random(0), 0
-    for candidate, length_ns in _pairs(outages, messages, session, stream, decided_ns, lasted_ns):
+    for candidate, over_ns in _drawn(early, late, session, stream, decided_ns, lasted_ns):
         if tried >= _MOST_TRIED or not may_go_on():
             break
-        over_ns = decided_ns + length_ns
         if stream.random() * over_ns > _COSTLY * usual_ns:
             continue  # in the time that it takes, many shorter ones are tried
         tried += 1
@@ -88,67 +94,90 @@ def synthesize(
 
 
 class _Site(NamedTuple):
-    """Where something may happen: the label, and what may be chosen there."""
+    """Where something may happen: the label, what may be chosen there, and when."""
 
     label: str
     domain: Lasting
+    at_ns: int
 
 
-def _pairs(
-    outages: Sequence[_Site],
-    messages: Sequence[_Site],
-    session: int,
-    stream: random.Random,
-    decided_ns: int,
-    lasted_ns: int,
+class _Sites(NamedTuple):
+    """Where agents may fail, and messages."""
+
+    outages: Sequence[_Site]
+    fates: Sequence[_Site]
+
+    @classmethod
+    def of(cls, messages: Sequence[Sent], calm: Survey, most: int) -> Self:
+        """Return the messages, and the first steps that are taken when they are sent or received."""
+        return cls(tuple(_outages(messages, calm, most)), tuple(_fates(messages, calm)))
+
+
+def _drawn(
+    early: _Sites, late: _Sites, session: int, stream: random.Random, decided_ns: int, lasted_ns: int
 ) -> Iterator[tuple[Deviations, int]]:
-    """Draw pairs, each with the length of the longer one: half of them an outage and a message, if there are both."""
+    """Draw pairs, half of them of an outage and a message, and faults that are alone; tell when each is over."""
 
     def length_ns() -> int:
         if stream.random() < _SHORT:
             return int(stream.random() * _LONG * decided_ns)
         return int(_LEAST_NS * (max(lasted_ns, _LEAST_NS) / _LEAST_NS) ** stream.random())
 
-    sorts = [
-        each
-        for each in ((outages, messages), (outages, outages), (outages, messages), (messages, messages))
-        if all(each)
-    ]
-    for sites in itertools.islice(itertools.cycle(sorts), _MOST_DRAWN if sorts else 0):
-        pair = [stream.choice(each) for each in sites]
-        lengths = [length_ns() for _ in pair]
+    outages, fates = early
+    sorts = (
+        (outages, fates),
+        (late.fates,),
+        (outages, outages),
+        (outages, fates),
+        (late.outages,),
+        (fates, fates),
+    )
+    possible = [each for each in sorts if all(each)]
+    for sites in itertools.islice(itertools.cycle(possible), _MOST_DRAWN if possible else 0):
+        drawn = [stream.choice(each) for each in sites]
+        lengths = [length_ns() for _ in drawn]
         if stream.random() < _TOGETHER:
-            lengths = lengths[:1] * 2
-        options = [site.domain.lasting(length) for site, length in zip(pair, lengths, strict=True)]
-        if pair[0].label != pair[1].label and all(options):
-            chosen = zip(pair, options, strict=True)
-            yield (
-                tuple(Deviation(session, site.label, stream.choice(each)) for site, each in chosen),
-                max(lengths),
-            )
+            lengths = lengths[:1] * len(drawn)
+        options = [site.domain.lasting(length) for site, length in zip(drawn, lengths, strict=True)]
+        if len({site.label for site in drawn}) == len(drawn) and all(options):
+            faults = [
+                Deviation(session, site.label, stream.choice(each))
+                for site, each in zip(drawn, options, strict=True)
+            ]
+            yield tuple(faults), max(decided_ns, *(site.at_ns for site in drawn)) + max(lengths)
 
 
-def _first(decisive: Set[str], calm: Survey) -> list[Sent]:
-    """The first messages of each type that decides."""
-    count: Counter[str] = Counter()
+def _first(messages: Iterable[Sent], key: Callable[[Sent], object], most: int) -> list[Sent]:
+    """The first messages of each key."""
+    count: Counter[object] = Counter()
     found = []
-    for message in calm.sent:
-        count[message.type] += 1
-        if message.type in decisive and count[message.type] <= _MOST_OF_A_TYPE:
+    for message in messages:
+        count[key(message)] += 1
+        if count[key(message)] <= most:
             found.append(message)
     return found
+
+
+def _link_and_type(message: Sent) -> object:
+    return split_label(message.label)[0], message.type
+
+
+def _over_ns(message: Sent) -> int:
+    return max(message.sent_ns, message.received_ns)
 
 
 def _fates(messages: Sequence[Sent], calm: Survey) -> Iterator[_Site]:
     for message in messages:
         domain = calm.faults.get(split_label(message.label)[0])
         if domain is not None:
-            yield _Site(message.label, domain)
+            yield _Site(message.label, domain, _over_ns(message))
 
 
-def _outages(messages: Sequence[Sent], calm: Survey) -> Iterator[_Site]:
+def _outages(messages: Sequence[Sent], calm: Survey, most: int) -> Iterator[_Site]:
     instants = {at_ns for one in messages for at_ns in (one.sent_ns, one.received_ns)}
-    steps = [step for step in calm.steps if step.at_ns in instants][:_MOST_STEPS]
+    steps = [step for step in calm.steps if step.at_ns in instants][:most]
     for stem, domain in calm.faults.items():
         _, _, agent = stem.partition(" ")
-        yield from (_Site(f"{stem} #{step.number}", domain) for step in steps if step.agent == agent)
+        yield from (
+            _Site(f"{stem} #{step.number}", domain, step.at_ns) for step in steps if step.agent == agent
+        )

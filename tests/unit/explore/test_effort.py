@@ -4,8 +4,10 @@ import pytest
 
 from pytest_convergence.explore.effort import Effort
 
-SECOND = 20_000
+SECOND = 6_000
 """Steps that stand for a second."""
+A_RUN = 100
+"""Those that stand for a run in which nobody takes any."""
 
 
 class Clock:
@@ -30,7 +32,7 @@ def effort(clock: Clock) -> Effort:
 
 def work(effort: Effort, seconds: float) -> None:
     """Do as much in one run as a slow machine does in so many seconds."""
-    effort.ran(int(seconds * SECOND))
+    effort.ran(int(seconds * SECOND) - A_RUN)
 
 
 def test_a_share_is_spent_when_so_many_steps_were_taken_though_no_time_has_passed(effort: Effort) -> None:
@@ -45,26 +47,35 @@ def test_a_share_is_spent_when_so_many_steps_were_taken_though_no_time_has_passe
 def test_a_share_is_spent_when_its_real_time_is_up_though_hardly_a_step_was_taken(
     effort: Effort, clock: Clock
 ) -> None:
-    clock.seconds += 5
     may_go_on = effort.part(1 / 5)
-    clock.seconds += 1.9
+    clock.seconds += 3.9  # a share may take twice its part of the time
     assert may_go_on()
-    clock.seconds += 0.1
+    clock.seconds += 0.2
     assert not may_go_on()
+
+
+def test_time_is_left_for_what_comes_last(effort: Effort, clock: Clock) -> None:
+    clock.seconds += 5
+    shares = effort.part(1 / 2), effort.until(1 / 2)
+    clock.seconds += 1.6
+    assert all(may_go_on() for may_go_on in shares)
+    clock.seconds += 0.1
+    assert not any(may_go_on() for may_go_on in shares)
+    assert effort.is_left
 
 
 def test_a_run_costs_something_even_if_nobody_takes_a_step(effort: Effort) -> None:
-    may_go_on = effort.part(1 / 100)
-    for _ in range(1_000):
+    may_go_on = effort.part(1 / 10)
+    for _ in range(60):
+        assert may_go_on()
         effort.ran(0)
     assert not may_go_on()
-    assert effort.runs == 1_000
+    assert effort.runs == 60
 
 
-def test_a_share_may_be_counted_from_the_beginning(effort: Effort, clock: Clock) -> None:
+def test_a_share_may_be_counted_from_the_beginning(effort: Effort) -> None:
     may_go_on = effort.until(1 / 2)
     work(effort, 4.9)
-    clock.seconds += 4.9
     assert may_go_on()
     assert effort.until(1 / 2)()
     assert not effort.until(1 / 4)()

@@ -75,13 +75,26 @@ def test_only_what_decides_is_disturbed_and_at_the_instants_at_which_it_does() -
         "deliver c→a #1",
         *(f"isolate {name} #{step}" for name in NAMES for step in (2, 3)),
     }
-    assert {len(candidate) for candidate in tried} == {2}
+    assert {len(candidate) for candidate in tried} == {1, 2}
+
+
+def test_a_fault_that_is_alone_may_strike_later_messages_too() -> None:
+    found, tried, horizons = thought_out(lambda candidate: len(candidate) == 1, "beat")
+    assert found is not None
+    _, tried, horizons = thought_out(lambda _: False, "beat")
+    pairs = {one.label for candidate in tried for one in candidate if len(candidate) == 2}
+    alone = {one.label for candidate in tried for one in candidate if len(candidate) == 1}
+    assert {label for label in pairs if "deliver" in label} == {f"deliver b→a #{n}" for n in range(4, 10)}
+    assert {label for label in alone if "deliver" in label} == {f"deliver b→a #{n}" for n in range(4, 20)}
+    for candidate, horizon_ns in zip(tried, horizons, strict=True):
+        if candidate[0].label == "deliver b→a #19":
+            assert horizon_ns > 190 * MS
 
 
 def test_a_run_is_given_up_soon_after_its_faults_are_over() -> None:
     _, tried, horizons = thought_out(lambda _: False)
-    for (one, other), horizon_ns in zip(tried, horizons, strict=True):
-        for each in (one, other):
+    for candidate, horizon_ns in zip(tried, horizons, strict=True):
+        for each in candidate:
             if each.label.startswith("isolate"):
                 lasts_ns = Isolation(["b", "c"]).duration_ns(each.option)
                 assert horizon_ns >= 30 * MS + lasts_ns or lasts_ns == MS
