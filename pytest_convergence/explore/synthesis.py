@@ -138,6 +138,11 @@ def _drawn(
         lengths = [length_ns() for _ in drawn]
         if stream.random() < _TOGETHER:
             lengths = lengths[:1] * len(drawn)
+        # No network holds up messages for ever, and what is at most possible is but one of the lengths that may matter.
+        lengths = [
+            length if length < site.domain.longest_ns else int(stream.random() * site.domain.longest_ns)
+            for site, length in zip(drawn, lengths, strict=True)
+        ]
         options = [site.domain.lasting(length) for site, length in zip(drawn, lengths, strict=True)]
         if len({site.label for site in drawn}) == len(drawn) and all(options):
             faults = [

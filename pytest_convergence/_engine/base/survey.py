@@ -20,6 +20,11 @@ __all__ = ["Lasting", "Sent", "Step", "Survey"]
 class Lasting(Protocol):
     """The domain of what may be chosen to last so and so long: an outage, an isolation, the delay of a message."""
 
+    @property
+    def longest_ns(self) -> int:
+        """How long it lasts at most."""
+        ...
+
     def lasting(self, duration_ns: int) -> Sequence[int]:
         """Name the options that last so long, which may differ in who is struck too."""
         ...

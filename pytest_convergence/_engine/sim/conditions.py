@@ -230,6 +230,12 @@ class FateDomain:
         same = [each << 2 | kind for each in smaller(delay_ns)]
         return (*late, *same) if kind == OVERTAKEN else tuple(same)
 
+    @property
+    def longest_ns(self) -> int:
+        """How late a message may come, or its copy; longer than usual only if messages may be held up, or doubled."""
+        stretches = self._on_time < self._tail_from or self._duplicated_from < self._lost_from
+        return self._stretch_ns if stretches else self._spread_ns
+
     def lasting(self, duration_ns: int) -> tuple[int, ...]:
         """Late by so much, or as late as the network may deliver; its copy so late; lost: as far as the network does it."""
         options = []

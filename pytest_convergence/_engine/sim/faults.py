@@ -6,6 +6,7 @@ undisturbed step costs nothing. Partitions are addressed by time, in ticks.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
@@ -100,6 +101,11 @@ class _Outage:
             return _heavy((u - self._usual) / (1 - self._usual), self._greatest_us / 2)
         u /= self._usual
         return 1 + int(u * u * self._greatest_us)  # short outages are the more telling ones
+
+    @property
+    def longest_ns(self) -> int:
+        """Noise makes short ones; what is thought out may last as long as anybody wants."""
+        return sys.maxsize
 
     def lasting(self, duration_ns: int) -> tuple[int, ...]:
         """Name the option of that length."""

@@ -7,6 +7,7 @@ Ousterhout, "In search of an understandable consensus algorithm", 2014, that hap
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -47,6 +48,11 @@ class Isolation:
             scaled = (u - _ALONE) / (1 - _ALONE) * len(self._others)
             way, u = 1 + int(scaled), scaled % 1
         return 1 + way + self._ways * int(_LEAST_MS * (_GREATEST_MS / _LEAST_MS) ** u ** (1 / _LONGEST_OF))
+
+    @property
+    def longest_ns(self) -> int:
+        """Noise makes short ones; what is thought out may last as long as anybody wants."""
+        return sys.maxsize
 
     def lasting(self, duration_ns: int) -> tuple[int, ...]:
         """Name the options of that length: alone, and with each of the others."""
