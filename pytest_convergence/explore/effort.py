@@ -17,8 +17,8 @@ __all__ = ["Effort", "MayGoOn"]
 
 MayGoOn = Callable[[], bool]
 """Tells whether there is something left of a share."""
-_PER_SECOND: Final = 6_000
-"""So many steps of agents stand for a second: a processor of a small virtual machine takes two to five times as many."""
+_PER_SECOND: Final = 10_000
+"""So many steps of agents stand for a second: a processor of a small virtual machine takes up to three times as many."""
 _PER_RUN: Final = 100
 """So many stand for what a run takes to begin and to end."""
 

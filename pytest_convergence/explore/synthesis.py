@@ -38,8 +38,8 @@ _MOST_ON_A_LINK: Final = 16
 """So many of a type, on each link, may be struck by a fault that is alone."""
 _MOST_STEPS: Final = 40
 _MOST_LATER_STEPS: Final = 160
-_MOST_DRAWN: Final = 6_000
-_MOST_TRIED: Final = 600
+_MOST_DRAWN: Final = 10_000
+_MOST_TRIED: Final = 1_000
 _LONG: Final = 4
 """In half of the pairs faults last at most so many times as long as a calm run takes until these messages are there; in
 the others anything from a millisecond to the length of the known failure, each order of magnitude as often."""

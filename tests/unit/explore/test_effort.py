@@ -4,7 +4,7 @@ import pytest
 
 from pytest_convergence.explore.effort import Effort
 
-SECOND = 6_000
+SECOND = 10_000
 """Steps that stand for a second."""
 A_RUN = 100
 """Those that stand for a run in which nobody takes any."""
@@ -66,11 +66,11 @@ def test_time_is_left_for_what_comes_last(effort: Effort, clock: Clock) -> None:
 
 def test_a_run_costs_something_even_if_nobody_takes_a_step(effort: Effort) -> None:
     may_go_on = effort.part(1 / 10)
-    for _ in range(60):
+    for _ in range(100):
         assert may_go_on()
         effort.ran(0)
     assert not may_go_on()
-    assert effort.runs == 60
+    assert effort.runs == 100
 
 
 def test_a_share_may_be_counted_from_the_beginning(effort: Effort) -> None:
