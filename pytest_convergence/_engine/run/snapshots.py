@@ -18,7 +18,7 @@ from types import FrameType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.base.texts import text_of
-from pytest_convergence._engine.sim.awaiting import held_by
+from pytest_convergence._engine.sim.awaiting import held_by, waits_in
 from pytest_convergence._engine.sim.driving import driven
 from pytest_convergence.errors import AgentError
 
@@ -210,8 +210,8 @@ def frames_of(coro: Any) -> Iterator[tuple[FrameType, int]]:
             continue
         yield frame, frame.f_lineno
         coro = (
-            getattr(coro, "cr_await", None)
-            or getattr(coro, "gi_yieldfrom", None)
-            or getattr(coro, "ag_await", None)
+            waits_in(coro, frame, "cr_await")
+            or waits_in(coro, frame, "gi_yieldfrom")
+            or waits_in(coro, frame, "ag_await")
             or driven(coro)
         )

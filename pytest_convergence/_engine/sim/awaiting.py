@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, final
 
 from pytest_convergence._engine.sim.driving import driven
 
-__all__ = ["await_chain", "describe_await", "describe_stack", "held_by"]
+__all__ = ["await_chain", "describe_await", "describe_stack", "held_by", "waits_in"]
 
 _LINKS_AT_TOP: Final = 6
 _LINKS_AT_BOTTOM: Final = 5
@@ -163,14 +163,24 @@ def _suspended(awaited: Any) -> _Suspended | None:
     """Look at a coroutine, generator or asynchronous generator; ``None`` for anything else."""
     for kind, prefix, awaits in _KINDS:
         if isinstance(awaited, kind):
-            below = getattr(awaited, awaits) or driven(awaited)
+            frame = getattr(awaited, f"{prefix}_frame")
+            below = waits_in(awaited, frame, awaits) or driven(awaited)
             state = ""
             sleeps = getattr(awaited, "gi_suspended", False)  # by itself, as a loop over an inbox does
             if below is None and not sleeps:
                 begun = getattr(awaited, f"{prefix}_running") or getattr(awaited, f"{prefix}_suspended", True)
                 state = "it is running" if begun else "it has not begun"
-            return _Suspended(getattr(awaited, f"{prefix}_frame"), state, below, awaited.__qualname__)
+            return _Suspended(frame, state, below, awaited.__qualname__)
     return None
+
+
+def waits_in(awaited: Any, frame: FrameType | None, name: str) -> Any:
+    """Return what a coroutine or generator awaits, by the name of the attribute; nothing while it runs.
+
+    CPython 3.11 must not be asked while it runs: it takes what is behind the present instruction for the next one, finds a
+    counter of its own there, and at some values of that reads a stack that is not there.
+    """
+    return None if frame is None or frame.f_back is not None else getattr(awaited, name, None)
 
 
 def held_by(wrapper: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import subprocess
 import sys
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -338,3 +339,31 @@ def test_a_long_line_is_cut() -> None:
         await asyncio.wait_for(a_very_long_name_for_the_future_that_is_awaited_here, timeout=60 * 60 * 24)
 
     assert "… → asyncio.wait_for(timeout=86400)" in described(wordy)
+
+
+_LOOKS_WHILE_IT_RUNS = """
+from pytest_convergence._engine.run.snapshots import frames_of
+from pytest_convergence._engine.sim.awaiting import await_chain
+
+class Looking:
+    def __call__(self):  # no call of this is ever specialized, so the counter behind it takes all values
+        return [frame.f_code.co_name for frame, _ in frames_of(run)], await_chain(run)
+
+def running():
+    look = Looking()
+    while True:
+        yield look()
+
+run = running()
+for _ in range(3_000):
+    frames, links = next(run)
+    assert (frames, links[-1]) == (["running"], "it is running"), (frames, links)
+"""
+
+
+def test_what_runs_is_not_asked_what_it_awaits() -> None:
+    """CPython 3.11 takes a counter behind the call for an instruction, and ends the process at some values of it."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LOOKS_WHILE_IT_RUNS], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
