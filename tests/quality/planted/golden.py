@@ -43,14 +43,10 @@ _WORDS: Final = "words"
 SMALLEST: Final = {
     "05-commits-an-old-term-by-counting": 3,  # see HAND_MADE
     "06-quorum-of-reachable-members": 2,
-    "07-counts-votes-and-not-voters": 3,
     "08-takes-the-vote-of-an-older-term": 2,  # see HAND_MADE
-    "10-late-append-truncates": 1,
     "12-decision-not-durable": 2,
     "13-duplicate-yes-votes-counted": 2,
     "16-dedup-in-memory": 2,
-    "19-earlier-round-counted": 2,
-    "25-delta-since-last-sent": 2,
 }
 """How many deviations the smallest counterexample takes that anybody has seen; 1, or none, for all other bugs."""
 HAND_MADE: Final = {
