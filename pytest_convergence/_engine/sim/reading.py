@@ -10,6 +10,7 @@ from pytest_convergence._engine.sim.owner import OWNER
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.loop import WorldLoop
     from pytest_convergence._engine.sim.net.bytestream import ByteStream
+    from pytest_convergence._engine.sim.net.datagram import DatagramSocket
     from pytest_convergence._engine.sim.net.endpoint import KernelSocket
 
 __all__ = ["reads_at_once", "wake_readers"]
@@ -47,7 +48,7 @@ def wake_readers(loop: WorldLoop, hot: dict[int, KernelSocket]) -> None:
                 hot.pop(number, None)
 
 
-def reads_at_once(loop: WorldLoop, file: ByteStream, reader: Any) -> bool:
+def reads_at_once(loop: WorldLoop, file: ByteStream | DatagramSocket, reader: Any) -> bool:
     """Let whoever waits for bytes that have come take them, if that is what happens next; return whether it was done.
 
     So it is with a timer whose step comes next: the way through the queue of what is ready would lead to the same.

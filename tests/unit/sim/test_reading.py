@@ -70,6 +70,54 @@ def test_reading_at_once_and_reading_in_turn_are_the_same_run(network: Any, seed
     assert at_once[1:] == in_turn[1:]
 
 
+class Answering(asyncio.DatagramProtocol):
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self.transport.sendto(data.upper(), address)
+
+
+def told_by_datagrams(*, in_turn: bool, **options: Any) -> tuple[str, Any, float]:
+    """Let a host send datagrams to another one, some of them two at a time; return what came of it."""
+
+    async def answer() -> None:
+        loop = running_loop()
+        await loop.create_datagram_endpoint(Answering, ("0.0.0.0", PORT))
+        if in_turn:
+            loop.world.after_step = lambda: None
+        await asyncio.Event().wait()
+
+    async def send() -> list[bytes]:
+        await asyncio.sleep(1)
+        seen, loop = [], running_loop()
+        with socket.socket(type=socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.connect(("server", PORT))
+            for number in range(12):
+                for _ in range(1 + number % 2):
+                    sock.send(f"datagram {number}".encode())
+                try:
+                    async with asyncio.timeout(2):
+                        seen.append(await loop.sock_recv(sock, 100))
+                except TimeoutError:
+                    seen.append(b"")
+        return seen
+
+    session = make_session(**options)
+    session.host("server", answer, serves=True)
+    session.host("client", send)
+    outcome = session.run()
+    return outcome.trace.digest(), outcome.results["client"], outcome.duration
+
+
+@pytest.mark.parametrize("network", ["perfect", "lossy"])
+def test_datagrams_read_at_once_and_in_turn_are_the_same_run(network: str) -> None:
+    at_once, in_turn = (told_by_datagrams(in_turn=each, network=network, seed=5) for each in (False, True))
+    assert at_once == in_turn
+    assert b"DATAGRAM 3" in at_once[1]
+
+
 def test_a_budget_of_events_is_used_up_to_the_same_event() -> None:
     told = []
     for in_turn in (False, True):

@@ -9,18 +9,20 @@ from __future__ import annotations
 import errno
 import socket
 from collections import deque
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.packets import DATAGRAM, UNREACHABLE, Address, Packet
 from pytest_convergence._engine.sim.net.descriptors import READ, WRITE
 from pytest_convergence._engine.sim.net.endpoint import KernelSocket, oserror
+from pytest_convergence._engine.sim.reading import reads_at_once
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.sim.net.stack import Stack
 
 __all__ = ["DatagramSocket"]
 
-_LONGEST: Final = {socket.AF_INET: 65_507, socket.AF_INET6: 65_527}
+_LONGEST: Final[dict[int, int]] = {socket.AF_INET: 65_507, socket.AF_INET6: 65_527}
 _MOST_QUEUED: Final = 10
 """More than so many datagrams never wait at a Unix socket with a path (Linux: net.unix.max_dgram_qlen)."""
 
@@ -30,13 +32,18 @@ _EVERYBODY: Final = "255.255.255.255"
 
 @final
 class DatagramSocket(KernelSocket):
-    """A socket for datagrams."""
+    """A socket for datagrams.
 
-    __slots__ = ("_blocked", "_queue", "_size", "_unread_elsewhere", "_waiting")
+    Attributes:
+        unread: what has come and was not read, and which Unix socket has sent it.
+    """
+
+    __slots__ = ("_blocked", "_hot", "_size", "_unread_elsewhere", "_waiting", "unread")
 
     def __init__(self, stack: Stack, family: int, proto: int = 0) -> None:
         super().__init__(stack, family, socket.SOCK_DGRAM, proto)
-        self._queue: deque[tuple[Packet, DatagramSocket | None]] = deque()
+        self._hot = stack.descriptors.hot
+        self.unread: deque[tuple[Packet, DatagramSocket | None]] = deque()
         self._size = 0
         self._blocked = False
         self._unread_elsewhere = 0  # bytes that were sent, and lie unread in the queues of Unix sockets
@@ -44,7 +51,7 @@ class DatagramSocket(KernelSocket):
 
     def readiness(self) -> int:
         """Ready to be read when something is there; to be written, unless a Unix socket has no room."""
-        ready = READ if self._queue or self.error else 0
+        ready = READ if self.unread or self.error else 0
         return ready if self._blocked else ready | WRITE
 
     def connect(self, remote: Address) -> bool:
@@ -66,7 +73,8 @@ class DatagramSocket(KernelSocket):
         Raises:
             OSError: nobody to send to, too long, no room, or the last one was answered by "port unreachable".
         """
-        self.take_error()
+        if self.error:
+            self.take_error()
         target = remote or self.remote
         if target is None:
             raise oserror(errno.ENOTCONN if self.family == _UNIX else errno.EDESTADDRREQ)
@@ -74,7 +82,7 @@ class DatagramSocket(KernelSocket):
         if self.family == _UNIX:
             self._send_unix(payload, target)
             return len(payload)
-        if len(payload) > _LONGEST[socket.AddressFamily(self.family)]:
+        if len(payload) > _LONGEST[self.family]:
             raise oserror(errno.EMSGSIZE)
         if not target[1]:
             raise oserror(errno.EINVAL)
@@ -103,7 +111,7 @@ class DatagramSocket(KernelSocket):
         if len(payload) > most:
             raise oserror(errno.EMSGSIZE)
         is_pair = self.remote is not None and peer.remote == self.local
-        if self._unread_elsewhere + len(payload) > most or (not is_pair and len(peer._queue) > _MOST_QUEUED):
+        if self._unread_elsewhere + len(payload) > most or (not is_pair and len(peer.unread) > _MOST_QUEUED):
             self._blocked = True
             peer._waiting[self] = None
             self.changed()
@@ -121,25 +129,36 @@ class DatagramSocket(KernelSocket):
                 self.error = errno.ECONNREFUSED
                 self.changed()
             return
-        if self._size + len(packet.data) <= self.buffer(socket.SO_RCVBUF):
-            self._keep(packet, None)
+        size = self._size + len(packet.data)
+        if size > self.buffer(socket.SO_RCVBUF):
+            return
+        self._size = size
+        self.unread.append((packet, None))
+        reader, loop = self.reader, self.stack.reading_loop
+        if reader is None:
+            self.changed()
+        elif loop is None or not reads_at_once(loop, self, reader):
+            self._hot[self.number] = self
 
-    def _keep(self, packet: Packet, sender: DatagramSocket | None) -> None:
-        self._queue.append((packet, sender))
+    def _keep(self, packet: Packet, sender: DatagramSocket) -> None:
+        self.unread.append((packet, sender))
         self._size += len(packet.data)
         self.changed()
 
     def recvfrom(self, size: int, *, peek: bool = False) -> tuple[bytes, Any] | None:
         """Read one datagram and where it comes from; ``None`` if there is none yet."""
-        self.take_error()
-        if not self._queue:
+        if self.error:
+            self.take_error()
+        if not self.unread:
             return None
-        packet, sender = self._queue[0]
+        packet, sender = self.unread[0]
         if not peek:
-            self._queue.popleft()
+            self.unread.popleft()
             self._size -= len(packet.data)
-            self._let_go_on(packet, sender)
-            self.changed()
+            if sender is not None or self._waiting:
+                self._let_go_on(packet, sender)
+            if self._hot:
+                self.changed()
         return packet.data[:size], self.show(packet.source) or None
 
     def _let_go_on(self, packet: Packet, sender: DatagramSocket | None) -> None:
@@ -154,12 +173,13 @@ class DatagramSocket(KernelSocket):
     def close(self) -> None:
         """The program has closed it."""
         if self.is_open:
-            while self._queue:
-                self._let_go_on(*self._queue.popleft())
+            while self.unread:
+                self._let_go_on(*self.unread.popleft())
             self.vanish()
             self.stack.release(self)
 
 
+@cache
 def _is_multicast(ip: str) -> bool:
     if ":" in ip:
         return ip[:2].lower() == "ff"

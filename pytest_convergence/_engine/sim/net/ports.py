@@ -114,9 +114,10 @@ class Ports:
 
     def datagram_socket(self, target: Address, source: Address) -> KernelSocket | None:
         """Return who takes a datagram: who is connected with its sender, or bound to this very address, or to all."""
-        found = [
-            each for each in self._bound.get((socket.SOCK_DGRAM, target[1]), ()) if _answers(each, target[0])
-        ]
+        bound = self._bound.get((socket.SOCK_DGRAM, target[1]), ())
+        found = [each for each in bound if _answers(each, target[0])]
+        if len(found) == 1:
+            return found[0] if found[0].remote is None or found[0].remote == source else None
         connected = [each for each in found if each.remote == source]
         open_to_all = [each for each in found if each.remote is None]
         exact = [each for each in open_to_all if address_of(each)[0] == target[0]]

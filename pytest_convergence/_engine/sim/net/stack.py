@@ -78,6 +78,7 @@ class Stack:
         ports: who has which port.
         sockets: those of the present life. loops: the event loops that its program has made.
         on_listen: called when a socket begins to wait for connections.
+        reading_loop: the loop, if who waits for what has come may read it in the same event.
         silently: how it is to crash next; ``None`` leaves it to the schedule.
         listens: whether a socket of the present life waits for connections, or is bound to a datagram port.
     """
@@ -89,8 +90,8 @@ class Stack:
         "_connections",
         "_disturbance",
         "_lingering",
+        "_links",
         "_next_unnamed",
-        "_reading_loop",
         "_received_code",
         "descriptors",
         "directory",
@@ -101,6 +102,7 @@ class Stack:
         "on_listen",
         "pairs",
         "ports",
+        "reading_loop",
         "silently",
         "sockets",
         "unix",
@@ -123,8 +125,9 @@ class Stack:
         self._boots = 0
         self._connections = 0
         self._next_unnamed = 0
+        self._links: dict[str, Link] = {}  # to whom an address belongs
         # Where an order of deliveries is laid down, several may be made in one go, so nobody reads in between.
-        self._reading_loop = node.fabric.loop if node.fabric.sequencer is None else None
+        self.reading_loop = node.fabric.loop if node.fabric.sequencer is None else None
         self._received_code = RECEIVE | node.index << AGENT_SHIFT
         self._disturbance = Disturbance(node.fabric, node.name)
         self._after_crash = node.fabric.choices.every(f"silence {node.name}", SILENCE)
@@ -254,16 +257,18 @@ class Stack:
     def transmit(self, packet: Packet) -> Link | None:
         """Put a packet on its way; return the link that the next ones of its connection may take, if there is one."""
         ip = packet.target[0]
-        if ip in self.ips or is_loopback(ip):
-            self.loop_back(packet)
-            return None
-        target = self.directory.node_at(ip)
-        if target is None:
-            self._no_route(packet)
-            return None
-        if target.stack is None:
+        link = self._links.get(ip)
+        if link is None:
+            if ip in self.ips or is_loopback(ip):
+                self.loop_back(packet)
+                return None
+            target = self.directory.node_at(ip)
+            if target is None:
+                world = self.node.fabric.world
+                world.at(world.now_ns + _NO_ROUTE_NS, self._give_up, (packet, errno.EHOSTUNREACH))
+                return None
             stack_of(target)
-        link = self.node.fabric.link(self.node, target.name)
+            link = self._links[ip] = self.node.fabric.link(self.node, target.name)
         link.carry(packet, WORDS[packet.kind])
         return link
 
@@ -277,10 +282,6 @@ class Stack:
         life, packet = event
         if life is self.node.life and life.alive:
             self.receive(packet)
-
-    def _no_route(self, packet: Packet) -> None:
-        world = self.node.fabric.world
-        world.at(world.now_ns + _NO_ROUTE_NS, self._give_up, (packet, errno.EHOSTUNREACH))
 
     def lost(self, packet: Packet) -> None:
         """The network has lost a packet of ours: send it again after a while, or give up.
@@ -349,16 +350,11 @@ class Stack:
         record = fabric.record
         if record is not None:  # fabric.mark(), without a call
             record((fabric.world.now_ns, self._received_code, message[6]))
-        if not fabric.is_calm:
-            packet = self._disturbance.disturb(self, message[0], packet)
-            if packet is None:
-                return
+        packet = packet if fabric.is_calm else self._disturbance.disturb(self, message[0], packet)
+        if packet is None:
+            return
         flow = self.flows.get((packet.target, packet.source))
-        if (
-            flow is None
-            or flow.connection != packet.connection
-            or not flow.follow(packet, self._reading_loop)
-        ):
+        if flow is None or flow.connection != packet.connection or not flow.follow(packet, self.reading_loop):
             self.receive(packet)
 
     def _arrive_late(self, message: InFlight) -> None:
