@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, final
 
@@ -161,6 +162,9 @@ ATOMS: Final = frozenset(
 )
 """Types whose values nobody can change: they need no snapshot."""
 
+_are_atoms: Final = ATOMS.issuperset
+"""Whether all of some types are of those: what most messages consist of, found without a loop of Python's."""
+
 
 def snapshot(value: Any) -> Any:
     """Return a value that later changes of ``value`` cannot reach.
@@ -174,22 +178,52 @@ def snapshot(value: Any) -> Any:
     kind = type(value)
     if kind in ATOMS:
         return value
-    if kind is dict:
-        return {key: item if type(item) in ATOMS else snapshot(item) for key, item in value.items()}
-    if kind is list:
-        return [item if type(item) in ATOMS else snapshot(item) for item in value]
-    if kind is tuple:
-        items = [item if type(item) in ATOMS else snapshot(item) for item in value]
-        # Immutable to the ground: nothing that could be reached was copied.
-        return value if all(map(operator.is_, items, value)) else tuple(items)
-    if kind is set or kind is frozenset:
-        return kind([item if type(item) in ATOMS else snapshot(item) for item in value])
+    copied = _COPIED.get(kind)
+    if copied is not None:
+        return copied(value)
     if kind is Message:
         return value
     if isinstance(value, tuple) and _is_plain_named_tuple(kind):
-        items = [item if type(item) in ATOMS else snapshot(item) for item in value]
-        return value if all(map(operator.is_, items, value)) else kind._make(items)
+        items = _tuple_of(value)
+        return value if items is value else kind._make(items)
     return copy.deepcopy(value)
+
+
+def _dict_of(value: dict[Any, Any]) -> dict[Any, Any]:
+    if _are_atoms(map(type, value.values())):
+        return value.copy()
+    return {key: item if type(item) in ATOMS else snapshot(item) for key, item in value.items()}
+
+
+def _list_of(value: list[Any]) -> list[Any]:
+    if _are_atoms(map(type, value)):
+        return value.copy()
+    return [item if type(item) in ATOMS else snapshot(item) for item in value]
+
+
+def _tuple_of(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    if _are_atoms(map(type, value)):
+        return value
+    items = [item if type(item) in ATOMS else snapshot(item) for item in value]
+    # Immutable to the ground: nothing that could be reached was copied.
+    return value if all(map(operator.is_, items, value)) else tuple(items)
+
+
+def _set_of(value: set[Any]) -> set[Any]:
+    return {item if type(item) in ATOMS else snapshot(item) for item in value}
+
+
+def _frozen_set_of(value: frozenset[Any]) -> frozenset[Any]:
+    return frozenset([item if type(item) in ATOMS else snapshot(item) for item in value])
+
+
+_COPIED: Final[Mapping[type, Callable[[Any], Any]]] = {
+    dict: _dict_of,
+    list: _list_of,
+    tuple: _tuple_of,
+    set: _set_of,
+    frozenset: _frozen_set_of,
+}
 
 
 def _is_plain_named_tuple(kind: Any) -> bool:

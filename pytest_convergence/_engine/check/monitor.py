@@ -11,7 +11,10 @@ from pytest_convergence._engine.check.property import Checker, FinalState, Kind,
 
 __all__ = ["Monitor"]
 
-_Asking: TypeAlias = "tuple[tuple[Property, Checker], ...]"
+_Pair: TypeAlias = "tuple[Property, Checker]"
+_Asking: TypeAlias = "tuple[tuple[_Pair, Checker, frozenset[str]], ...]"
+"""Checkers that are to be fed, and what kinds of events each asked for when that was settled."""
+
 _Answer: TypeAlias = "tuple[frozenset[str], dict[str, _Asking], dict[str, _Asking]]"
 
 
@@ -30,7 +33,7 @@ class Monitor:
     __slots__ = ("_asking", "_checkers", "_known", "_of_facts", "_sometimes", "kinds", "violations")
 
     def __init__(self, properties: Iterable[Property], scope: Scope) -> None:
-        self._checkers: list[tuple[Property, Checker]] = [(each, each.checker(scope)) for each in properties]
+        self._checkers: list[_Pair] = [(each, each.checker(scope)) for each in properties]
         self._sometimes = [pair for pair in self._checkers if pair[0].kind is Kind.SOMETIMES]
         self.violations: list[Violation] = []
         self.kinds: frozenset[str] = frozenset()
@@ -46,7 +49,13 @@ class Monitor:
         if known is None:
             kinds = frozenset().union(*asked)
             asking = {
-                kind: tuple(pair for pair, its in zip(self._checkers, asked, strict=True) if kind in its)
+                kind: tuple(
+                    [
+                        (pair, pair[1], its)
+                        for pair, its in zip(self._checkers, asked, strict=True)
+                        if kind in its
+                    ]
+                )
                 for kind in kinds
             }
             known = self._known[asked] = kinds, asking, {}
@@ -55,7 +64,7 @@ class Monitor:
     def _ask_about(self, fact: str) -> _Asking:
         """The checkers that are fed this fact: those that name no facts, and those that name this one."""
         asking = tuple(
-            [pair for pair in self._asking.get("observe", ()) if fact in getattr(pair[1], "facts", (fact,))]
+            [each for each in self._asking.get("observe", ()) if fact in getattr(each[1], "facts", (fact,))]
         )
         self._of_facts[fact] = asking
         return asking
@@ -73,9 +82,7 @@ class Monitor:
             return ()
         found = []
         changed = False
-        for pair in asking:
-            checker = pair[1]
-            asked = checker.kinds
+        for pair, checker, asked in asking:
             violation = checker.feed(event)
             if violation is not None:
                 found.append((pair, violation))

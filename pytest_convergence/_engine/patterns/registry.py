@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeGuard
 
 from pytest_convergence._engine.patterns.competitive import Competitive
 from pytest_convergence._engine.patterns.consensus import Consensus
@@ -80,7 +80,7 @@ class PatternRegistry:
 
     @staticmethod
     def _check(pattern: object) -> Pattern:
-        if isinstance(pattern, type) or not isinstance(pattern, Pattern):
+        if isinstance(pattern, type) or not _is_pattern(pattern):
             raise ConvergenceUsageError(
                 f"pattern must be a name or a pattern object such as Consensus(quorum=2/3), not {pattern!r}."
             )
@@ -88,6 +88,11 @@ class PatternRegistry:
         if not isinstance(name, str) or not name:
             raise ConvergenceUsageError(f"the pattern {pattern!r} has no name, but {name!r}.")
         return pattern
+
+
+def _is_pattern(value: object) -> TypeGuard[Pattern]:
+    # Most inherit from it. To look whether something merely has its methods takes long, and each session asks.
+    return Pattern in type(value).__mro__ or isinstance(value, Pattern)
 
 
 def find_pattern(pattern: object) -> Pattern:

@@ -227,7 +227,7 @@ class Judge:
 
     def _count_sent(self, agent: str) -> int:
         node = self._conduct.fabric.nodes.get(agent)
-        return 0 if node is None else sum(link.number for link in node.links.values())
+        return 0 if node is None else node.posted()
 
     def _after_step(self) -> None:
         self.feed(TraceEvent(-1, self._conduct.world.now_ns, "step", ""))

@@ -266,6 +266,8 @@ class MachineHost:
                 if self._unsynced:
                     self._unsynced_send(to, kind)
                 link.post(payload if type(payload) in ATOMS else snapshot(payload), kind, channel)
+            elif type(effect) is SetTimer:
+                self._arm(effect)
             else:
                 self._carry_out_slowly(effect)
         if self._fabric.views_watched:
@@ -273,9 +275,7 @@ class MachineHost:
 
     def _carry_out_slowly(self, effect: Effect) -> None:
         node = self._node
-        if isinstance(effect, SetTimer):
-            self._arm(effect)
-        elif isinstance(effect, CancelTimer):
+        if isinstance(effect, CancelTimer):
             self._disarm(effect.name)
         elif isinstance(effect, Persist):
             self._disk.put(effect.key, effect.value)
@@ -304,26 +304,25 @@ class MachineHost:
         )
 
     def _arm(self, effect: SetTimer) -> None:
-        node, name = self._node, effect.name
-        world = node.fabric.world
-        delay_ns = effect.delay_ns
-        longest_ns = delay_ns + effect.spread_ns
-        if longest_ns > node.fabric.longest_timer_ns:
-            node.fabric.longest_timer_ns = longest_ns
-        if effect.spread_ns:
-            delay_ns += self._spread_ns(name, effect.spread_ns)
+        name, delay_ns, spread_ns, background = effect
+        fabric = self._fabric
+        world = fabric.world
+        if delay_ns + spread_ns > fabric.longest_timer_ns:
+            fabric.longest_timer_ns = delay_ns + spread_ns
+        if spread_ns:
+            delay_ns += self._spread_ns(name, spread_ns)
         if world.skewed:
-            delay_ns = node.clock.true_delay_ns(delay_ns)
+            delay_ns = self._node.clock.true_delay_ns(delay_ns)
         due_ns, number = world.now_ns + delay_ns, next(world.numbers)
         timer = self._timers.get(name)
         if timer is not None:
-            moves = timer.scheduled and timer.event_ns < due_ns and timer.background is effect.background
-            if moves and timer.life is node.life:
+            # Timers of a life that is over are disarmed with it: this one is of the present life.
+            if timer.scheduled and timer.event_ns < due_ns and timer.background is background:
                 timer.due_ns, timer.number = due_ns, number
                 return
             self._disarm(name)
-        timer = self._timers[name] = _Timer(name, node.life, effect.background, due_ns, number)
-        if effect.background:
+        timer = self._timers[name] = _Timer(name, self._node.life, background, due_ns, number)
+        if background:
             world.background += 1
         heappush(world.events, (due_ns, number, self._fired, timer))
 

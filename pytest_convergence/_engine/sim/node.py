@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.choices import smaller
@@ -68,6 +69,7 @@ class _ThreadDomain:
 THREAD: Final = _ThreadDomain()
 
 _BEFORE_EVERYTHING_NS: Final = -1
+_number_of: Final = attrgetter("number")
 
 
 @final
@@ -219,7 +221,7 @@ class Node:
 
     def posted(self) -> int:
         """How many messages it has sent so far."""
-        return sum(link.number for link in self.links.values())
+        return sum(map(_number_of, self.links.values()))
 
     def disk(self, channel: str) -> Disk:
         """Return the durable storage of one channel's machine or behaviour."""
