@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.session import Session
 
-__all__ = ["ReplicatedLog", "led_term"]
+__all__ = ["PATIENCE_SECONDS", "ReplicatedLog", "led_term"]
 
 _LOST: Final = object()
 
 PATIENCE_SECONDS: Final = 3_600
-"""For so many virtual seconds a proposal or a read waits, unless told otherwise.
+"""For so many virtual seconds a proposal, a read, or who asks for a leader waits, unless told otherwise.
 
 Correct replicas must not come near it: under `chaos`, whose messages take up to two seconds, five agents with the default
 timing may need eleven minutes to elect and commit.

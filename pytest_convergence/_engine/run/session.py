@@ -29,7 +29,7 @@ from pytest_convergence._engine.run.lifecycle import SessionState, advance
 from pytest_convergence._engine.run.options import UNSET, SessionOptions, is_machine_class
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.run.progress import Iterations, Phase, PhaseScope, Progress
-from pytest_convergence._engine.run.replicated import ReplicatedLog
+from pytest_convergence._engine.run.replicated import PATIENCE_SECONDS, ReplicatedLog
 from pytest_convergence._engine.run.snapshots import Snapshots
 from pytest_convergence._engine.run.standing import Standing
 from pytest_convergence._engine.run.stating import Stating
@@ -450,13 +450,13 @@ class Session(Standing, Stating, Hosts):
         return None if best is None else self.agents[best[1]]
 
     async def wait_for_leader(
-        self, *, other_than: SimulatedAgent | str | None = None, timeout: float | None = None
+        self, *, other_than: SimulatedAgent | str | None = None, timeout: float | None = PATIENCE_SECONDS
     ) -> SimulatedAgent:
         """Wait until an agent holds itself to be the leader, and return it.
 
         Args:
             other_than: an agent that does not count, such as the one that was cut off.
-            timeout: virtual seconds.
+            timeout: virtual seconds; an hour by default, ``None`` for as long as the session may take.
 
         Raises:
             TimeoutError: nobody led in time.
@@ -476,7 +476,7 @@ class Session(Standing, Stating, Hosts):
             async with asyncio.timeout(timeout):
                 leader: SimulatedAgent = await conduct.until(lambda: self._find_leader(but))
         except TimeoutError:
-            which = f" other than {but!r}" if but else ""
+            which = f" other than {but!r}{', which leads,' if self._find_leader(None) else ''}" if but else ""
             raise TimeoutError(f"no leader{which} within {timeout:g} virtual seconds.") from None
         return leader
 

@@ -155,7 +155,32 @@ def test_waiting_for_a_leader_can_time_out():
         return str(caught.value)
 
     outcome = run_session(scenario, agents=3, pattern="leader-follower")
-    assert outcome.output == "no leader other than 'agent-1' within 5 virtual seconds."
+    assert outcome.output == "no leader other than 'agent-1', which leads, within 5 virtual seconds."
+
+
+def test_waiting_for_another_leader_while_nothing_happens_to_the_first_ends_by_itself():
+    async def scenario(session: Session) -> tuple[float, str]:
+        first = await session.wait_for_leader()
+        began = session.now
+        with pytest.raises(TimeoutError) as caught:
+            await session.wait_for_leader(other_than=first)
+        return session.now - began, str(caught.value)
+
+    seconds, said = run_session(scenario, agents=3, pattern="leader-follower").output
+    assert seconds == pytest.approx(3_600)
+    assert said == "no leader other than 'agent-1', which leads, within 3600 virtual seconds."
+
+
+def test_waiting_for_another_leader_says_nothing_of_the_first_once_it_is_down():
+    async def scenario(session: Session) -> str:
+        first = await session.wait_for_leader()
+        first.crash()
+        with pytest.raises(TimeoutError) as caught:
+            await session.wait_for_leader(other_than=first, timeout=0.001)
+        return str(caught.value)
+
+    outcome = run_session(scenario, agents=3, pattern="leader-follower")
+    assert outcome.output == "no leader other than 'agent-1' within 0.001 virtual seconds."
 
 
 def test_without_the_pattern_there_are_no_leaders():
