@@ -410,7 +410,8 @@ class Conduct:
         sequencer = self.fabric.sequencer
         held = sequencer is not None and sequencer.holds
         waits = held or self.resolving.is_waiting() or self.hands_over()
-        return waits or any(getattr(event[2], "__func__", None) in _ARRIVALS for event in self.world.events)
+        called = [event[2] for event in self.world.events if getattr(event[2], "__func__", None) in _ARRIVALS]
+        return waits or any(map(self.fabric.owns, called))
 
     def moving(self) -> tuple[str, ...]:
         """What goes on that is no upkeep, in words."""

@@ -6,29 +6,21 @@ the protocol: what comes back is what the agent that was asked has applied.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final, final
 
 from pytest_convergence._engine.base.messages import snapshot
-from pytest_convergence._engine.base.time import to_ns
 from pytest_convergence._engine.patterns.raft_log import LogEntry
 from pytest_convergence._engine.patterns.raft_replication import PROPOSE, READ, Proposal, RaftReplica
+from pytest_convergence._engine.run.patience import PATIENCE_SECONDS, within
 from pytest_convergence.errors import AgentCrashedError, ConvergenceUsageError, unknown_name
 
 if TYPE_CHECKING:
     from pytest_convergence._engine.run.agent import SimulatedAgent
     from pytest_convergence._engine.run.session import Session
 
-__all__ = ["PATIENCE_SECONDS", "ReplicatedLog", "led_term"]
+__all__ = ["ReplicatedLog", "led_term"]
 
 _LOST: Final = object()
-
-PATIENCE_SECONDS: Final = 3_600
-"""For so many virtual seconds a proposal, a read, or who asks for a leader waits, unless told otherwise.
-
-Correct replicas must not come near it: under `chaos`, whose messages take up to two seconds, five agents with the default
-timing may need eleven minutes to elect and commit.
-"""
 
 
 def led_term(session: Session, name: str) -> int | None:
@@ -149,13 +141,11 @@ class ReplicatedLog:
     async def _ask(
         self, command: str, id: str, argument: Any, via: SimulatedAgent | str | None, timeout: float | None
     ) -> Any:
-        if timeout is not None:
-            to_ns(timeout, "timeout")
         chosen = None if via is None else self._agent(via)
         for agent in self._session.agents.values() if chosen is None else (chosen,):
             self._replica(agent)  # says at once what is wrong with the session
         try:
-            async with asyncio.timeout(timeout):
+            async with within(self._session._running().world, timeout):
                 while True:
                     answer = await self._ask_once(command, id, argument, chosen)
                     if answer is not _LOST:

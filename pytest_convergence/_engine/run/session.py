@@ -28,8 +28,9 @@ from pytest_convergence._engine.run.judging import raise_or_return
 from pytest_convergence._engine.run.lifecycle import SessionState, advance
 from pytest_convergence._engine.run.options import UNSET, SessionOptions, is_machine_class
 from pytest_convergence._engine.run.outcome import Outcome
+from pytest_convergence._engine.run.patience import PATIENCE_SECONDS, within
 from pytest_convergence._engine.run.progress import Iterations, Phase, PhaseScope, Progress
-from pytest_convergence._engine.run.replicated import PATIENCE_SECONDS, ReplicatedLog
+from pytest_convergence._engine.run.replicated import ReplicatedLog
 from pytest_convergence._engine.run.snapshots import Snapshots
 from pytest_convergence._engine.run.standing import Standing
 from pytest_convergence._engine.run.stating import Stating
@@ -470,10 +471,8 @@ class Session(Standing, Stating, Hosts):
         but = other_than.name if isinstance(other_than, SimulatedAgent) else other_than
         if but is not None and but not in self.agents:
             raise unknown_name("agent", but, self.agents)
-        if timeout is not None:
-            to_ns(timeout, "timeout")
         try:
-            async with asyncio.timeout(timeout):
+            async with within(conduct.world, timeout):
                 leader: SimulatedAgent = await conduct.until(lambda: self._find_leader(but))
         except TimeoutError:
             which = f" other than {but!r}{', which leads,' if self._find_leader(None) else ''}" if but else ""

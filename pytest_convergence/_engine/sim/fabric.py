@@ -42,11 +42,6 @@ _event: Final = tuple.__new__
 Watch: TypeAlias = "Callable[[TraceEvent], None]"
 
 
-def _fabric_of(where: Any) -> Any:
-    """The fabric of what a message arrives at: a node, or what stands before it."""
-    return getattr(where, "fabric", None) or getattr(where, "_fabric", None)
-
-
 @final
 class Fabric:
     """Nodes and what connects them.
@@ -283,7 +278,12 @@ class Fabric:
             take for _, _, take, each in self.world.events if isinstance(each, tuple) and len(each) == 9
         ]
         held = sum([rule.holding for rule in self.rules])
-        return held + len([take for take in arrivals if _fabric_of(getattr(take, "__self__", None)) is self])
+        return held + len([take for take in arrivals if self.owns(take)])
+
+    def owns(self, function: Callable[[Any], object]) -> bool:
+        """Whether what an event calls is something of this fabric, and not of another session in the same world."""
+        where = getattr(function, "__self__", None)
+        return (getattr(where, "fabric", None) or getattr(where, "_fabric", None)) is self
 
     def lose(self, link: Link, message: InFlight) -> None:
         """A message will not arrive."""

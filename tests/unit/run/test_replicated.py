@@ -9,6 +9,7 @@ from pytest_convergence import (
     AgentCrashedError,
     ConvergenceEngine,
     ConvergenceUsageError,
+    DeadlockError,
     LeaderFollower,
     Outcome,
     PropertyViolation,
@@ -235,3 +236,13 @@ def test_a_read_within_a_partition_ends_by_itself_and_says_what_it_waited_for(vi
             f"{name!r} was asked, which reaches nobody else, and needs a leader that a quorum (2 of 3) confirms"
             in said
         )
+
+
+def test_a_proposal_when_nobody_lives_is_a_deadlock() -> None:
+    async def scenario(session: Session) -> None:
+        for agent in session.agents.values():
+            agent.crash()
+        await session.log.propose("x")
+
+    with pytest.raises(DeadlockError):
+        run(scenario)

@@ -79,6 +79,25 @@ def test_a_session_that_ends_while_another_runs_leaves_it_to_its_own_end():
     assert simulate(main) == [100.5, {"slow": "done"}]
 
 
+def test_a_session_does_not_wait_for_a_message_of_another_that_is_long_on_its_way():
+    async def greet(session: Session) -> None:
+        session.agents["a"].state.set("greeting", "hello")
+
+    async def main() -> tuple[float, bool]:
+        away = make_session(agents=TABLE_TENNIS, network=Network(latency=1_000))
+        first = asyncio.create_task(away.execute())
+        await asyncio.sleep(2)
+        near = make_session(agents=["a", "b"], network="lan")
+        outcome = await near.execute(greet)
+        took = running_loop().time() - 2
+        await first
+        return took, outcome.converged
+
+    took, converged = simulate(main)
+    assert converged
+    assert took < 60
+
+
 def test_a_deadlock_in_one_session_leaves_the_world_usable():
     async def main() -> Any:
         with pytest.raises(DeadlockError):
