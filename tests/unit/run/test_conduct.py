@@ -197,11 +197,12 @@ def test_waiting_for_a_leader_goes_on_by_upkeep_alone():
     assert run_session(scenario, agents=3, pattern="leader-follower").output == "agent-1"
 
 
-def test_waiting_for_a_leader_without_a_limit_when_nobody_lives_is_a_deadlock():
+@pytest.mark.parametrize("limit", [{}, {"timeout": None}], ids=["by default", "without a limit"])
+def test_waiting_for_a_leader_when_nobody_lives_is_a_deadlock(limit: dict[str, None]):
     async def scenario(session: Session) -> None:
         for agent in session.agents.values():
             agent.crash()
-        await session.wait_for_leader(timeout=None)
+        await session.wait_for_leader(**limit)
 
     with pytest.raises(DeadlockError):
         run_session(scenario, agents=3, pattern="leader-follower")
