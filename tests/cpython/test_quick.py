@@ -1,11 +1,14 @@
 """A quick part of ``python -m tests.cpython``: what passes on the stock loop passes on ours, or there is a reason."""
 
 import sys
+import unittest
+from typing import NoReturn
 
 import pytest
 
 from tests.cpython.comparison import Compared, compare, is_available, summary, table
 from tests.cpython.reasons import reason_for
+from tests.cpython.worker import Verdicts, run_all
 
 
 @pytest.mark.parametrize("module", ["test_locks", "test_taskgroups"])
@@ -46,3 +49,21 @@ def test_each_difference_has_its_reason() -> None:
     ]  # fmt: skip
     assert not found.unexplained
     assert reason_for("test_x.Tests.test_it", "boom") is None
+
+
+def test_what_fails_once_more_while_it_is_cleared_up_does_not_hide_the_tests_behind_it() -> None:
+    class Ends(unittest.TestCase):
+        def run(self, result: unittest.TestResult | None = None) -> NoReturn:
+            super().run(result)
+            raise RuntimeError("its loop is over")
+
+        def test_first(self) -> None:
+            """It passes, and cannot be cleared up."""
+
+    class Follows(unittest.TestCase):
+        def test_second(self) -> None:
+            """It passes."""
+
+    told = Verdicts(None)
+    run_all([Ends("test_first"), Follows("test_second")], told)
+    assert list(told.verdicts.values()) == [("fail", "RuntimeError: its loop is over"), ("pass", "")]
