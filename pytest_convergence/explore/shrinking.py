@@ -1,7 +1,9 @@
 """Reduces a failing run to a minimal set of deviations from calm.
 
 0. *Drop groups*: all deviations of one kind (crashes, timers, deliveries), then all that concern one agent or link, as long
-   as the failure stays. Most of what a long run departs in has nothing to do with the failure, and goes in a few runs.
+   as the failure stays. Most of what a long run departs in has nothing to do with the failure, and goes in a few runs. Then
+   several in a row, the latest first: what happened before them stays as it was, while without the first ones everything
+   may come differently.
 1. *Drop*: delta debugging (Zeller & Hildebrandt, "Simplifying and isolating failure-inducing input", 2002, figure 5:
    ddmin) over the set of deviations. What is left is 1-minimal: without any one of them the failure is gone.
 2. *Weaken*: each deviation that is left is made smaller (a shorter delay, a shorter outage) as far as the failure stays.
@@ -17,7 +19,7 @@ Every candidate is a real run. The reduction may be stopped at any time: the bes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, final
 
 __all__ = ["Deviation", "Shrinker"]
@@ -26,6 +28,8 @@ _MOST_HALVINGS: Final = 12
 _MOST_MOVES: Final = 2_000
 _NEAREST: Final = 6
 _MANY: Final = 12
+_FIRST_ROW: Final = 4
+"""The latest part of so many is tried first."""
 
 
 class Deviation(NamedTuple):
@@ -91,11 +95,13 @@ class Shrinker:
 
     def drop(self, found: Sequence[Deviation]) -> Deviations:
         """Return a part of ``found`` of which nothing can be left out."""
-        return self._drop(self._drop_groups(tuple(found)))
+        if not found or self._try(()):
+            return ()
+        return self._drop(self._drop_latest_first(self._drop_groups(tuple(found))))
 
     def _drop_groups(self, found: Deviations) -> Deviations:
         """Take away whole groups, the largest first; worth it only where there are many deviations."""
-        if len(found) < _MANY or self._try(()):
+        if len(found) < _MANY:
             return found
         for part in (_kind, _place):
             names = Counter(part(one) for one in found)
@@ -105,8 +111,25 @@ class Shrinker:
                     found = rest
         return found
 
+    def _drop_latest_first(self, found: Deviations) -> Deviations:
+        """Take away some in a row, from the end to the beginning, more at once as long as that works."""
+        end = len(found) if len(found) >= _MANY else 0
+        size = max(1, end // _FIRST_ROW)
+        while end:
+            start = max(0, end - size)
+            rest = found[:start] + found[end:]
+            if rest and self._try(rest):
+                found, end, size = rest, start, 2 * size
+            elif size > 1:
+                size = max(1, size // 4)
+            else:
+                end = start
+        return found
+
     def _move(self, found: Deviations) -> Deviations:
         """Return fewer deviations, one of them at another step; ``found`` if there are none."""
+        if not self._may_move():
+            return found
         for deviation in reversed(found if len(found) > 1 else ()):
             for other in dict.fromkeys((*self._elsewhere(deviation), *self._earlier(deviation))):
                 if self._try_move((other,)):
@@ -159,12 +182,13 @@ class Shrinker:
         if not found or self._try(()):
             return ()
         parts = 2
-        while len(found) > 1:
-            pieces = _split(found, parts)
-            smaller = self._first_failing(pieces) if parts > 2 or len(found) > 2 else None
+        while len(found) > 1 and self._may_go_on():
+            pieces = _split(len(found), parts)
+            smaller = None
+            if parts > 2 or len(found) > 2:
+                smaller = self._first_failing(found[start:end] for start, end in pieces)
             if smaller is None:
-                rests = [tuple(one for one in found if one not in set(piece)) for piece in pieces]
-                smaller = self._first_failing(rests)
+                smaller = self._first_failing(found[:start] + found[end:] for start, end in pieces)
                 if smaller is not None:
                     parts = max(parts - 1, 2)
             else:
@@ -177,7 +201,7 @@ class Shrinker:
                 break
         return found
 
-    def _first_failing(self, candidates: Sequence[Deviations]) -> Deviations | None:
+    def _first_failing(self, candidates: Iterable[Deviations]) -> Deviations | None:
         return next((each for each in candidates if each and self._try(each)), None)
 
     def _weaken(self, found: Deviations) -> Deviations:
@@ -222,11 +246,12 @@ def _with(found: Deviations, place: int, option: int) -> Deviations:
     return (*found[:place], found[place]._replace(option=option), *found[place + 1 :])
 
 
-def _split(found: Deviations, parts: int) -> list[Deviations]:
-    size, rest = divmod(len(found), parts)
+def _split(length: int, parts: int) -> list[tuple[int, int]]:
+    """Where each part of so many begins and ends."""
+    size, rest = divmod(length, parts)
     pieces, start = [], 0
     for number in range(parts):
         end = start + size + (number < rest)
-        pieces.append(found[start:end])
+        pieces.append((start, end))
         start = end
     return pieces

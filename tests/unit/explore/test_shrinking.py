@@ -174,3 +174,19 @@ def test_a_fault_at_another_step_may_need_one_of_many_only(number: int) -> None:
 
     shrinker = Shrinker(fails, no_weaker, always, elsewhere=elsewhere, earlier=earlier)
     assert shrinker.shrink(found) == (needed, crash._replace(label="crash a #4"))
+
+
+def test_what_came_last_is_dropped_first_where_without_the_first_everything_comes_differently() -> None:
+    found = deviations(500)
+    needed = {found[20], found[400]}
+
+    def fails(candidate: Deviations) -> bool:
+        """What comes after something that was left out comes differently, but for what does the harm."""
+        as_before = next(
+            (place for place, one in enumerate(candidate) if one != found[place]), len(candidate)
+        )
+        return needed <= set(candidate) and set(candidate[as_before:]) <= needed
+
+    shrinker = Shrinker(fails, no_weaker, always)
+    assert set(shrinker.drop(found)) == needed
+    assert shrinker.runs < 80
