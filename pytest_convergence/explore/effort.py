@@ -22,8 +22,8 @@ _PER_SECOND: Final = 10_000
 _PER_RUN: Final = 100
 """So many stand for what a run takes to begin and to end."""
 
-_SLOWER: Final = 2.0
-"""A share may take so many times as long in real time, where runs take that much longer than is thought."""
+_SLOWER: Final = 1.5
+"""A share may take so many times as long in real time, where steps take longer than is thought."""
 _BUT_THE_LAST: Final = 2 / 3
 """So much of the real time may be taken by all shares together; the rest is for what comes last."""
 

@@ -48,7 +48,7 @@ def test_a_share_is_spent_when_its_real_time_is_up_though_hardly_a_step_was_take
     effort: Effort, clock: Clock
 ) -> None:
     may_go_on = effort.part(1 / 5)
-    clock.seconds += 3.9  # a share may take twice its part of the time
+    clock.seconds += 2.9  # a share may take half as much again in real time
     assert may_go_on()
     clock.seconds += 0.2
     assert not may_go_on()
