@@ -171,7 +171,7 @@ async def owner(agent):
     for number in range(2_000):
         await agent.send("sink", number)
         try:
-            await agent.receive(timeout=0.5)
+            await agent.receive(timeout=0.11)
         except TimeoutError:
             agent.observe("release", task="work", token=1)
             return
