@@ -169,7 +169,7 @@ class _Search:
         found = self._fewest(found, effort.part(1 / 10))
         least = self._shrinker(effort.part(1 / 10)).drop(found)
         least = self._synthesize(least, effort.part(1 / 5))
-        least = self._shrinker(effort.until(1 / 2)).drop(least)
+        least = self._shrinker(effort.until(2 / 5)).drop(least)
         least = self._coarsen(least, effort.part(1 / 6))
         least = self._reduce_others(least, effort.until(2 / 3))
         least = self._shrinker(lambda: effort.is_left).shrink(

@@ -8,7 +8,6 @@ is the outer bound, for programs that take long over a step.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Final, final
@@ -24,6 +23,8 @@ _PER_RUN: Final = 100
 
 _SLOWER: Final = 1.5
 """A share may take so many times as long in real time, where steps take longer than is thought."""
+_LATER: Final = 1.25
+"""So many times as late as thought, what follows may begin."""
 _BUT_THE_LAST: Final = 2 / 3
 """So much of the real time may be taken by all shares together; the rest is for what comes last."""
 
@@ -68,7 +69,7 @@ class Effort:
 
     def until(self, share: float) -> MayGoOn:
         """Return what tells whether less than that share of the whole was spent, from the very beginning on."""
-        return self._bound(share * self._whole, math.inf)
+        return self._bound(share * self._whole, _LATER * share * self._limit)
 
     def half_of_the_rest(self) -> MayGoOn:
         """Return what tells whether there is something left of half of what is left now."""

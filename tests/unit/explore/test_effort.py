@@ -56,7 +56,7 @@ def test_a_share_is_spent_when_its_real_time_is_up_though_hardly_a_step_was_take
 
 def test_time_is_left_for_what_comes_last(effort: Effort, clock: Clock) -> None:
     clock.seconds += 5
-    shares = effort.part(1 / 2), effort.until(1 / 2)
+    shares = effort.part(1 / 2), effort.until(2 / 3)
     clock.seconds += 1.6
     assert all(may_go_on() for may_go_on in shares)
     clock.seconds += 0.1
@@ -79,6 +79,21 @@ def test_a_share_may_be_counted_from_the_beginning(effort: Effort) -> None:
     assert may_go_on()
     assert effort.until(1 / 2)()
     assert not effort.until(1 / 4)()
+
+
+def test_what_follows_does_not_wait_for_ever_where_steps_take_long(effort: Effort, clock: Clock) -> None:
+    may_go_on = effort.until(2 / 5)
+    clock.seconds += 4.9
+    assert may_go_on()
+    clock.seconds += 0.2
+    assert not may_go_on()
+    assert effort.until(2 / 3)()
+
+
+def test_a_share_from_the_beginning_is_spent_by_steps(effort: Effort) -> None:
+    may_go_on = effort.until(1 / 2)
+    work(effort, 4.9)
+    assert may_go_on()
     work(effort, 0.1)
     assert not may_go_on()
 
