@@ -12,9 +12,11 @@ from pytest_convergence._engine.base.packets import DATA, Packet, Segment
 from pytest_convergence._engine.run.outcome import Outcome
 from pytest_convergence._engine.sim.conditions import Network
 from pytest_convergence.errors import BudgetExceeded
-from tests.unit.sim.harness import make_session, running_loop, simulate
+from tests.unit.sim.harness import make_session, running_loop
 
 PORT = 7000
+UNEVEN = Network(latency=(0.0001, 0.01))
+"""Two packets hardly ever come at one instant."""
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,7 +65,7 @@ def conversation(*, in_turn: bool, rounds: int = 8, **options: Any) -> tuple[Out
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("network", ["perfect", "lossy", Network(latency=(0.0, 0.0))])
+@pytest.mark.parametrize("network", ["perfect", "lossy", UNEVEN, Network(latency=(0.0, 0.0))])
 def test_reading_at_once_and_reading_in_turn_are_the_same_run(network: Any, seed: int) -> None:
     at_once, in_turn = (conversation(in_turn=each, network=network, seed=seed) for each in (False, True))
     assert at_once[0].trace.digest() == in_turn[0].trace.digest()
@@ -122,37 +124,50 @@ def test_a_budget_of_events_is_used_up_to_the_same_event() -> None:
     told = []
     for in_turn in (False, True):
         with pytest.raises(BudgetExceeded) as caught:
-            conversation(in_turn=in_turn, rounds=10_000, max_events=5_000)
+            conversation(in_turn=in_turn, rounds=10_000, max_events=5_000, network=UNEVEN, seed=1)
         assert caught.value.outcome is not None
         told.append(caught.value.outcome.trace.digest())
     assert told[0] == told[1]
 
 
-def test_what_a_reader_raises_is_told_as_ever_and_what_it_left_is_read_in_the_next_turn() -> None:
-    async def main() -> tuple[list[bytes], list[str]]:
-        loop = asyncio.get_running_loop()
-        told: list[str] = []
-        got: list[bytes] = []
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_what_a_reader_raises_is_told_and_what_it_left_is_read_in_the_next_turn(in_turn: bool) -> None:
+    told: list[str] = []
+    got: list[bytes] = []
+
+    async def read() -> None:
+        loop = running_loop()
         loop.set_exception_handler(lambda _, context: told.append(repr(context["exception"])))
-        with socket.create_server(("127.0.0.1", PORT)) as server, socket.socket() as client:
+        if in_turn:
+            loop.world.after_step = lambda: None
+        with socket.create_server(("0.0.0.0", PORT)) as server:
             server.setblocking(False)
-            client.setblocking(False)
-            await loop.sock_connect(client, ("127.0.0.1", PORT))
             accepted, _ = await loop.sock_accept(server)
 
-            def take_three() -> None:
+            def take_three(what: str) -> None:
                 got.append(accepted.recv(3))
                 if len(got) == 1:
-                    raise ValueError("the first three")
+                    raise ValueError(what)
 
-            loop.add_reader(accepted, take_three)
-            client.send(b"abcdefgh")
-            await asyncio.sleep(1)
+            loop.add_reader(accepted, take_three, "the first three")
+            await asyncio.sleep(5)
             loop.remove_reader(accepted)
             accepted.close()
-        return got, told
 
-    assert simulate(main) == ([b"abc", b"def", b"gh"], ["ValueError('the first three')"])
+    async def write() -> None:
+        await asyncio.sleep(1)
+        _, writer = await asyncio.open_connection("server", PORT, family=socket.AF_INET)
+        await asyncio.sleep(1)
+        writer.write(b"abcdefgh")
+        await asyncio.sleep(9)
+        writer.close()
+
+    session = make_session()
+    session.host("server", read, serves=False)
+    session.host("client", write)
+    session.run()
+    assert got == [b"abc", b"def", b"gh"]
+    assert told == ["ValueError('the first three')"]
 
 
 def test_a_host_that_is_paused_reads_when_it_goes_on() -> None:
