@@ -42,7 +42,6 @@ UPDATE: Final = os.environ.get("CONVERGENCE_UPDATE_GOLDEN", "")
 _WORDS: Final = "words"
 SMALLEST: Final = {
     "05-commits-an-old-term-by-counting": 3,  # see HAND_MADE
-    "06-quorum-of-reachable-members": 2,
     "08-takes-the-vote-of-an-older-term": 2,  # see HAND_MADE
     "12-decision-not-durable": 2,
     "13-duplicate-yes-votes-counted": 2,
