@@ -172,9 +172,8 @@ class _Search:
         least = self._shrinker(effort.until(2 / 5)).drop(least)
         least = self._coarsen(least, effort.part(1 / 6))
         least = self._reduce_others(least, effort.until(2 / 3))
-        least = self._shrinker(lambda: effort.is_left).shrink(
-            least
-        )  # what there was no time for, and elsewhere
+        # What there was no time for, and elsewhere.
+        least = self._shrinker(lambda: effort.is_left).shrink(least)
         self.is_minimal = effort.is_left
         return least
 

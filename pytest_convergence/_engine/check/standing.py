@@ -9,11 +9,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from pytest_convergence._engine.base.trace import TraceEvent
-from pytest_convergence._engine.check.property import Checker, FinalState, Kind, Property, Scope, Violation
+from pytest_convergence._engine.check.property import FinalState, Kind, Property, Scope, Violation
 from pytest_convergence._engine.check.rivalry import (
     FACTS,
     KINDS,
@@ -119,5 +119,5 @@ class _Checker:
 
 def standing_by(name: str, strategy: str, summary: str, *, latest: bool) -> Property:
     """Return the property that what stands by ``strategy`` is the latest (or the earliest) in the declared order."""
-    checker: Callable[[Scope], Checker] = lambda scope: _Checker(scope, name, strategy, latest=latest)  # noqa: E731
+    checker = partial(_Checker, name=name, strategy=strategy, latest=latest)
     return Property(name, Kind.ALWAYS, summary, checker)

@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["Fabric"]
 
 _ON_TIME: Final = FateDomain(Network())
-_event: Final = tuple.__new__
 """The fates of a network that has calmed down: there is but one."""
 
+_event: Final = tuple.__new__
+"""``_event(TraceEvent, parts)`` is ``TraceEvent(*parts)`` without a call of Python's in between."""
 
 Watch: TypeAlias = "Callable[[TraceEvent], None]"
 
@@ -256,7 +257,6 @@ class Fabric:
             self.trace.add(self.world.now_ns, CODE[kind], node.index, detail)
         watchers = self.watchers.get(kind)
         if watchers:
-            # What TraceEvent(…) does, without a call of Python's in between.
             event = _event(TraceEvent, (-1, self.world.now_ns, kind, node.name, None, detail))
             for watch in watchers:
                 watch(event)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pytest_convergence._engine.base.survey import Step, Survey
+from pytest_convergence._engine.base.survey import Lasting, Step, Survey
 from pytest_convergence._engine.sim.faults import _USUAL
 from pytest_convergence._engine.sim.isolating import Isolation
 from pytest_convergence.explore.coarsening import Coarsener
@@ -109,8 +109,9 @@ def test_a_fault_that_no_failure_comes_of_is_no_substitute() -> None:
 @pytest.mark.parametrize(("kind", "companions"), [("pause", [()]), ("crash", [()])])
 def test_outages_of_a_length_are_named(kind: str, companions: list[tuple[str, ...]]) -> None:
     domain = _USUAL[kind]
-    options = domain.lasting(30 * MS)  # type: ignore[attr-defined]
-    assert [domain.companions(option) for option in options] == companions  # type: ignore[attr-defined]
+    assert isinstance(domain, Lasting)
+    options = domain.lasting(30 * MS)
+    assert [domain.companions(option) for option in options] == companions
     assert all("30 ms" in domain.describe(option) for option in options)
 
 

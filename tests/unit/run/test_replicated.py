@@ -246,3 +246,12 @@ def test_a_proposal_when_nobody_lives_is_a_deadlock() -> None:
 
     with pytest.raises(DeadlockError):
         run(scenario)
+
+
+def test_what_was_answered_leaves_nothing_behind_that_the_world_would_carry_for_an_hour() -> None:
+    async def scenario(session: Session) -> int:
+        for number in range(150):
+            await session.log.propose(number)
+        return len(session._running().world.events)
+
+    assert run(scenario).output < 250  # cancelled timers are swept out when there are more than a hundred
